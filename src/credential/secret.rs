@@ -1,0 +1,61 @@
+//! Secrets as types: no `Display`, a `Debug` that tells nothing, no comparison; one accessor with a name that can be searched for.
+
+use std::fmt;
+
+use super::Digest;
+
+macro_rules! secret {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Wraps the secret text.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The secret itself; every use of it must be one that sends it where it belongs.
+            pub fn secret(&self) -> &str {
+                &self.0
+            }
+
+            /// The SHA-256 digest of the secret text.
+            pub fn digest(&self) -> Digest {
+                Digest::of(self.0.as_bytes())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(redacted)"))
+            }
+        }
+    };
+}
+
+secret! {
+    /// An API key as the caller presented it.
+    ApiKey
+}
+secret! {
+    /// An OAuth2 access token as the caller presented it.
+    AccessToken
+}
+secret! {
+    /// A secret that Sidegate itself presents to a provider.
+    ProviderSecret
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn debug_does_not_print_the_secret() {
+        assert_eq!(format!("{:?}", ApiKey::new("hunter2")), "ApiKey(redacted)");
+    }
+}
