@@ -1,1 +1,7 @@
-//! (being built)
+//! What an identified subject may do: the scopes and audiences that its token must carry.
+
+mod audience;
+mod scope;
+
+pub use audience::{Audience, InvalidAudience};
+pub use scope::{InvalidScopes, RequiredScopes, ScopeStrategy};
