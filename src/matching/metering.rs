@@ -3,6 +3,7 @@
 use super::methods::Methods;
 use super::pattern::PathPattern;
 use super::prefix::PrefixPattern;
+use crate::quota::MetricId;
 
 /// The metering rules of an API, in order.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +19,7 @@ pub struct MeteringRule {
     /// Query parameters that must be there, by decoded name.
     pub query: Vec<(String, QueryValue)>,
     /// Index of the metric.
-    pub metric: usize,
+    pub metric: MetricId,
     /// How much a request adds.
     pub by: u64,
     /// Whether later rules are not considered once this one matches.
@@ -121,10 +122,16 @@ impl QueryValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quota::Metrics;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn rule(methods: &str, path: &str, metric: usize, by: u64) -> MeteringRule {
+    fn metric(number: usize) -> MetricId {
+        let metrics = Metrics::new(&[("a", None), ("b", None)]).unwrap();
+        metrics.find(["a", "b"][number]).unwrap()
+    }
+
+    fn rule(methods: &str, path: &str, number: usize, by: u64) -> MeteringRule {
         let methods = match methods {
             "*" => Methods::ALL,
             names => Methods::named(names.split(',').map(str::to_owned).collect()).unwrap(),
@@ -133,7 +140,7 @@ mod tests {
             Some(text) => MeteringPath::Prefix(PrefixPattern::parse(text).unwrap()),
             None => MeteringPath::Pattern(PathPattern::template(path).unwrap()),
         };
-        MeteringRule { path, methods, query: Vec::new(), metric, by, last: false }
+        MeteringRule { path, methods, query: Vec::new(), metric: metric(number), by, last: false }
     }
 
     fn matching(metering: &Metering, method: &str, target: &str) -> Vec<usize> {
@@ -152,7 +159,7 @@ mod tests {
         assert_eq!(matching(&metering, "GET", "/x"), [0]);
         let found: Vec<_> =
             metering.matching("/orders/7", None, "GET").map(|(_, rule)| (rule.metric, rule.by)).collect();
-        assert_eq!(found, [(0, 1), (1, 5)]);
+        assert_eq!(found, [(metric(0), 1), (metric(1), 5)]);
     }
 
     #[test]

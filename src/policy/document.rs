@@ -8,6 +8,8 @@ use serde::Deserialize;
 #[cfg(not(target_family = "wasm"))]
 use schemars::JsonSchema;
 
+use crate::quota::{HeaderStyle, Shape, Window};
+
 use super::value::{Instant, Named, Secret, Span};
 
 macro_rules! document {
@@ -73,7 +75,7 @@ document! {
         pub errors: Errors,
         /// Which rate-limit headers callers see.
         #[serde(default)]
-        pub rate_limit_headers: RateLimitHeaders,
+        pub rate_limit_headers: HeaderStyle,
         /// Who may ask for explanation headers.
         pub debug: Option<Debug>,
         /// How much the shared store holds.
@@ -181,7 +183,7 @@ document! {
         pub per: Window,
         /// How the window moves.
         #[serde(default)]
-        pub window: WindowKind,
+        pub window: Shape,
         /// Whose usage is counted together.
         #[serde(default)]
         pub of: Of,
@@ -387,20 +389,6 @@ choice! {
         Problem,
     }
 
-    /// Which rate-limit headers callers see.
-    #[derive(Copy, Default, PartialEq, Eq)]
-    pub enum RateLimitHeaders {
-        /// `RateLimit` and `RateLimit-Policy` (IETF draft).
-        #[default]
-        Draft,
-        /// `X-RateLimit-Limit`, `-Remaining`, `-Reset`.
-        XRatelimit,
-        /// Both kinds.
-        Both,
-        /// Neither.
-        None,
-    }
-
     /// A service that vouches for credentials.
     pub enum Provider {
         /// An OAuth2 introspection endpoint.
@@ -431,37 +419,6 @@ choice! {
         Stale,
         /// The same, for tokens of these client ids only.
         AllowClients(Vec<String>),
-    }
-
-    /// A window of time.
-    #[derive(Copy, PartialEq, Eq)]
-    pub enum Window {
-        /// A second.
-        Second,
-        /// A minute.
-        Minute,
-        /// An hour.
-        Hour,
-        /// A day, UTC.
-        Day,
-        /// A week from Monday, UTC.
-        Week,
-        /// A calendar month, UTC.
-        Month,
-        /// A calendar year, UTC.
-        Year,
-        /// For ever.
-        Eternity,
-    }
-
-    /// How a window moves.
-    #[derive(Copy, Default, PartialEq, Eq)]
-    pub enum WindowKind {
-        /// From one boundary of the calendar to the next.
-        #[default]
-        Fixed,
-        /// With the clock; for second to day.
-        Sliding,
     }
 
     /// Whose usage is counted together. Where a request has none of the kind, it falls to the next of consumer, client, subject, address.
@@ -563,7 +520,7 @@ impl Default for Gate {
             unmatched: Unmatched::default(),
             preflight: Preflight::default(),
             errors: Errors::default(),
-            rate_limit_headers: RateLimitHeaders::default(),
+            rate_limit_headers: HeaderStyle::default(),
             debug: None,
             capacity: Capacity::default(),
         }
@@ -601,7 +558,7 @@ const fn default_tokens() -> u32 {
 }
 
 const fn default_timeout() -> Span {
-    Span::from_millis(1_000)
+    Span::from_millis(200)
 }
 
 const fn default_ttl() -> Span {

@@ -29,8 +29,8 @@ pub struct Rest {
 }
 
 /// Reads a document from JSON.
-pub fn read(json: &[u8]) -> Result<Document, Unreadable> {
-    serde_json::from_slice(json).map_err(|_| diagnose(json))
+pub fn read(json: &[u8]) -> Result<Document, Box<Unreadable>> {
+    serde_json::from_slice(json).map_err(|_| Box::new(diagnose(json)))
 }
 
 // === impl Rest ===
@@ -84,7 +84,8 @@ fn hopeless(message: String) -> Unreadable {
 
 fn not_json(json: &[u8]) -> String {
     // A google.protobuf.Struct reaches the module in protobuf's wire format: field 1, length-delimited.
-    if json.first() == Some(&0x0a) && std::str::from_utf8(json).is_ok_and(|text| !text.trim_start().starts_with('{'))
+    if json.first() == Some(&0x0a)
+        && std::str::from_utf8(json).is_ok_and(|text| !text.trim_start().starts_with('{'))
         || std::str::from_utf8(json).is_err()
     {
         return "the configuration is not JSON text but looks like a binary google.protobuf.Struct: \
@@ -155,7 +156,10 @@ impl Removed {
     fn entails(&self, path: &str, message: &str) -> bool {
         match missing_field(message) {
             Some(field) => self.paths.contains(&member(path, field)),
-            None => message.ends_with("expected map with a single key") && self.paths.iter().any(|removed| removed.starts_with(&member(path, ""))),
+            None => {
+                message.ends_with("expected map with a single key")
+                    && self.paths.iter().any(|removed| removed.starts_with(&member(path, "")))
+            }
         }
     }
 
@@ -299,7 +303,10 @@ mod tests {
 
     #[test]
     fn what_follows_from_a_removed_part_is_not_told_again() {
-        assert_eq!(problems(&format!(r#"{{"sidegate":"v2",{API}}}"#)), ["sidegate: unknown variant `v2`, expected `v1`"]);
+        assert_eq!(
+            problems(&format!(r#"{{"sidegate":"v2",{API}}}"#)),
+            ["sidegate: unknown variant `v2`, expected `v1`"]
+        );
     }
 
     #[test]
@@ -318,20 +325,35 @@ mod tests {
 
     #[test]
     fn values_that_may_be_secrets_are_not_repeated() {
-        for authentication in [r#""hunter2""#, r#"{"bearer":"hunter2"}"#, r#"{"hunter2":{}}"#, r#"{"basic":{"id":"i","secret":["hunter2"]}}"#] {
+        for authentication in [
+            r#""hunter2""#,
+            r#"{"bearer":"hunter2"}"#,
+            r#"{"hunter2":{}}"#,
+            r#"{"basic":{"id":"i","secret":["hunter2"]}}"#,
+        ] {
             let json = format!(
                 r#"{{"sidegate":"v1","providers":{{"p":{{"introspection":{{"cluster":"c","url":"u","authentication":{authentication}}}}}}},{API}}}"#
             );
             let told = problems(&json);
-            assert!(!told.is_empty() && told.iter().all(|problem| !problem.replace("authentication.hunter2", "").contains("hunter2")), "{told:?}");
+            assert!(
+                !told.is_empty()
+                    && told
+                        .iter()
+                        .all(|problem| !problem.replace("authentication.hunter2", "").contains("hunter2")),
+                "{told:?}"
+            );
         }
     }
 
     #[test]
     fn further_problems_of_the_rest_keep_the_paths_of_the_whole() {
         let json = format!(r#"{{"sidegate":"v1","consumers":[{{"nam":1}},{{"name":"b"}}],{API}}}"#);
-        let Err(Unreadable { rest: Some(rest), .. }) = read(json.as_bytes()) else { panic!("has a rest") };
-        let further = rest.further(vec![Problem::new("consumers[0].name", "x"), Problem::new("consumers", "empty")]);
-        assert_eq!(further.iter().map(|problem| problem.path.as_str()).collect::<Vec<_>>(), ["consumers[1].name"]);
+        let rest = read(json.as_bytes()).unwrap_err().rest.unwrap();
+        let further =
+            rest.further(vec![Problem::new("consumers[0].name", "x"), Problem::new("consumers", "empty")]);
+        assert_eq!(
+            further.iter().map(|problem| problem.path.as_str()).collect::<Vec<_>>(),
+            ["consumers[1].name"]
+        );
     }
 }

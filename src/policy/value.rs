@@ -76,8 +76,11 @@ impl Span {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text)
-            .ok_or_else(|| D::Error::custom(format!("`{text}` is not a span of time such as `200ms`, `30s`, `5m`, `1h` or `1d`")))
+        Self::parse(&text).ok_or_else(|| {
+            D::Error::custom(format!(
+                "`{text}` is not a span of time such as `200ms`, `30s`, `5m`, `1h` or `1d`"
+            ))
+        })
     }
 }
 
@@ -92,7 +95,11 @@ impl<'de> Deserialize<'de> for Instant {
             .ok()
             .and_then(|moment| u64::try_from(moment.as_millisecond()).ok())
             .map(|millis| Self(Timestamp::from_millis(millis)))
-            .ok_or_else(|| D::Error::custom(format!("`{text}` is not a moment in RFC 3339 such as `2027-01-01T00:00:00Z`")))
+            .ok_or_else(|| {
+                D::Error::custom(format!(
+                    "`{text}` is not a moment in RFC 3339 such as `2027-01-01T00:00:00Z`"
+                ))
+            })
     }
 }
 
@@ -231,10 +238,28 @@ mod tests {
 
     #[test]
     fn spans_are_a_whole_number_and_a_unit() {
-        for (text, millis) in [("200ms", 200), ("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000), ("2d", 172_800_000), ("0s", 0)] {
+        for (text, millis) in [
+            ("200ms", 200),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("2d", 172_800_000),
+            ("0s", 0),
+        ] {
             assert_eq!(Span::parse(text), Some(Span::from_millis(millis)), "{text}");
         }
-        for text in ["", "5", "s", "1.5s", "-1s", " 1s", "1 s", "1w", "99999999999999999999s", "18446744073709551615d"] {
+        for text in [
+            "",
+            "5",
+            "s",
+            "1.5s",
+            "-1s",
+            " 1s",
+            "1 s",
+            "1w",
+            "99999999999999999999s",
+            "18446744073709551615d",
+        ] {
             assert_eq!(Span::parse(text), None, "{text}");
         }
     }

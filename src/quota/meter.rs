@@ -257,14 +257,14 @@ mod tests {
         acme.charge(&[hits.clone(), writes.clone()], &usage("hits", 2), 0);
         let raised = [writes.clone(), limit("hits", 3, Window::Minute)];
         assert_eq!((acme.charge(&raised, &usage("hits", 1), 1), acme.remaining()), (ADMITTED, vec![0]));
-        assert_eq!(acme.charge(&[writes.clone()], &usage("writes", 1), 2), ADMITTED);
+        assert_eq!(acme.charge(std::slice::from_ref(&writes), &usage("writes", 1), 2), ADMITTED);
         assert_eq!(
             acme.charge(&[hits], &usage("hits", 1), 3),
             REFUSED,
             "counted although its limit was gone for a while"
         );
         assert_eq!(acme.counts(), [1, 3]);
-        assert_eq!(acme.charge(&[writes.clone()], &usage("writes", 1), 69), ADMITTED);
+        assert_eq!(acme.charge(std::slice::from_ref(&writes), &usage("writes", 1), 69), ADMITTED);
         assert_eq!(
             acme.counts(),
             [2, 3],

@@ -134,9 +134,14 @@ impl Refusal {
                 row(0, "00", 404, 5, Caller, "No ApiProxy resource was not found that matches the request.")
             }
             Self::Internal => row(1, "01", 500, 13, Us, "An unknown error occurred."),
-            Self::NoMock => {
-                row(2, "02", 404, 5, Operator, "No MockTarget resource was not found that matches the request.")
-            }
+            Self::NoMock => row(
+                2,
+                "02",
+                404,
+                5,
+                Operator,
+                "No MockTarget resource was not found that matches the request.",
+            ),
             Self::PolicyUnreadable => row(3, "03", 500, 13, Operator, "Could not open or load plugin."),
             Self::ProviderMissing => row(4, "04", 500, 13, Operator, "Could not lookup plugin symbol."),
             Self::SchemaUnsupported => {
@@ -148,7 +153,9 @@ impl Refusal {
                 let message = "Could not get a valid or any response from the upstream server.";
                 row(8, "08", 502, 14, Dependency, message)
             }
-            Self::ClusterUnknown => row(9, "09", 500, 13, Operator, "Could not retrieve Kubernetes services."),
+            Self::ClusterUnknown => {
+                row(9, "09", 500, 13, Operator, "Could not retrieve Kubernetes services.")
+            }
             Self::NoHealthyHost => {
                 row(10, "10", 500, 14, Dependency, "Could not retrieve any matching Kubernetes services.")
             }
@@ -161,7 +168,9 @@ impl Refusal {
             Self::Malformed => row(20, "20", 400, 3, Caller, "The request is malformed."),
             Self::TokenMissing => row(21, "21", 401, 16, Caller, "Authentication is required."),
             Self::TokenInvalid => row(22, "22", 401, 16, Caller, "The access token is not valid."),
-            Self::ScopeMissing { .. } => row(23, "23", 403, 7, Caller, "The access token lacks a required scope."),
+            Self::ScopeMissing { .. } => {
+                row(23, "23", 403, 7, Caller, "The access token lacks a required scope.")
+            }
             Self::IdentityUnavailable { .. } => {
                 row(24, "24", 503, 14, Dependency, "The identity provider is not available.")
             }
@@ -220,7 +229,8 @@ mod tests {
 
     #[test]
     fn every_code_has_the_status_of_the_catalogue() {
-        let rows: Vec<(u8, u16)> = Refusal::all().iter().map(|refusal| (refusal.row().code, refusal.row().status)).collect();
+        let rows: Vec<(u8, u16)> =
+            Refusal::all().iter().map(|refusal| (refusal.row().code, refusal.row().status)).collect();
         assert_eq!(rows, TABLE);
     }
 

@@ -1,17 +1,24 @@
-//! Why exactly a request was refused, for logs and debug headers: never part of what a stranger reads.
+//! Why exactly a request was refused, for logs: never part of what a stranger reads.
 
-/// The particular reason behind a refusal. Constant text, so that no part of a request can get into a log through it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reason(&'static str);
+use std::{borrow::Cow, fmt::Display};
+
+/// The particular reason behind a refusal, in the words of the log: lower case, no full stop, nothing of the request itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason(Cow<'static, str>);
 
 impl Reason {
-    /// A reason in the words of the log: lower case, no full stop.
+    /// A reason in constant words.
     pub const fn new(text: &'static str) -> Self {
-        Self(text)
+        Self(Cow::Borrowed(text))
+    }
+
+    /// The reason that a fault of ours names. Faults hold nothing that a caller sent.
+    pub fn of(fault: &impl Display) -> Self {
+        Self(Cow::Owned(fault.to_string()))
     }
 
     /// The words.
-    pub const fn as_str(self) -> &'static str {
-        self.0
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }

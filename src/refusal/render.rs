@@ -208,9 +208,14 @@ mod tests {
     #[test]
     fn no_401_goes_without_a_challenge() {
         for refusal in Refusal::all() {
-            for ways in [Ways::default(), BOTH, Ways { key: true, token: false }, Ways { key: false, token: true }] {
+            for ways in
+                [Ways::default(), BOTH, Ways { key: true, token: false }, Ways { key: false, token: true }]
+            {
                 let reply = render(&refusal, &style(), ways, "", Vec::new());
-                assert!(reply.status != 401 || !headers(&reply, "www-authenticate").is_empty(), "{refusal:?} {ways:?}");
+                assert!(
+                    reply.status != 401 || !headers(&reply, "www-authenticate").is_empty(),
+                    "{refusal:?} {ways:?}"
+                );
             }
         }
     }
@@ -219,7 +224,11 @@ mod tests {
     fn challenges_follow_rfc_6750() {
         let cases: &[(Refusal, Ways, &[&str])] = &[
             (Refusal::KeyRefused, BOTH, &["ApiKey realm=\"api.example.com\""]),
-            (Refusal::TokenMissing, BOTH, &["Bearer realm=\"api.example.com\"", "ApiKey realm=\"api.example.com\""]),
+            (
+                Refusal::TokenMissing,
+                BOTH,
+                &["Bearer realm=\"api.example.com\"", "ApiKey realm=\"api.example.com\""],
+            ),
             (Refusal::TokenMissing, Ways { key: false, token: true }, &["Bearer realm=\"api.example.com\""]),
             (Refusal::TokenInvalid, BOTH, &["Bearer realm=\"api.example.com\", error=\"invalid_token\""]),
             (
@@ -232,7 +241,10 @@ mod tests {
             (Refusal::KeyMissing, BOTH, &[]),
         ];
         for (refusal, ways, expected) in cases {
-            assert_eq!(headers(&render(refusal, &style(), *ways, "", Vec::new()), "www-authenticate"), *expected);
+            assert_eq!(
+                headers(&render(refusal, &style(), *ways, "", Vec::new()), "www-authenticate"),
+                *expected
+            );
         }
     }
 
