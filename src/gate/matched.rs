@@ -32,7 +32,6 @@ pub(super) struct Matched<'a, S, E> {
 
 impl<'a, S, E: FnOnce() -> Edits> Matched<'a, S, E> {
     /// Finds the rule in the API at index `api`. A CORS preflight goes by the rule for the method that it asks about.
-    #[expect(clippy::result_large_err, reason = "a step is what the gate returns anyway")]
     pub(super) fn find(
         gate: &'a Gate<S>,
         mut visit: Visit,

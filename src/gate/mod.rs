@@ -52,10 +52,6 @@ pub struct Gate<S> {
 }
 
 /// What is next for a request.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a permit is the common case: a box would be one allocation more for each request"
-)]
 #[derive(Debug)]
 pub enum Step {
     /// It passes.

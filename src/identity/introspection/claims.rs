@@ -5,10 +5,6 @@ use std::borrow::Cow;
 use crate::time::Timestamp;
 
 /// An answer to the question whether a token is active.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives on the stack for one request, where a box would allocate"
-)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Introspected<'a> {
     /// It is not; the server does not say why.
