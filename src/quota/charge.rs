@@ -11,8 +11,9 @@ use crate::time::Timestamp;
 
 /// Charges `usage` to the meters of `demands`, all or none of them; the module's page says what that means.
 ///
-/// Demands should name different meters and come in the same order for every request. Each whose limits the request touches costs one
-/// [`Table::update`]. A request that can never be admitted costs nothing, not even a look into the store.
+/// Demands should name different meters and come in the same order for every request. Each whose limits the request
+/// touches costs one [`Table::update`]. A request that can never be admitted costs nothing, not even a look into the
+/// store.
 pub fn charge<S: Store>(
     store: &S,
     table: &Table,
@@ -147,12 +148,12 @@ mod tests {
 
     impl Store for Counting {
         fn get(&self, key: &str) -> (Option<Vec<u8>>, Option<Cas>) {
-            self.gets.set(self.gets.get() + 1);
+            self.gets.update(|gets| gets.saturating_add(1));
             self.memory.get(key)
         }
 
         fn compare_and_swap(&self, key: &str, bytes: &[u8], expected: Cas) -> Result<(), Lost> {
-            let number = self.swaps.replace(self.swaps.get() + 1);
+            let number = self.swaps.replace(self.swaps.get().saturating_add(1));
             if number >= self.loses_from {
                 Err(Lost)
             } else {
@@ -246,6 +247,23 @@ mod tests {
         let forever = run(&store, [&second, &[], &eternity], 1);
         assert_eq!(forever.verdict, Verdict::NotNow { retry_after: None });
         assert_eq!(forever.tightest().unwrap().limit.window(), Window::Eternity);
+    }
+
+    #[test]
+    fn the_limit_to_tell_about_is_one_that_refuses() {
+        let consumer = limits(&[("hits", 2, Window::Day), ("writes", 8, Window::Day)]);
+        let mut usage = hits(1);
+        usage.add(&metrics(), metrics().find("writes").unwrap(), 5);
+        let (store, demands) =
+            (Memory::new(), [Demand { meter: Digest::of(b"consumer"), limits: &consumer }]);
+        for (remaining, tightest) in [(vec![1, 3], "hits-day"), (vec![1, 3], "writes-day")] {
+            let outcome = charge(&store, &table(), &demands, &usage, Timestamp::default());
+            assert_eq!(
+                outcome.standings.iter().map(|standing| standing.remaining).collect::<Vec<_>>(),
+                remaining
+            );
+            assert_eq!(outcome.tightest().unwrap().limit.name(), tightest);
+        }
     }
 
     #[test]

@@ -28,7 +28,6 @@ pub(super) struct Counter {
 pub(super) struct Reading {
     pub(super) counter: Counter,
     pub(super) span: Span,
-    /// The moment; the start of the window where the clock is behind it.
     now: Timestamp,
 }
 
@@ -76,8 +75,7 @@ impl Reading {
         let Some(stored) = stored else { return Self { counter: fresh, span, now } };
         if stored.start > span.start {
             let span = id.window().at(stored.start);
-            let counter = Counter { start: span.start, ..stored };
-            return Self { counter, span, now: now.max(span.start) };
+            return Self { counter: stored, span, now };
         }
         let counter = match id.shape() {
             _ if stored.start == span.start => stored,
@@ -89,7 +87,8 @@ impl Reading {
         Self { counter, span, now }
     }
 
-    /// What counts against the limit now: the count, and the share of the previous window that is still in view, rounded down.
+    /// What counts against the limit now: the count, and the share of the previous window that is still in view,
+    /// rounded down.
     pub(super) fn used(&self) -> u64 {
         let length = self.length();
         let left = length.saturating_sub(u128::from(millis(self.now.since(self.span.start))));
@@ -102,8 +101,8 @@ impl Reading {
         Counter { count: self.counter.count.saturating_add(amount), ..self.counter }
     }
 
-    /// The earliest moment at which a limit of `max` that refuses `amount` now will admit it, if nothing is counted meanwhile.
-    /// `None`: there is none.
+    /// The earliest moment at which a limit of `max` that refuses `amount` now will admit it, if nothing is counted
+    /// meanwhile. `None`: there is none.
     pub(super) fn admits_at(&self, max: u64, amount: u64) -> Option<Timestamp> {
         let room = max.checked_sub(amount)?;
         match self.counter.id.shape() {

@@ -24,9 +24,11 @@ pub enum HeaderStyle {
 
 /// The headers for `outcome`, lower-case names; none if it touched no limit or says nothing about any.
 ///
-/// * `ratelimit-policy` lists all limits touched: name, `q`uota, and `w`indow in seconds (none for `eternity`). `ratelimit` lists `r`emaining and
-///   seconds `t`o the reset of the same limits or, on a refusal, of those that refuse, so that no `t` is later than `Retry-After`.
-/// * `x-ratelimit-*` tell of the [tightest](Outcome::tightest) limit; its reset is in seconds from now, and left out for `eternity`.
+/// * `ratelimit-policy` lists all limits touched: name, `q`uota, and `w`indow in seconds (none for `eternity`).
+///   `ratelimit` lists `r`emaining and seconds `t`o the reset of the same limits or, on a refusal, of those that
+///   refuse, so that no `t` is later than `Retry-After`.
+/// * `x-ratelimit-*` tell of the [tightest](Outcome::tightest) limit; its reset is in seconds from now, and left out
+///   for `eternity`.
 pub fn headers(style: HeaderStyle, outcome: &Outcome) -> Vec<(&'static str, String)> {
     let Some(tightest) = outcome.tightest() else { return Vec::new() };
     let (draft, x_rate_limit) = match style {

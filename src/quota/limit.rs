@@ -15,8 +15,9 @@ pub struct Limit {
     counter: CounterId,
 }
 
-/// Which counter of a meter a limit counts in: metric name, window and shape, and nothing else. So a counter outlives policies that
-/// reorder limits or change their `max`, and two limits of one meter with the same identity share one counter.
+/// Which counter of a meter a limit counts in: metric name, window and shape, and nothing else. So a counter outlives
+/// policies that reorder limits or change their `max`, and two limits of one meter with the same identity share one
+/// counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CounterId {
     window: Window,
@@ -119,7 +120,8 @@ impl CounterId {
         self.shape
     }
 
-    /// Eight bytes that are the same in every version of Sidegate: window and shape, then the start of the metric name's SHA-256.
+    /// Eight bytes that are the same in every version of Sidegate: window and shape, then the start of the metric
+    /// name's SHA-256.
     pub(super) fn to_bytes(self) -> [u8; 8] {
         let window = match self.window {
             Window::Second => 1,

@@ -1,7 +1,7 @@
 //! A meter: the counters of one subject, in one value of the store.
 //!
-//! The value is a version byte, then 32 bytes for each counter: 97 bytes for three limits. All its limits are decided on before any counter
-//! moves, and all move in one write.
+//! The value is a version byte, then 32 bytes for each counter: 97 bytes for three limits. All its limits are decided
+//! on before any counter moves, and all move in one write.
 
 use super::counter::{Counter, Reading, SIZE};
 use super::limit::{CounterId, Limit};
@@ -61,7 +61,8 @@ pub(super) fn assess(
     Charged { admitted, corrupt }
 }
 
-/// Decides all limits that the request touches, then charges them all, or none; adds to `standings` how they stand then.
+/// Decides all limits that the request touches, then charges them all, or none; adds to `standings` how they stand
+/// then.
 pub(super) fn charge(
     payload: Option<&[u8]>,
     demand: &Demand<'_>,
@@ -84,15 +85,14 @@ pub(super) fn charge(
         (!shared).then(|| standing.reading.charged(usage.of(standing.limit.metric())))
     });
     let others = payload.and_then(Meter::parse).unwrap_or_default().counters().filter(|counter| {
-        let is_ours = |limit: &Limit| limit.counter() == counter.id;
-        !touched.iter().any(|standing| is_ours(&standing.limit))
-            && (counter.forgettable() > now || demand.limits.iter().any(is_ours))
+        let is_ours = touched.iter().any(|standing| standing.limit.counter() == counter.id);
+        !is_ours && counter.forgettable() > now
     });
     (put(ours.chain(others)), charged)
 }
 
-/// Takes back what `charged`, standings of this meter, were charged: in the windows they were charged in, and nowhere else.
-/// A window that is over needs no refund; what slid into view of the next one stays counted there.
+/// Takes back what `charged`, standings of this meter, were charged: in the windows they were charged in, and nowhere
+/// else. A window that is over needs no refund; what slid into view of the next one stays counted there.
 pub(super) fn refund(payload: Option<&[u8]>, charged: &[Standing], usage: &Usage) -> Change {
     let Some(meter) = payload.and_then(Meter::parse) else { return Change::Keep };
     let amount = |counter: &Counter| {

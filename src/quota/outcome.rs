@@ -19,8 +19,8 @@ pub struct Outcome {
     pub standings: Vec<Standing>,
     /// What was met in the store.
     pub facts: Facts,
-    /// Charges of a refused request that could not be given back, because the store was contended. Nobody is over-admitted;
-    /// their subject has lost that much of a window.
+    /// Charges of a refused request that could not be given back, because the store was contended. Nobody is
+    /// over-admitted; their subject has lost that much of a window.
     pub refunds_lost: u32,
 }
 
@@ -31,8 +31,8 @@ pub enum Verdict {
     Admitted,
     /// A limit is reached: 429.
     NotNow {
-        /// Seconds after which all limits will have room, if nothing else is counted; `None` if they never will, because
-        /// a limit per `eternity` is used up.
+        /// Seconds after which all limits will have room, if nothing else is counted; `None` if they never will,
+        /// because a limit per `eternity` is used up.
         retry_after: Option<NonZeroU64>,
     },
     /// No window will ever have room: the metric is disabled (`max: 0`), or the request alone exceeds the limit. 403.
@@ -50,7 +50,8 @@ pub struct Standing {
     pub remaining: u64,
     /// How long its current window is; `None` for `eternity`.
     pub window: Option<Duration>,
-    /// How long until its window ends or, where it refuses the request, until it will have room for it; `None` for `eternity`.
+    /// How long until its window ends or, where it refuses the request, until it will have room for it; `None` for
+    /// `eternity`.
     pub reset: Option<Duration>,
     /// Whether it refuses the request.
     pub refuses: bool,

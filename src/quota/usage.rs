@@ -66,8 +66,8 @@ impl InvalidMetric {
 }
 
 impl Metrics {
-    /// The tree of the declared metrics, each a name and the name of its parent, if it has one; or everything that is wrong
-    /// with them, in the order of declaration.
+    /// The tree of the declared metrics, each a name and the name of its parent, if it has one; or everything that is
+    /// wrong with them, in the order of declaration.
     pub fn new(declared: &[(&str, Option<&str>)]) -> Result<Self, Vec<InvalidMetric>> {
         let mut ids = HashMap::with_capacity(declared.len());
         for (id, (name, _)) in declared.iter().enumerate() {

@@ -54,7 +54,8 @@ pub enum Shape {
 pub struct Span {
     /// The first moment.
     pub start: Timestamp,
-    /// The first moment of the next window; `None` for `eternity`, and for the month and year in which the calendar ends (9999).
+    /// The first moment of the next window; `None` for `eternity`, and for the month and year in which the calendar
+    /// ends (9999).
     pub end: Option<Timestamp>,
 }
 

@@ -1,10 +1,12 @@
 //! The store: where meters and cached identities live, behind one port.
 //!
 //! The core never sees how bytes are kept. It hands a *decision* to [`Store::update`]: a closure from the bytes that
-//! are there to what shall be there and an outcome. Over Envoy's shared data that becomes get, decide, compare-and-swap,
-//! and again with fresh bytes whenever another worker was faster; over [`Memory`] the same loop runs in tests and in the CLI.
+//! are there to what shall be there and an outcome. Over Envoy's shared data that becomes get, decide,
+//! compare-and-swap, and again with fresh bytes whenever another worker was faster; over [`Memory`] the same loop
+//! runs in tests and in the CLI.
 //!
-//! Values are laid out by a [`Table`]: a fixed number of keys, so that a store which cannot delete or expire stays bounded.
+//! Values are laid out by a [`Table`]: a fixed number of keys, so that a store which cannot delete or expire stays
+//! bounded.
 
 mod memory;
 mod slot;
@@ -15,27 +17,28 @@ use std::num::NonZeroU32;
 pub use memory::Memory;
 pub use table::{Change, Facts, Table, Unavailable};
 
-/// What must not have changed for a [`Store::compare_and_swap`] to succeed: the revision of a value. Never zero, because
-/// Envoy takes zero to mean "overwrite whatever is there", which loses counts.
+/// What must not have changed for a [`Store::compare_and_swap`] to succeed: the revision of a value. Never zero,
+/// because Envoy takes zero to mean "overwrite whatever is there", which loses counts.
 pub type Cas = NonZeroU32;
 
-/// The [`Cas`] of a key that does not exist. Envoy compares it with existing values only, so two workers that both found
-/// the key missing cannot both insert it.
+/// The [`Cas`] of a key that does not exist. Envoy compares it with existing values only, so two workers that both
+/// found the key missing cannot both insert it.
 pub const ABSENT: Cas = NonZeroU32::MAX;
 
-/// How often an update is decided before it is given up. A lost round means that another worker's round succeeded, so this
-/// many in a row is a machine in trouble, not a busy one.
+/// How often an update is decided before it is given up. A lost round means that another worker's round succeeded, so
+/// this many in a row is a machine in trouble, not a busy one.
 pub const ATTEMPTS: u32 = 128;
 
 /// Bytes under keys, shared by all workers.
 ///
 /// An implementor provides [`get`](Store::get) and [`compare_and_swap`](Store::compare_and_swap) and must uphold:
 ///
-/// * No update is ever lost: `compare_and_swap` replaces a value only if its revision still is `expected`, and checks and
-///   replaces in one step. Each successful swap gives the value a revision that it did not have before.
-/// * With `expected` [`ABSENT`], it inserts only if the key does not exist. Of two workers that create a key, one has [`Lost`].
-/// * `get` returns bytes and revision of one moment. A store that cannot answer says `(None, None)`: an existing value then
-///   makes every swap fail, which refuses requests and never forgets what they used.
+/// * No update is ever lost: `compare_and_swap` replaces a value only if its revision still is `expected`, and checks
+///   and replaces in one step. Each successful swap gives the value a revision that it did not have before.
+/// * With `expected` [`ABSENT`], it inserts only if the key does not exist. Of two workers that create a key, one has
+///   [`Lost`].
+/// * `get` returns bytes and revision of one moment. A store that cannot answer says `(None, None)`: an existing
+///   value then makes every swap fail, which refuses requests and never forgets what they used.
 ///
 /// Values written by Sidegate are never empty.
 pub trait Store {

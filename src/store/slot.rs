@@ -12,8 +12,8 @@ const VERSION: u8 = 1;
 /// Bytes of an entry beside its payload.
 pub(super) const OVERHEAD: usize = 28;
 
-/// What tells the entries of a slot apart: the last 16 bytes of the subject's digest. The slot is chosen by the first 8,
-/// so that within a slot all 128 bits count.
+/// What tells the entries of a slot apart: the last 16 bytes of the subject's digest. The slot is chosen by the first
+/// 8, so that within a slot all 128 bits count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag([u8; 16]);
 

@@ -1,12 +1,13 @@
 //! The slot table: entries of subjects in a fixed number of keys, `sidegate/<table>/<slot>`.
 //!
-//! Envoy's shared data cannot delete, list or expire, and knows no size limit. So a table never makes a key per subject: a
-//! subject's digest chooses one of a fixed number of slots, the slot's value holds the entries of all its subjects, and
-//! whatever has expired is dropped whenever the slot is written. Entries "from the future" (the clock went back) stay.
+//! Envoy's shared data cannot delete, list or expire, and knows no size limit. So a table never makes a key per
+//! subject: a subject's digest chooses one of a fixed number of slots, the slot's value holds the entries of all its
+//! subjects, and whatever has expired is dropped whenever the slot is written. Entries "from the future" (the clock
+//! went back) stay.
 //!
-//! A policy that changes the capacity changes the number of slots, and most subjects then belong to another slot. Nothing breaks,
-//! but entries are not found where they were: caches start cold and **meters start at zero**, once. The old slots stay
-//! in memory until Envoy ends.
+//! A policy that changes the capacity changes the number of slots, and most subjects then belong to another slot.
+//! Nothing breaks, but entries are not found where they were: caches start cold and **meters start at zero**, once.
+//! The old slots stay in memory until Envoy ends.
 
 use std::num::{NonZeroU32, NonZeroU64};
 
@@ -18,8 +19,8 @@ use crate::time::Timestamp;
 /// Entries in a slot of a cache, at most.
 const CACHED: usize = 4;
 
-/// Entries in a slot of meters, at most. A slot is meant for one; with eight times as many live meters as the table was made
-/// for, one slot in 10¹⁰ is full.
+/// Entries in a slot of meters, at most. A slot is meant for one; with eight times as many live meters as the table
+/// was made for, one slot in 10¹⁰ is full.
 const METERED: usize = 32;
 
 /// A table of entries in a [`Store`]. Subjects are known by digest; 128 bits of it tell those of one slot apart.
@@ -35,7 +36,8 @@ pub struct Table {
 enum Full {
     /// The entry written longest ago makes room.
     Evict,
-    /// The slot grows, because a live meter that is dropped would be quota given twice; at [`METERED`] entries, the new one is refused.
+    /// The slot grows, because a live meter that is dropped would be quota given twice; at [`METERED`] entries, the
+    /// new one is refused.
     Grow,
 }
 
@@ -76,12 +78,14 @@ pub enum Unavailable {
 }
 
 impl Table {
-    /// The table `meters`, made for `capacity` live meters. It takes more, up to 32 to a slot, at the cost of longer values.
+    /// The table `meters`, made for `capacity` live meters. It takes more, up to 32 to a slot, at the cost of longer
+    /// values.
     pub fn meters(capacity: NonZeroU32) -> Self {
         Self { prefix: "sidegate/meters/".into(), slots: capacity.into(), full: Full::Grow }
     }
 
-    /// The table `name`, which keeps `capacity` entries (rounded up to a multiple of four) and drops older ones for newer ones.
+    /// The table `name`, which keeps `capacity` entries (rounded up to a multiple of four) and drops older ones for
+    /// newer ones.
     pub fn cache(name: &str, capacity: NonZeroU32) -> Self {
         let slots =
             NonZeroU64::new(u64::from(capacity.get()).div_ceil(CACHED as u64)).unwrap_or(NonZeroU64::MIN);
@@ -129,7 +133,7 @@ impl Table {
                 (Change::Keep, outcome) => (Write::Keep, Ok(outcome)),
                 (Change::Put { expires, payload }, outcome) => {
                     let others = slot.entries().filter(|other| other.tag != tag && other.expires > now);
-                    let Some(dropped) = self.make_room(others.clone().count(), entry.is_some()) else {
+                    let Some(dropped) = self.make_room(others.clone().count()) else {
                         return (Write::Keep, Err(Unavailable::Full));
                     };
                     evicted = dropped;
@@ -150,10 +154,10 @@ impl Table {
     }
 
     /// How many of `others`, the oldest, must go for one more entry; `None` if it has to stay out.
-    fn make_room(&self, others: usize, known: bool) -> Option<usize> {
+    fn make_room(&self, others: usize) -> Option<usize> {
         match self.full {
             Full::Evict => Some(others.saturating_add(1).saturating_sub(CACHED)),
-            Full::Grow => (known || others < METERED).then_some(0),
+            Full::Grow => (others < METERED).then_some(0),
         }
     }
 
