@@ -1,0 +1,290 @@
+//! What a test's Envoy is made of: listeners with filters and routes, clusters, and how it is started.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
+use serde_json::{Value, json};
+
+use crate::{noop_module, project, sidegate_module};
+
+/// A Wasm filter.
+#[derive(Clone, Debug)]
+pub struct Wasm {
+    name: &'static str,
+    module: PathBuf,
+    configuration: Value,
+    environment: BTreeMap<String, String>,
+    failure_policy: &'static str,
+}
+
+impl Wasm {
+    /// Sidegate with a policy, configured as Istio does it: JSON in a `StringValue`.
+    pub fn sidegate(policy: &Value) -> Self {
+        Self::new("sidegate", sidegate_module()).configured_as("StringValue", json!(policy.to_string()))
+    }
+
+    /// Sidegate with these bytes as configuration.
+    pub fn sidegate_with_bytes(bytes: &[u8]) -> Self {
+        Self::new("sidegate", sidegate_module()).configured_as("BytesValue", json!(BASE64.encode(bytes)))
+    }
+
+    /// Sidegate with a policy in a `google.protobuf.Struct`, which reaches the filter as binary protobuf.
+    pub fn sidegate_with_struct(policy: &Value) -> Self {
+        Self::new("sidegate", sidegate_module()).configured_as("Struct", policy.clone())
+    }
+
+    /// Sidegate without any configuration.
+    pub fn sidegate_unconfigured() -> Self {
+        Self::new("sidegate", sidegate_module())
+    }
+
+    /// The filter that does nothing.
+    pub fn noop() -> Self {
+        Self::new("noop", noop_module())
+    }
+
+    /// Sets a variable of the VM's environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
+    /// What Envoy does when the module crashes: `FAIL_CLOSED` (default), `FAIL_RELOAD` or `FAIL_OPEN`.
+    #[must_use]
+    pub fn failure_policy(mut self, policy: &'static str) -> Self {
+        self.failure_policy = policy;
+        self
+    }
+
+    fn new(name: &'static str, module: PathBuf) -> Self {
+        Self {
+            name,
+            module,
+            configuration: Value::Null,
+            environment: BTreeMap::new(),
+            failure_policy: "FAIL_CLOSED",
+        }
+    }
+
+    fn configured_as(mut self, kind: &str, value: Value) -> Self {
+        self.configuration =
+            json!({"@type": format!("type.googleapis.com/google.protobuf.{kind}"), "value": value});
+        self
+    }
+
+    fn filter(&self) -> Value {
+        let mut config = json!({
+            "name": self.name,
+            "root_id": self.name,
+            "failure_policy": self.failure_policy,
+            "vm_config": {
+                "vm_id": self.name,
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": self.module}},
+                "environment_variables": {"key_values": self.environment},
+            },
+        });
+        if !self.configuration.is_null() {
+            config["configuration"] = self.configuration.clone();
+        }
+        json!({
+            "name": self.name,
+            "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm", "config": config},
+        })
+    }
+}
+
+/// A route to a cluster, for every path.
+pub fn route(cluster: &str) -> Value {
+    json!({"match": {"prefix": "/"}, "route": {"cluster": cluster}})
+}
+
+/// A route to a cluster for requests with this header, as `{environment}` in a forwarded header is used; goes before [`route`].
+pub fn route_by_header(name: &str, value: &str, cluster: &str) -> Value {
+    json!({
+        "match": {"prefix": "/", "headers": [{"name": name, "string_match": {"exact": value}}]},
+        "route": {"cluster": cluster},
+    })
+}
+
+/// A route that Envoy answers by itself, for every path.
+pub fn direct_response(status: u16, body: &str) -> Value {
+    json!({"match": {"prefix": "/"}, "direct_response": {"status": status, "body": {"inline_string": body}}})
+}
+
+/// A listener on a free port of loopback.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    name: String,
+    filters: Vec<Value>,
+    routes: Vec<Value>,
+    access_log: Option<String>,
+    manager: Value,
+}
+
+impl Listener {
+    /// One without filters and routes. The name matters where there are several, and when a configuration is replaced.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            filters: Vec::new(),
+            routes: Vec::new(),
+            access_log: None,
+            manager: json!({}),
+        }
+    }
+
+    /// Adds a Wasm filter.
+    #[must_use]
+    pub fn wasm(self, wasm: &Wasm) -> Self {
+        let filter = wasm.filter();
+        self.filter(filter)
+    }
+
+    /// Adds any HTTP filter.
+    #[must_use]
+    pub fn filter(mut self, filter: Value) -> Self {
+        self.filters.push(filter);
+        self
+    }
+
+    /// Adds a route; the first that matches counts.
+    #[must_use]
+    pub fn route(mut self, route: Value) -> Self {
+        self.routes.push(route);
+        self
+    }
+
+    /// Writes one line per request in Envoy's format, read with [`crate::Envoy::access_log`].
+    #[must_use]
+    pub fn access_log(mut self, format: &str) -> Self {
+        self.access_log = Some(format.into());
+        self
+    }
+
+    /// Gives Envoy's own replies the body that Sidegate's refusals have, as `envoy/demo.yaml` does it.
+    #[must_use]
+    pub fn kanali_replies(mut self) -> Self {
+        let file = std::fs::read_to_string(project("envoy/demo.yaml")).expect("envoy/demo.yaml");
+        let demo: Value = serde_norway::from_str(&file).expect("YAML");
+        let manager =
+            "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/local_reply_config";
+        self.manager["local_reply_config"] =
+            demo.pointer(manager).cloned().expect("envoy/demo.yaml with local_reply_config");
+        self
+    }
+
+    /// Sets a field of the HTTP connection manager.
+    #[must_use]
+    pub fn manager(mut self, field: &str, value: Value) -> Self {
+        self.manager[field] = value;
+        self
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn resource(&self, directory: &Path) -> Value {
+        let mut filters = self.filters.clone();
+        filters.push(json!({
+            "name": "envoy.filters.http.router",
+            "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+        }));
+        let mut manager = self.manager.clone();
+        manager["@type"] = json!(
+            "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+        );
+        manager["stat_prefix"] = json!(self.name);
+        manager["http_filters"] = json!(filters);
+        manager["route_config"] = json!({"name": self.name, "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": self.routes}]});
+        if let Some(format) = &self.access_log {
+            manager["access_log"] = json!([{
+                "name": "envoy.access_loggers.file",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+                    "path": directory.join(format!("{}.access", self.name)),
+                    "log_format": {"text_format_source": {"inline_string": format!("{format}\n")}},
+                },
+            }]);
+        }
+        json!({
+            "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
+            "name": self.name,
+            "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+            "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}],
+        })
+    }
+}
+
+/// What an Envoy is started with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub(crate) workers: usize,
+    pub(crate) log_level: &'static str,
+    pub(crate) listeners: Vec<Listener>,
+    clusters: Vec<Value>,
+}
+
+impl Setup {
+    /// One listener, two workers.
+    pub fn new(listener: Listener) -> Self {
+        Self { workers: 2, log_level: "info", listeners: vec![listener], clusters: Vec::new() }
+    }
+
+    /// Adds a listener.
+    #[must_use]
+    pub fn listener(mut self, listener: Listener) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// Sets the number of worker threads.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Sets the level of Envoy's log, which is that of the module too.
+    #[must_use]
+    pub fn log_level(mut self, level: &'static str) -> Self {
+        self.log_level = level;
+        self
+    }
+
+    /// Adds a cluster of one host.
+    #[must_use]
+    pub fn cluster(self, name: &str, address: SocketAddr) -> Self {
+        self.cluster_of(name, &[address])
+    }
+
+    /// Adds a cluster of several hosts, or none.
+    #[must_use]
+    pub fn cluster_of(mut self, name: &str, addresses: &[SocketAddr]) -> Self {
+        let hosts = addresses.iter().map(|address| {
+            json!({"endpoint": {"address": {"socket_address":
+                {"address": address.ip().to_string(), "port_value": address.port()}}}})
+        });
+        self.clusters.push(json!({
+            "name": name,
+            "type": "STATIC",
+            "connect_timeout": "1s",
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts.collect::<Vec<_>>()}]},
+        }));
+        self
+    }
+
+    pub(crate) fn bootstrap(&self, listeners: &Path) -> Value {
+        json!({
+            "node": {"id": "sidegate-harness", "cluster": "sidegate-harness"},
+            "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+            "dynamic_resources": {"lds_config": {"path_config_source":
+                {"path": listeners, "watched_directory": {"path": listeners.parent()}}}},
+            "static_resources": {"clusters": self.clusters},
+        })
+    }
+}

@@ -1,0 +1,259 @@
+//! A real Envoy: started with a [`Setup`], asked through its admin port, given new listeners while it runs.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::client::{Request, Response, send, send_all};
+use crate::process::Process;
+use crate::{Listener, Setup, eventually, project};
+
+/// The version that `tools/envoy` installs.
+const VERSION: &str = "1.40.0";
+
+/// Counters and gauges by name.
+pub type Stats = BTreeMap<String, u64>;
+
+/// Envoy refused a configuration.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{details}\n{log}")]
+pub struct Rejected {
+    /// Envoy's reason.
+    pub details: String,
+    /// What was logged meanwhile: the module's own reason is among it.
+    pub log: String,
+}
+
+/// A running Envoy; ends when dropped. Where the test is panicking, its log goes to standard error.
+#[derive(Debug)]
+pub struct Envoy {
+    process: Process,
+    admin: SocketAddr,
+    version: u64,
+    listeners: Vec<Listener>,
+    directory: TempDir,
+}
+
+impl Envoy {
+    /// Starts one that must accept its configuration.
+    pub async fn start(setup: Setup) -> Self {
+        Self::try_start(setup)
+            .await
+            .unwrap_or_else(|rejected| panic!("Envoy refused its configuration: {rejected}"))
+    }
+
+    /// Starts one and waits until it either serves all listeners or has refused one.
+    pub async fn try_start(setup: Setup) -> Result<Self, Rejected> {
+        let directory = TempDir::with_prefix("sidegate-envoy-").expect("a temporary directory");
+        let path = |name: &str| directory.path().join(name);
+        std::fs::create_dir(path("lds")).expect("a fresh directory");
+        write_listeners(directory.path(), 1, &setup.listeners);
+        std::fs::write(path("bootstrap.json"), setup.bootstrap(&path("lds/lds.json")).to_string())
+            .expect("a writable directory");
+        let mut envoy = Command::new(binary());
+        envoy
+            .args([
+                "--concurrency",
+                &setup.workers.to_string(),
+                "--log-level",
+                setup.log_level,
+                "--disable-hot-restart",
+                "--reject-unknown-dynamic-fields",
+            ])
+            .args([
+                "--drain-time-s",
+                "1",
+                "--drain-strategy",
+                "immediate",
+                "--file-flush-interval-msec",
+                "20",
+            ])
+            .arg("--config-path")
+            .arg(path("bootstrap.json"))
+            .arg("--admin-address-path")
+            .arg(path("admin"));
+        let mut process = Process::start(&mut envoy, &path("log"));
+        let admin = eventually("Envoy's admin port", async || match process.ended() {
+            Some(status) => panic!("Envoy ended with {status}: {}", read(&path("log"))),
+            None => read(&path("admin")).trim().parse().ok(),
+        })
+        .await;
+        let started = Self { process, admin, version: 1, listeners: setup.listeners, directory };
+        started.settled(1, 0, 0).await?;
+        Ok(started)
+    }
+
+    /// The address of the first listener.
+    pub async fn address(&self) -> SocketAddr {
+        self.address_of(self.listeners[0].name()).await
+    }
+
+    /// The address of a listener.
+    pub async fn address_of(&self, listener: &str) -> SocketAddr {
+        let listeners = self.admin("/listeners?format=json").await.json();
+        let found = listeners["listener_statuses"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|each| each["name"] == listener);
+        let socket = &found.unwrap_or_else(|| panic!("no listener {listener}: {listeners}"))["local_address"]
+            ["socket_address"];
+        let port = socket["port_value"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port");
+        ([127, 0, 0, 1], port).into()
+    }
+
+    /// Sends a request to the first listener, on a connection of its own.
+    pub async fn send(&self, request: Request) -> Response {
+        send(self.address().await, &request).await.unwrap_or_else(|error| panic!("{request:?}: {error}"))
+    }
+
+    /// Sends requests to the first listener over so many connections at once.
+    pub async fn send_all(
+        &self,
+        connections: usize,
+        requests: impl IntoIterator<Item = Request>,
+    ) -> Vec<Response> {
+        send_all(self.address().await, connections, requests).await
+    }
+
+    /// Replaces the listener of the same name, or adds it, and waits until every worker serves the new one and the old one is gone.
+    pub async fn reload(&mut self, listener: Listener) -> Result<(), Rejected> {
+        let (refused, seen) = (refused(&self.stats().await), self.log().len());
+        self.version += 1;
+        let mut listeners = self.listeners.clone();
+        listeners.retain(|each| each.name() != listener.name());
+        listeners.insert(0, listener);
+        write_listeners(self.directory.path(), self.version, &listeners);
+        self.settled(self.version, refused, seen).await?;
+        self.listeners = listeners;
+        Ok(())
+    }
+
+    /// All counters and gauges.
+    pub async fn stats(&self) -> Stats {
+        let stats = self.admin("/stats?format=json").await.json();
+        let stats = stats["stats"].as_array().into_iter().flatten();
+        stats.filter_map(|stat| Some((stat["name"].as_str()?.to_owned(), stat["value"].as_u64()?))).collect()
+    }
+
+    /// A counter or gauge; 0 where there is none of that name.
+    pub async fn stat(&self, name: &str) -> u64 {
+        self.stats().await.get(name).copied().unwrap_or_default()
+    }
+
+    /// Envoy's own account of its configuration.
+    pub async fn config_dump(&self) -> Value {
+        self.admin("/config_dump?include_eds").await.json()
+    }
+
+    /// Asks the admin port.
+    pub async fn admin(&self, path: &str) -> Response {
+        send(self.admin, &Request::get(path))
+            .await
+            .unwrap_or_else(|error| panic!("Envoy's admin port: {error}: {}", self.log()))
+    }
+
+    /// Everything logged so far, by Envoy and by the module.
+    pub fn log(&self) -> String {
+        read(&self.directory.path().join("log"))
+    }
+
+    /// The lines of the first listener's access log, once there are so many.
+    pub async fn access_log(&self, lines: usize) -> Vec<String> {
+        let path = self.directory.path().join(format!("{}.access", self.listeners[0].name()));
+        eventually(&format!("{lines} lines of access log"), async || {
+            let log: Vec<_> = read(&path).lines().map(str::to_owned).collect();
+            (log.len() >= lines).then_some(log)
+        })
+        .await
+    }
+
+    /// The process, for its id and for what one does to processes.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Waits until all workers serve the listeners of that version, or Envoy has refused one more update than `before`.
+    async fn settled(&self, version: u64, refused: u64, seen: usize) -> Result<(), Rejected> {
+        let done = eventually("the new listeners", async || {
+            let stats = self.stats().await;
+            let stat =
+                |name: &str| stats.get(&format!("listener_manager.{name}")).copied().unwrap_or_default();
+            let busy = stat("total_listeners_warming")
+                + stat("total_listeners_draining")
+                + stat("total_filter_chains_draining");
+            if self::refused(&stats) > refused {
+                return Some(false);
+            }
+            let current =
+                self.admin("/stats?filter=lds.version_text").await.text().contains(&format!("\"{version}\""));
+            (current && busy == 0 && stat("workers_started") == 1).then_some(true)
+        })
+        .await;
+        if done {
+            return Ok(());
+        }
+        let details = listener_errors(&self.config_dump().await).join("; ");
+        Err(Rejected { details, log: self.log().split_off(seen) })
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "--- Envoy's log\n{}---", self.log());
+        }
+    }
+}
+
+/// Has Envoy check a bootstrap file; its complaint is the error.
+pub fn validate(bootstrap: &Path) -> Result<(), String> {
+    let mut envoy = Command::new(binary());
+    envoy
+        .args(["--mode", "validate", "--log-level", "error", "--disable-hot-restart", "--config-path"])
+        .arg(bootstrap);
+    let output =
+        envoy.output().unwrap_or_else(|error| panic!("cannot start {}: {error}", binary().display()));
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
+/// `ENVOY`, or `envoy` on the path, or the one that `make setup` installed.
+fn binary() -> PathBuf {
+    let from_path = || {
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path).map(|directory| directory.join("envoy")).find(|file| file.is_file())
+    };
+    let envoy = std::env::var_os("ENVOY").map(PathBuf::from).or_else(from_path);
+    let envoy = envoy.unwrap_or_else(|| project(format!("target/tools/envoy-{VERSION}/envoy")));
+    assert!(envoy.is_file(), "{} is missing: run `make setup`", envoy.display());
+    envoy
+}
+
+/// Listener updates that failed so far: refused by a part of Envoy or by the module, or not even read.
+fn refused(stats: &Stats) -> u64 {
+    let count = |name: &str| stats.get(&format!("listener_manager.lds.{name}")).copied().unwrap_or_default();
+    count("update_rejected") + count("update_failure")
+}
+
+fn write_listeners(directory: &Path, version: u64, listeners: &[Listener]) {
+    let resources: Vec<_> = listeners.iter().map(|listener| listener.resource(directory)).collect();
+    let mut file = NamedTempFile::new_in(directory).expect("a temporary file");
+    write!(file, "{}", json!({"version_info": version.to_string(), "resources": resources}))
+        .expect("a writable file");
+    file.persist(directory.join("lds/lds.json")).expect("a rename within a directory");
+}
+
+fn listener_errors(dump: &Value) -> Vec<String> {
+    let configs = dump["configs"].as_array().into_iter().flatten();
+    let listeners = configs.filter_map(|config| config["dynamic_listeners"].as_array()).flatten();
+    listeners.filter_map(|listener| listener["error_state"]["details"].as_str()).map(str::to_owned).collect()
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}

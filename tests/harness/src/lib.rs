@@ -1,0 +1,66 @@
+//! What ring 3 stands on: a real Envoy with the built module, upstreams, OAuth2 servers, and a client that sends exactly the bytes it is told.
+//!
+//! Shared by `tests/envoy_*.rs`, `benches/envoy.rs` and `examples/demo.rs`. Ports are free ones, so tests run in parallel; what is
+//! started here ends with the value that holds it, and at the latest with this process, however it ends. Waiting is polling with a
+//! deadline. A thing that does not work out panics with what is known about it: a test that cannot go on has failed.
+
+mod bootstrap;
+mod client;
+mod envoy;
+mod oidc;
+mod process;
+mod provider;
+mod server;
+mod upstream;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use bootstrap::{Listener, Setup, Wasm, direct_response, route, route_by_header};
+pub use client::{Connection, Request, Response, send, send_all};
+pub use envoy::{Envoy, Rejected, Stats, validate};
+pub use oidc::{Client, Oidc};
+pub use process::Process;
+pub use provider::{Answer, Call, StubProvider};
+pub use upstream::Upstream;
+
+/// How long anything may take before the wait for it is given up; far more than it takes on a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Asks again and again until there is an answer, and panics with `what` if there is none by [`DEADLINE`].
+pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = attempt().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    match tokio::time::timeout(DEADLINE, asking).await {
+        Ok(answer) => answer,
+        Err(_) => panic!("not within {DEADLINE:?}: {what}"),
+    }
+}
+
+/// A file of the project, by its path from the top.
+pub fn project(path: impl AsRef<Path>) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path)
+}
+
+/// The built module: `SIDEGATE_WASM`, or what `make build` made.
+pub fn sidegate_module() -> PathBuf {
+    std::env::var_os("SIDEGATE_WASM").map_or_else(|| built("sidegate.wasm"), PathBuf::from)
+}
+
+/// The filter that does nothing, from `benches/noop`.
+pub fn noop_module() -> PathBuf {
+    built("sidegate_noop.wasm")
+}
+
+fn built(module: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project("target"), PathBuf::from);
+    let path = target.join("wasm32-wasip1/release").join(module);
+    assert!(path.is_file(), "{} is missing: run `make build`", path.display());
+    path
+}

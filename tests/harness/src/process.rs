@@ -1,0 +1,80 @@
+//! Child processes that cannot outlive us.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal};
+
+/// Waits for its parent to go, in whatever way it goes, then ends the process it is given.
+const LEASH: &str = r#"trap "" INT TERM HUP; read -r _; kill -KILL "$1" 2>/dev/null"#;
+
+/// A running child process. Ends when dropped; should this process be killed, a leash (a shell that reads from us) ends it.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    leash: Child,
+}
+
+impl Process {
+    /// Starts `command` with standard error, and standard output unless it is already directed elsewhere, in the file `log`.
+    pub fn start(command: &mut Command, log: &Path) -> Self {
+        let log = File::create(log).expect("a log file");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", command.get_program().display()));
+        let leash = Command::new("sh")
+            .args(["-c", LEASH, "leash", &child.id().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        match leash {
+            Ok(leash) => Self { child, leash },
+            Err(error) => {
+                let _ = child.kill();
+                panic!("cannot start a shell: {error}");
+            }
+        }
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its standard output, where that was piped; once.
+    pub fn take_stdout(&mut self) -> Option<std::process::ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child of ours")
+    }
+
+    /// Makes it stop in its tracks, as a dependency that hangs: its sockets still accept.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it run on after [`Process::freeze`].
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).expect("a child of ours");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        for process in [&mut self.child, &mut self.leash] {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}

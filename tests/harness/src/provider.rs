@@ -1,0 +1,139 @@
+//! A provider that misbehaves to order, for what a real OAuth2 server cannot be made to do.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::eventually;
+use crate::server::{Received, Reply, Server, http, reply};
+
+/// What a [`StubProvider`] does with a call.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Answers at once.
+    With {
+        /// HTTP status.
+        status: u16,
+        /// The `content-type` header.
+        content_type: &'static str,
+        /// The body.
+        body: Vec<u8>,
+    },
+    /// Answers after a while.
+    After(Duration, Box<Answer>),
+    /// Holds the call until the script changes, then does what the new script says.
+    Hold,
+    /// Never answers.
+    Never,
+    /// Closes the connection without an answer.
+    Close,
+}
+
+impl Answer {
+    /// Status 200 with JSON.
+    pub fn json(body: &Value) -> Self {
+        Self::with(200, "application/json", body.to_string())
+    }
+
+    /// A whole answer.
+    pub fn with(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        Self::With { status, content_type, body: body.into() }
+    }
+}
+
+/// A call as it arrived.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// HTTP method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// The `authorization` header, if any.
+    pub authorization: Option<String>,
+    /// The body as text.
+    pub body: String,
+}
+
+/// A scripted provider on a free port of loopback; ends when dropped.
+#[derive(Debug)]
+pub struct StubProvider {
+    server: Server,
+    script: watch::Sender<Answer>,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl StubProvider {
+    /// Starts with a script, the same for every call.
+    pub async fn start(answer: Answer) -> Self {
+        let (script, current) = watch::channel(answer);
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let log = calls.clone();
+        let server = Server::start(move |stream| {
+            let (log, current) = (log.clone(), current.clone());
+            async move {
+                let answer = |request: Received| {
+                    log.lock().expect("no panic while it was held").push(call(&request));
+                    perform(current.clone())
+                };
+                http(stream, answer).await;
+            }
+        })
+        .await;
+        Self { server, script, calls }
+    }
+
+    /// Changes the script, also for calls on [`Answer::Hold`].
+    pub fn now(&self, answer: Answer) {
+        self.script.send_replace(answer);
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The calls so far.
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls.lock().expect("no panic while it was held").clone()
+    }
+
+    /// Waits until there were at least so many calls.
+    pub async fn called(&self, times: usize) {
+        eventually(&format!("{times} calls to the provider"), async || {
+            (self.calls().len() >= times).then_some(())
+        })
+        .await;
+    }
+}
+
+async fn perform(mut script: watch::Receiver<Answer>) -> Reply {
+    let mut answer = script.borrow_and_update().clone();
+    loop {
+        answer = match answer {
+            Answer::With { status, content_type, body } => return reply(status, content_type, body),
+            Answer::After(delay, then) => {
+                tokio::time::sleep(delay).await;
+                *then
+            }
+            Answer::Hold => {
+                script.changed().await.ok()?;
+                script.borrow_and_update().clone()
+            }
+            Answer::Never => std::future::pending().await,
+            Answer::Close => return None,
+        }
+    }
+}
+
+fn call(request: &Received) -> Call {
+    let authorization = request.headers().get("authorization");
+    Call {
+        method: request.method().to_string(),
+        path: request.uri().to_string(),
+        authorization: authorization.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+        body: String::from_utf8_lossy(request.body()).into_owned(),
+    }
+}

@@ -1,0 +1,113 @@
+//! Upstreams: the service behind the gate. It tells what it received, or misbehaves.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::server::{Received, Reply, Server, http, reply};
+
+/// An upstream on a free port of loopback; ends when dropped.
+#[derive(Debug)]
+pub struct Upstream {
+    server: Server,
+    requests: Arc<AtomicU64>,
+}
+
+impl Upstream {
+    /// Answers every request with JSON of what it received: `name`, `method`, `path`, `headers` (a list of pairs), `body`.
+    pub async fn echo(name: &str) -> Self {
+        Self::delayed_echo(name, Duration::ZERO).await
+    }
+
+    /// [`Upstream::echo`] that takes its time.
+    pub async fn delayed_echo(name: &str, delay: Duration) -> Self {
+        let name: Arc<str> = name.into();
+        Self::answering(move |request| {
+            let body = describe(&name, &request);
+            async move {
+                tokio::time::sleep(delay).await;
+                reply(200, "application/json", body)
+            }
+        })
+        .await
+    }
+
+    /// Takes every request and closes the connection without an answer.
+    pub async fn closing() -> Self {
+        Self::answering(|_| async { None }).await
+    }
+
+    /// Takes every request and never answers.
+    pub async fn silent() -> Self {
+        Self::answering(|_| std::future::pending()).await
+    }
+
+    /// Answers with bytes that are not HTTP.
+    pub async fn garbage() -> Self {
+        let requests = Arc::new(AtomicU64::new(0));
+        let counter = requests.clone();
+        let server = Server::start(move |stream| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            babble(stream)
+        })
+        .await;
+        Self { server, requests }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// How many requests arrived.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    async fn answering<F>(answer: impl Fn(Received) -> F + Clone + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Reply> + Send + 'static,
+    {
+        let requests = Arc::new(AtomicU64::new(0));
+        let counter = requests.clone();
+        let server = Server::start(move |stream| {
+            let (answer, counter) = (answer.clone(), counter.clone());
+            async move {
+                let counted = |request| {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                    answer(request)
+                };
+                http(stream, counted).await;
+            }
+        })
+        .await;
+        Self { server, requests }
+    }
+}
+
+fn describe(name: &str, request: &Received) -> String {
+    let headers: Vec<_> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
+        .collect();
+    let path = request.uri().path_and_query().map_or("", |path| path.as_str());
+    json!({
+        "name": name,
+        "method": request.method().as_str(),
+        "path": path,
+        "headers": headers,
+        "body": String::from_utf8_lossy(request.body()),
+    })
+    .to_string()
+}
+
+async fn babble(mut stream: TcpStream) {
+    let _ = stream.read(&mut [0; 1024]).await;
+    let _ = stream.write_all(b"this is not HTTP\r\n\r\n").await;
+}
