@@ -1,4 +1,8 @@
 //! Sidegate: API management inside the proxy.
+#![cfg_attr(
+    test,
+    expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")
+)]
 
 pub mod access;
 pub mod credential;
@@ -14,5 +18,4 @@ pub mod time;
 
 #[cfg(not(target_family = "wasm"))]
 pub mod cli;
-#[cfg(target_os = "wasi")]
-mod filter;
+pub mod filter;

@@ -59,7 +59,10 @@ mod tests {
     #[test]
     fn arithmetic_saturates_at_both_ends() {
         assert_eq!(Timestamp::MAX.saturating_add(Duration::from_secs(1)), Timestamp::MAX);
-        assert_eq!(Timestamp::from_millis(5).saturating_sub(Duration::from_secs(1)), Timestamp::from_millis(0));
+        assert_eq!(
+            Timestamp::from_millis(5).saturating_sub(Duration::from_secs(1)),
+            Timestamp::from_millis(0)
+        );
         assert_eq!(Timestamp::from_millis(5).since(Timestamp::from_millis(9)), Duration::ZERO);
     }
 }

@@ -1,1 +1,234 @@
-//! (being built)
+//! The policy: what the operator wrote, compiled once into what the gate decides by.
+//!
+//! ```text
+//! JSON ── read ──▶ Document ── compile ──▶ Policy
+//!           │                     │
+//!           └──── Problems ◀──────┘        everything that is wrong, each with its path
+//! ```
+//!
+//! A [`Policy`] never changes; a request that began under it ends under it. It has no path to the outside: secrets of providers are
+//! resolved while it is compiled.
+
+mod compile;
+pub mod document;
+mod problem;
+mod read;
+pub mod value;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    rc::Rc,
+};
+
+use crate::{
+    access::Binding,
+    credential::{Digest, Location},
+    gate::Template,
+    identity::introspection,
+    matching::{ApiMatch, ApiTable, Metering, RequestPath, RuleTable},
+    quota::{HeaderStyle, Limit, Metrics},
+    refusal::{Style, Ways},
+    store::Table,
+    time::Timestamp,
+};
+
+pub use document::{Of, Preflight, Unmatched};
+pub use problem::{Problem, Problems};
+
+/// A compiled policy.
+pub struct Policy {
+    /// The operator's name for it.
+    pub revision: Option<String>,
+    /// Sixteen hexadecimal digits of the SHA-256 of the document's text.
+    pub digest: String,
+    /// How refusals look.
+    pub style: Style,
+    /// What becomes of a request that matches no API.
+    pub unmatched: Unmatched,
+    /// Whether a CORS preflight needs credentials.
+    pub preflight: Preflight,
+    /// Which rate-limit headers callers see.
+    pub rate_limit_headers: HeaderStyle,
+    /// The digest of the secret that opens explanation headers.
+    pub debug: Option<Digest>,
+    /// The providers.
+    pub providers: Vec<introspection::Provider>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The plans.
+    pub plans: Vec<Plan>,
+    /// The known callers.
+    pub consumers: Vec<Consumer>,
+    /// Every header that any API sets for its service: never taken from a caller. Lower case.
+    pub identity_headers: BTreeSet<Rc<str>>,
+    /// Where meters are kept.
+    pub meters: Table,
+    /// Where identities are kept.
+    pub tokens: Table,
+    keys: HashMap<Digest, Key>,
+    clients: HashMap<String, usize>,
+    apis: Vec<Api>,
+    table: ApiTable,
+}
+
+/// A plan.
+pub struct Plan {
+    /// Its name.
+    pub name: String,
+    /// The environment that its callers are routed to.
+    pub environment: Option<String>,
+    /// Its limits, by whose usage is counted together.
+    pub limits: LimitSets,
+}
+
+/// Limits, by whose usage they count together: each set is one meter.
+pub type LimitSets = Vec<(Of, Vec<Limit>)>;
+
+/// A known caller.
+pub struct Consumer {
+    /// Its name.
+    pub name: String,
+    /// Whether it may call at all.
+    pub active: bool,
+    /// Its plan.
+    pub plan: Option<usize>,
+}
+
+/// An API key's place in the policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Whose key it is.
+    pub consumer: usize,
+    /// Whether it is accepted.
+    pub active: bool,
+    /// From this moment on it is not.
+    pub not_after: Timestamp,
+}
+
+/// An API.
+pub struct Api {
+    /// Its name.
+    pub name: String,
+    /// Finds the rule for a path and a method.
+    pub table: RuleTable,
+    /// What its rules say.
+    pub rules: Vec<Rule>,
+    /// Where credentials of any kind sit.
+    pub locations: Vec<Location>,
+    /// Where API keys sit.
+    pub key_locations: Vec<Location>,
+    /// Where tokens sit.
+    pub token_locations: Vec<Location>,
+    /// What requests count.
+    pub metering: Metering,
+    /// By consumer: what it may do here. Without bindings, every consumer may call.
+    pub bindings: Option<HashMap<usize, Binding>>,
+    /// Limits of the API itself.
+    pub limits: LimitSets,
+    /// Whether credentials are taken out.
+    pub remove_credentials: bool,
+    /// Headers for the service.
+    pub headers: Vec<(Rc<str>, Template)>,
+    /// Whether refusals are kept back.
+    pub shadow: bool,
+}
+
+/// What a rule says.
+pub struct Rule {
+    /// Its path as written.
+    pub name: String,
+    /// The ways in, in order.
+    pub access: Vec<Access>,
+    /// Which credentials they take.
+    pub ways: Ways,
+}
+
+/// A way in.
+pub enum Access {
+    /// For everybody.
+    Allow,
+    /// For nobody.
+    Deny,
+    /// For consumers with an API key.
+    ApiKey,
+    /// For callers with an introspected token.
+    Introspection {
+        /// The provider's index.
+        provider: usize,
+        /// What the token must be.
+        requirement: introspection::Requirement,
+    },
+}
+
+impl Rule {
+    /// Whether it is for nobody, whatever they present.
+    pub fn denies(&self) -> bool {
+        matches!(self.access.first(), Some(Access::Deny))
+    }
+}
+
+impl Policy {
+    /// Reads and compiles a policy document; `environment` gives the values of variables that secrets name.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the document, each thing with its path.
+    pub fn load(json: &[u8], environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, Problems> {
+        let digest = Digest::of(json).to_hex().chars().take(16).collect();
+        match read::read(json) {
+            Ok(document) => compile::compile(document, digest, environment).map_err(Problems),
+            Err(unreadable) => {
+                let read::Unreadable { mut problems, rest } = *unreadable;
+                if let Some(rest) = rest
+                    && let Err(further) = compile::compile(rest.document.clone(), digest, environment)
+                {
+                    problems.extend(rest.further(further));
+                }
+                Err(Problems(problems))
+            }
+        }
+    }
+
+    /// The API for a host and a path.
+    pub fn find_api<'a>(&self, authority: &str, path: &'a RequestPath<'_>) -> Option<ApiMatch<'a>> {
+        self.table.find(authority, path)
+    }
+
+    /// The API at an index.
+    pub fn api(&self, index: usize) -> Option<&Api> {
+        self.apis.get(index)
+    }
+
+    /// The consumer whose key has this digest, where key and consumer are accepted at `now`.
+    pub fn consumer_by_key(&self, digest: &Digest, now: Timestamp) -> Result<usize, KeyFault> {
+        let key = self.keys.get(digest).ok_or(KeyFault::Unknown)?;
+        if !key.active {
+            return Err(KeyFault::Inactive);
+        }
+        if key.not_after <= now {
+            return Err(KeyFault::Expired);
+        }
+        match self.consumers.get(key.consumer) {
+            Some(consumer) if consumer.active => Ok(key.consumer),
+            _ => Err(KeyFault::Suspended),
+        }
+    }
+
+    /// The consumer that an OAuth2 client is.
+    pub fn consumer_by_client(&self, client_id: &str) -> Option<usize> {
+        self.clients.get(client_id).copied()
+    }
+}
+
+/// Why an API key is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFault {
+    /// No consumer has it.
+    Unknown,
+    /// It is switched off.
+    Inactive,
+    /// Its time is over.
+    Expired,
+    /// Its consumer is suspended.
+    Suspended,
+}

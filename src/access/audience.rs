@@ -1,0 +1,104 @@
+//! Audiences: for whom a token must have been issued.
+
+/// The audiences of which a token must name any, or all; at least one, no two alike. Compared byte by byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audience {
+    needs: Needs,
+    values: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needs {
+    Any,
+    All,
+}
+
+/// Why a list of audiences is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidAudience {
+    /// Leave the audience out to accept tokens for anybody.
+    #[error("a list of audiences must not be empty")]
+    Empty,
+    /// An empty value.
+    #[error("an audience must not be empty")]
+    EmptyValue,
+    /// Listed twice.
+    #[error("audience `{0}` is listed twice")]
+    Twice(String),
+}
+
+impl Audience {
+    /// Tokens must name at least one of `values`.
+    pub fn any(values: Vec<String>) -> Result<Self, InvalidAudience> {
+        Self::new(Needs::Any, values)
+    }
+
+    /// Tokens must name every one of `values`.
+    pub fn all(values: Vec<String>) -> Result<Self, InvalidAudience> {
+        Self::new(Needs::All, values)
+    }
+
+    fn new(needs: Needs, values: Vec<String>) -> Result<Self, InvalidAudience> {
+        if values.is_empty() {
+            return Err(InvalidAudience::Empty);
+        }
+        for (index, value) in values.iter().enumerate() {
+            if value.is_empty() {
+                return Err(InvalidAudience::EmptyValue);
+            }
+            if values.iter().take(index).any(|earlier| earlier == value) {
+                return Err(InvalidAudience::Twice(value.clone()));
+            }
+        }
+        Ok(Self { needs, values })
+    }
+
+    /// Whether a token for `named` is meant for us. A token that names nobody is not.
+    pub fn accepts<'n>(&self, named: impl Iterator<Item = &'n str> + Clone) -> bool {
+        let is_named = |wanted: &String| named.clone().any(|name| name == wanted);
+        match self.needs {
+            Needs::Any => self.values.iter().any(is_named),
+            Needs::All => self.values.iter().all(is_named),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn list(values: &[&str]) -> Vec<String> {
+        values.iter().map(|value| (*value).to_owned()).collect()
+    }
+
+    #[test]
+    fn audiences_are_validated() {
+        assert_eq!(Audience::any(list(&[])), Err(InvalidAudience::Empty));
+        assert_eq!(Audience::all(list(&["a", ""])), Err(InvalidAudience::EmptyValue));
+        assert_eq!(Audience::all(list(&["a", "a"])), Err(InvalidAudience::Twice("a".to_owned())));
+    }
+
+    #[test]
+    fn any_and_all_differ() {
+        let table = [
+            (&[][..], false, false),
+            (&["a"], true, false),
+            (&["b", "c", "a"], true, true),
+            (&["A"], false, false),
+        ];
+        for (named, any, all) in table {
+            assert_eq!(
+                Audience::any(list(&["a", "b"])).unwrap().accepts(named.iter().copied()),
+                any,
+                "{named:?}"
+            );
+            assert_eq!(
+                Audience::all(list(&["a", "b"])).unwrap().accepts(named.iter().copied()),
+                all,
+                "{named:?}"
+            );
+        }
+    }
+}

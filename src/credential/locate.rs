@@ -1,0 +1,247 @@
+//! Finds the one credential among the places where it may sit, and takes it out of what the upstream receives.
+//!
+//! A credential that arrives twice is refused, never "the first one wins": whoever else reads the request might choose
+//! the other. An empty value (`apikey:`, `?api_key=`) counts as absent.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+mod location;
+
+pub use location::{InvalidLocation, Location};
+use location::{Place, is_token_byte};
+
+/// The longest credential that is read, in bytes after decoding.
+pub const MAX_CREDENTIAL: usize = 16 * 1024;
+
+/// A credential that is carried wrongly; the caller's fault (RFC 6750 section 3.1, `invalid_request`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MisplacedCredential {
+    /// In two places, or twice in one. Lines of a header count even if they carry another scheme.
+    #[error("the credential arrives twice")]
+    Twice,
+    /// Not UTF-8, or a malformed percent-escape.
+    #[error("the credential cannot be decoded")]
+    Undecodable,
+    /// The scheme is right, but not exactly one `token68` follows it.
+    #[error("no single token follows the authentication scheme")]
+    NotOneToken,
+    /// Longer than [`MAX_CREDENTIAL`].
+    #[error("the credential is too long")]
+    TooLong,
+}
+
+/// The credential of a request, borrowed unless it had to be decoded; `None` if there is none in these places.
+///
+/// `headers` are names with their values, one item per line; `query` is what follows the first `?`, as it came.
+pub fn locate<'r>(
+    locations: &[Location],
+    headers: impl Iterator<Item = (&'r str, &'r [u8])> + Clone,
+    query: Option<&'r str>,
+) -> Result<Option<Cow<'r, str>>, MisplacedCredential> {
+    let mut found = None;
+    for Location(place) in locations {
+        let here = match place {
+            Place::Header { name, scheme } => {
+                in_header(name, scheme.as_deref(), headers.clone())?.map(Cow::Borrowed)
+            }
+            Place::Query(name) => in_query(name, query)?,
+            Place::Cookie(name) => in_cookies(name, headers.clone())?.map(Cow::Borrowed),
+        };
+        found = only_one(found, here)?;
+    }
+    Ok(found)
+}
+
+/// What has to change so that the upstream receives no credential. Everything else stays byte for byte.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removal<'l> {
+    /// Headers to remove, all lines of each.
+    pub headers: Vec<&'l str>,
+    /// The query to send instead, empty if none remains; `None` if it stays.
+    pub query: Option<String>,
+    /// The one `cookie` header to send instead; `None` if the cookies stay, or go altogether (then `headers` says so).
+    pub cookie: Option<Vec<u8>>,
+}
+
+/// What to remove of `locations` (all of them, whichever one held the credential), also where [`locate`] refuses.
+pub fn removal<'l, 'r>(
+    locations: &'l [Location],
+    headers: impl Iterator<Item = (&'r str, &'r [u8])> + Clone,
+    query: Option<&'r str>,
+) -> Removal<'l> {
+    let mut removed = Vec::new();
+    for Location(place) in locations {
+        if let Place::Header { name, scheme } = place
+            && lines(name, headers.clone()).any(|line| carried(line, scheme.as_deref()).is_some())
+        {
+            removed.push(name.as_str());
+        }
+    }
+
+    let is_secret_parameter = |pair: &&str| {
+        let (name, _) = parameter(pair);
+        locations
+            .iter()
+            .any(|Location(place)| matches!(place, Place::Query(wanted) if is_named(name, wanted)))
+    };
+    let query = query.filter(|query| query.split('&').any(|pair| is_secret_parameter(&pair))).map(|query| {
+        query.split('&').filter(|pair| !is_secret_parameter(pair)).collect::<Vec<_>>().join("&")
+    });
+
+    let is_secret_cookie = |pair: &&[u8]| {
+        let (name, _) = cookie(pair);
+        locations
+            .iter()
+            .any(|Location(place)| matches!(place, Place::Cookie(wanted) if wanted.as_bytes() == name))
+    };
+    let mut cookie = None;
+    if cookies(headers.clone()).any(|pair| is_secret_cookie(&pair)) {
+        let kept: Vec<_> = cookies(headers).filter(|pair| !is_secret_cookie(pair)).collect();
+        if kept.is_empty() {
+            removed.push("cookie");
+        } else {
+            cookie = Some(kept.join(b"; ".as_slice()));
+        }
+    }
+    Removal { headers: removed, query, cookie }
+}
+
+fn in_header<'r>(
+    name: &str,
+    scheme: Option<&str>,
+    headers: impl Iterator<Item = (&'r str, &'r [u8])> + Clone,
+) -> Result<Option<&'r str>, MisplacedCredential> {
+    let lines = lines(name, headers).filter(|line| !line.is_empty());
+    let Some(credential) = lines.clone().find_map(|line| carried(line, scheme)) else {
+        return Ok(None);
+    };
+    if lines.count() > 1 {
+        return Err(MisplacedCredential::Twice);
+    }
+    let credential = match scheme {
+        Some(_) => token68(credential).ok_or(MisplacedCredential::NotOneToken)?,
+        None => credential,
+    };
+    readable(credential).map(Some)
+}
+
+fn in_query<'r>(wanted: &str, query: Option<&'r str>) -> Result<Option<Cow<'r, str>>, MisplacedCredential> {
+    let mut found = None;
+    for pair in query.into_iter().flat_map(|query| query.split('&')) {
+        let (name, value) = parameter(pair);
+        if !value.is_empty() && is_named(name, wanted) {
+            let value = form_decode(value).ok_or(MisplacedCredential::Undecodable)?;
+            if value.len() > MAX_CREDENTIAL {
+                return Err(MisplacedCredential::TooLong);
+            }
+            found = only_one(found, Some(value))?;
+        }
+    }
+    Ok(found)
+}
+
+fn in_cookies<'r>(
+    wanted: &str,
+    headers: impl Iterator<Item = (&'r str, &'r [u8])>,
+) -> Result<Option<&'r str>, MisplacedCredential> {
+    let mut found = None;
+    for pair in cookies(headers) {
+        let (name, value) = cookie(pair);
+        if !value.is_empty() && name == wanted.as_bytes() {
+            found = only_one(found, Some(readable(value)?))?;
+        }
+    }
+    Ok(found)
+}
+
+fn only_one<T>(first: Option<T>, second: Option<T>) -> Result<Option<T>, MisplacedCredential> {
+    match (first, second) {
+        (Some(_), Some(_)) => Err(MisplacedCredential::Twice),
+        (first, second) => Ok(first.or(second)),
+    }
+}
+
+fn readable(value: &[u8]) -> Result<&str, MisplacedCredential> {
+    if value.len() > MAX_CREDENTIAL {
+        return Err(MisplacedCredential::TooLong);
+    }
+    str::from_utf8(value).map_err(|_| MisplacedCredential::Undecodable)
+}
+
+/// The values of one header, without the white space around them.
+fn lines<'r>(
+    name: &str,
+    headers: impl Iterator<Item = (&'r str, &'r [u8])> + Clone,
+) -> impl Iterator<Item = &'r [u8]> + Clone {
+    headers.filter(move |(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim_ascii())
+}
+
+/// What follows the scheme (the whole line where none is asked for); `None` if the line carries another scheme.
+///
+/// The scheme ends at the first byte that cannot belong to it, so `Bearer,x` is a broken bearer credential and not an
+/// unknown scheme that would be let through to an upstream which reads it leniently.
+fn carried<'r>(line: &'r [u8], scheme: Option<&str>) -> Option<&'r [u8]> {
+    let Some(scheme) = scheme else {
+        return Some(line);
+    };
+    let (start, rest) = line.split_at_checked(scheme.len())?;
+    let ends_here = !rest.first().copied().is_some_and(is_token_byte);
+    (ends_here && start.eq_ignore_ascii_case(scheme.as_bytes())).then_some(rest)
+}
+
+/// The `token68` (RFC 9110 section 11.2; `b64token` in RFC 6750) after the scheme and at least one space.
+fn token68(after_scheme: &[u8]) -> Option<&[u8]> {
+    let token = after_scheme.strip_prefix(b" ")?.trim_ascii_start();
+    let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
+    let (text, _) = token.split_at_checked(token.len().saturating_sub(padding))?;
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
+    (!text.is_empty() && text.iter().all(allowed)).then_some(token)
+}
+
+/// Raw name and value of a form-urlencoded parameter.
+fn parameter(pair: &str) -> (&str, &str) {
+    pair.split_once('=').unwrap_or((pair, ""))
+}
+
+fn is_named(raw: &str, wanted: &str) -> bool {
+    form_decode(raw).is_some_and(|name| name == wanted)
+}
+
+/// Decodes strictly where the `form_urlencoded` crate would pass malformed escapes on and replace bytes that are not UTF-8.
+fn form_decode(raw: &str) -> Option<Cow<'_, str>> {
+    if !raw.contains(['%', '+']) {
+        return Some(Cow::Borrowed(raw));
+    }
+    let escapes_are_whole = raw.split('%').skip(1).all(|rest| {
+        rest.as_bytes()
+            .split_at_checked(2)
+            .is_some_and(|(digits, _)| digits.iter().all(u8::is_ascii_hexdigit))
+    });
+    if !escapes_are_whole {
+        return None;
+    }
+    let spaced = raw.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(|text| Cow::Owned(text.into_owned()))
+}
+
+/// All cookies of a request: `name=value` each, without the white space around them (RFC 6265 section 4.2.1).
+fn cookies<'r>(headers: impl Iterator<Item = (&'r str, &'r [u8])>) -> impl Iterator<Item = &'r [u8]> {
+    headers
+        .filter(|(name, _)| name.eq_ignore_ascii_case("cookie"))
+        .flat_map(|(_, line)| line.split(|byte| *byte == b';'))
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !pair.is_empty())
+}
+
+/// Name and value of a cookie, without the double quotes that may surround the value.
+fn cookie(pair: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = pair.splitn(2, |byte| *byte == b'=').map(<[u8]>::trim_ascii);
+    let (name, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    (name, unquoted.unwrap_or(value))
+}
+
+#[cfg(test)]
+mod tests;

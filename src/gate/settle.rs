@@ -1,0 +1,183 @@
+//! May they, and have they any quota left: the binding, the limits, and the permit.
+
+use std::rc::Rc;
+
+use crate::{
+    access::Binding,
+    credential::Digest,
+    policy::{Api, LimitSets, Of},
+    quota::{self, Demand, Outcome, Usage, Verdict},
+    refusal::{Reason, Refusal},
+    store::Store,
+};
+
+use super::{
+    Edits, Facts, Step,
+    forward::Field,
+    matched::{Asked, Matched},
+};
+
+/// Who the credential turned out to be.
+#[derive(Default)]
+pub(super) struct Subject {
+    pub(super) consumer: Option<usize>,
+    /// The credential was an API key: refusals of the consumer then are code 13, as Kanali's.
+    pub(super) by_key: bool,
+    pub(super) client_id: Option<String>,
+    pub(super) subject: Option<String>,
+    pub(super) scope: Option<String>,
+}
+
+impl<'a, S: Store, E: FnOnce() -> Edits> Matched<'a, S, E> {
+    /// Decides about a request whose sender is known.
+    pub(super) fn settle(mut self, subject: Subject) -> Step {
+        self.visit.facts.consumer = subject.consumer;
+        let binding = match self.authorize(&subject) {
+            Ok(binding) => binding,
+            Err(reason) if subject.by_key => return self.refuse(Refusal::KeyRefused, reason),
+            Err(reason) => return self.refuse(Refusal::Forbidden, reason),
+        };
+        let policy = &self.gate.policy;
+        let consumer = subject.consumer.and_then(|consumer| policy.consumers.get(consumer));
+        let own_plan = consumer.and_then(|consumer| consumer.plan);
+        let bound_plan = binding.and_then(|binding| binding.plan);
+        self.visit.facts.plan = bound_plan.or(own_plan);
+
+        let mut usage = Usage::new();
+        let Asked { method, inside, query, address } = self.asked;
+        for (_, rule) in self.api.metering.matching(inside, query, method) {
+            usage.add(&policy.metrics, rule.metric, rule.by);
+        }
+        if self.visit.explains() {
+            let used =
+                usage.iter().map(|(metric, amount)| format!("{}={amount}", policy.metrics.name(metric)));
+            self.visit.usage = Some(used.collect::<Vec<_>>().join(", "));
+        }
+
+        let plan = own_plan.filter(|_| bound_plan.is_none()).and_then(|plan| policy.plans.get(plan));
+        let payers =
+            Payers { consumer: consumer.map(|consumer| consumer.name.as_str()), subject: &subject, address };
+        let mut demands = Vec::new();
+        if let Some(plan) = plan {
+            payers.demand(&mut demands, b"plan", "", &plan.limits);
+        }
+        if let Some(binding) = binding {
+            payers.demand(&mut demands, b"binding", &self.api.name, &binding.limits);
+        }
+        payers.demand(&mut demands, b"api", &self.api.name, &self.api.limits);
+        if demands.is_empty() {
+            return self.admit(&subject, Vec::new());
+        }
+        let outcome = quota::charge(&self.gate.store, &policy.meters, &demands, &usage, self.now);
+        self.charged(&subject, outcome)
+    }
+
+    /// The binding under which the request is allowed, if the API has bindings; or why it is not.
+    fn authorize(&self, subject: &Subject) -> Result<Option<&'a Binding>, Reason> {
+        let consumer = subject.consumer.and_then(|consumer| self.gate.policy.consumers.get(consumer));
+        if consumer.is_some_and(|consumer| !consumer.active) {
+            return Err(Reason::new("the consumer is suspended"));
+        }
+        let open = subject.consumer.is_none() && subject.scope.is_none();
+        let Some(bindings) = self.api.bindings.as_ref().filter(|_| !open) else {
+            return Ok(None);
+        };
+        let Some(binding) = subject.consumer.and_then(|consumer| bindings.get(&consumer)) else {
+            return Err(Reason::new("the consumer has no binding on the API"));
+        };
+        if binding.permits(self.asked.inside, self.asked.method) {
+            Ok(Some(binding))
+        } else {
+            Err(Reason::new("the binding does not grant method and path"))
+        }
+    }
+
+    fn charged(mut self, subject: &Subject, outcome: Outcome) -> Step {
+        self.visit.facts.add_store(outcome.facts);
+        match outcome.verdict {
+            Verdict::Admitted => {
+                let headers = quota::headers(self.gate.policy.rate_limit_headers, &outcome);
+                self.admit(subject, headers)
+            }
+            Verdict::NotNow { retry_after } => {
+                let headers = quota::headers(self.gate.policy.rate_limit_headers, &outcome);
+                let retry_after = retry_after.map(std::num::NonZeroU64::get);
+                self.refuse_with(
+                    headers,
+                    Refusal::LimitReached { retry_after },
+                    Reason::new("a limit is reached"),
+                )
+            }
+            Verdict::Never => self.refuse(
+                Refusal::Forbidden,
+                Reason::new("a limit of the metric is 0 or below the request's usage"),
+            ),
+            Verdict::Unrecorded(_) => {
+                let refusal = Refusal::QuotaUnavailable { retry_after: Some(1) };
+                self.refuse(refusal, Reason::new("the store could not count the request"))
+            }
+        }
+    }
+
+    fn admit(self, subject: &Subject, headers: Vec<(&'static str, String)>) -> Step {
+        let mut edits = (self.edits)();
+        edits.tell(self.api, &self.visit.facts, subject);
+        self.visit.permit(edits, headers)
+    }
+}
+
+impl Edits {
+    /// Sets the headers by which the service knows its caller.
+    fn tell(&mut self, api: &Api, facts: &Facts, subject: &Subject) {
+        for (name, template) in &api.headers {
+            let value = template.fill(|field| match field {
+                Field::Api => facts.api(),
+                Field::Rule => facts.rule(),
+                Field::Consumer => facts.consumer(),
+                Field::Plan => facts.plan(),
+                Field::Environment => facts.environment(),
+                Field::ClientId => subject.client_id.as_deref(),
+                Field::Subject => subject.subject.as_deref(),
+                Field::Scope => subject.scope.as_deref(),
+            });
+            if let Some(value) = value {
+                self.remove.retain(|removed| **removed != **name);
+                self.set.push((Rc::clone(name), value.into_bytes()));
+            }
+        }
+    }
+}
+
+/// On whom usage can be counted.
+struct Payers<'a> {
+    consumer: Option<&'a str>,
+    subject: &'a Subject,
+    address: &'a dyn Fn() -> Option<String>,
+}
+
+impl Payers<'_> {
+    /// Adds a demand on one meter for each set of limits. `scope` and `api` keep meters of plans, bindings and APIs apart.
+    fn demand<'l>(&self, demands: &mut Vec<Demand<'l>>, scope: &[u8], api: &str, sets: &'l LimitSets) {
+        for (of, limits) in sets {
+            let (kind, payer) = self.payer(*of);
+            let meter = Digest::of_parts(&[scope, api.as_bytes(), kind, payer.as_bytes()]);
+            demands.push(Demand { meter, limits });
+        }
+    }
+
+    /// Who pays: where the request has none of the kind, the next of consumer, client, subject, address; so nobody goes uncounted.
+    fn payer(&self, of: Of) -> (&'static [u8], std::borrow::Cow<'_, str>) {
+        let consumer = || self.consumer.map(|name| (b"consumer".as_slice(), name.into()));
+        let client = || self.subject.client_id.as_deref().map(|id| (b"client".as_slice(), id.into()));
+        let subject = || self.subject.subject.as_deref().map(|sub| (b"subject".as_slice(), sub.into()));
+        let address = || (b"address".as_slice(), (self.address)().unwrap_or_default().into());
+        let identified = || consumer().or_else(client).or_else(subject).unwrap_or_else(address);
+        match of {
+            Of::Consumer => identified(),
+            Of::Client => client().unwrap_or_else(identified),
+            Of::Subject => subject().unwrap_or_else(identified),
+            Of::Address => address(),
+            Of::Api => (b"api", "".into()),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Whether a token, as introspected, satisfies a rule. Runs on every request, cached or not.
+
+use std::time::Duration;
+
+use super::{Claims, Introspected};
+use crate::access::{Audience, RequiredScopes};
+use crate::time::Timestamp;
+
+/// What a rule demands of tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requirement {
+    /// Trusted issuers, compared byte by byte; where any is listed, a token must name one of them.
+    pub issuers: Vec<String>,
+    /// Whom the token must be meant for.
+    pub audience: Option<Audience>,
+    /// What must have been granted.
+    pub scopes: Option<RequiredScopes>,
+}
+
+/// Why a token does not satisfy a rule. The caller's fault; all but the last are `invalid_token` of RFC 6750.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenFault {
+    /// The server says so.
+    #[error("the token is not active")]
+    Inactive,
+    /// `token_use` is not `access_token`.
+    #[error("the token is not an access token")]
+    NotAnAccessToken,
+    /// `token_type` is not `Bearer`.
+    #[error("the token is not a bearer token")]
+    NotABearerToken,
+    /// `exp` is reached.
+    #[error("the token has expired")]
+    Expired,
+    /// `nbf` lies ahead.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// `iat` lies ahead.
+    #[error("the token was issued in the future")]
+    IssuedInFuture,
+    /// `iss` is none of the trusted issuers, or missing.
+    #[error("the issuer of the token is not trusted")]
+    WrongIssuer,
+    /// `aud` does not name us, or is missing.
+    #[error("the token is meant for another audience")]
+    WrongAudience,
+    /// `cnf`: only the holder of a key may use it, and nobody proved to be that.
+    #[error("the token is bound to a key, which is not verified")]
+    SenderConstrained,
+    /// A required scope is not granted: `insufficient_scope` of RFC 6750.
+    #[error("the token lacks a required scope")]
+    InsufficientScope,
+}
+
+/// Checks in a fixed order and names the first that fails; scopes come last, so that 403 is only said of valid tokens.
+///
+/// `leeway` is granted to `nbf` and `iat`. There is none for `exp`: the server that says "active" has judged it already,
+/// and an answer must not outlive it (RFC 7662 section 4).
+pub fn check(
+    introspected: &Introspected<'_>,
+    requirement: &Requirement,
+    now: Timestamp,
+    leeway: Duration,
+) -> Result<(), TokenFault> {
+    let Introspected::Active(claims) = introspected else {
+        return Err(TokenFault::Inactive);
+    };
+    let holds = |condition: bool, fault: TokenFault| if condition { Ok(()) } else { Err(fault) };
+    let soon = now.saturating_add(leeway);
+
+    holds(
+        claims.token_use.as_deref().is_none_or(|found| found == "access_token"),
+        TokenFault::NotAnAccessToken,
+    )?;
+    holds(
+        claims.token_type.as_deref().is_none_or(|found| found.eq_ignore_ascii_case("Bearer")),
+        TokenFault::NotABearerToken,
+    )?;
+    holds(claims.exp.is_none_or(|exp| now < exp), TokenFault::Expired)?;
+    holds(claims.nbf.is_none_or(|nbf| nbf <= soon), TokenFault::NotYetValid)?;
+    holds(claims.iat.is_none_or(|iat| iat <= soon), TokenFault::IssuedInFuture)?;
+    holds(is_trusted(claims, &requirement.issuers), TokenFault::WrongIssuer)?;
+    holds(
+        requirement.audience.as_ref().is_none_or(|audience| audience.accepts(claims.audiences.iter())),
+        TokenFault::WrongAudience,
+    )?;
+    holds(!claims.is_sender_constrained, TokenFault::SenderConstrained)?;
+    holds(
+        requirement.scopes.as_ref().is_none_or(|scopes| scopes.are_granted(claims.scopes())),
+        TokenFault::InsufficientScope,
+    )
+}
+
+fn is_trusted(claims: &Claims<'_>, issuers: &[String]) -> bool {
+    issuers.is_empty()
+        || claims.iss.as_deref().is_some_and(|iss| issuers.iter().any(|trusted| trusted == iss))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Audiences;
+    use super::super::claims::tests::full;
+    use super::*;
+    use crate::access::ScopeStrategy;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_500);
+    const LEEWAY: Duration = Duration::from_secs(30);
+
+    fn strict() -> Requirement {
+        Requirement {
+            issuers: vec!["https://other".to_owned(), "https://idp".to_owned()],
+            audience: Some(Audience::all(vec!["orders".to_owned()]).unwrap()),
+            scopes: Some(RequiredScopes::new(ScopeStrategy::Exact, vec!["orders.read".to_owned()]).unwrap()),
+        }
+    }
+
+    fn checked(claims: Claims<'_>, requirement: &Requirement) -> Result<(), TokenFault> {
+        check(&Introspected::Active(claims), requirement, NOW, LEEWAY)
+    }
+
+    fn at(millis: u64) -> Option<Timestamp> {
+        Some(Timestamp::from_millis(millis))
+    }
+
+    #[test]
+    fn a_good_token_satisfies_a_strict_rule_and_a_bare_one_a_lax_rule() {
+        assert_eq!(checked(full(), &strict()), Ok(()));
+        assert_eq!(checked(Claims::default(), &Requirement::default()), Ok(()));
+        assert_eq!(checked(Claims { token_type: Some("bEARER".into()), ..full() }, &strict()), Ok(()));
+    }
+
+    #[test]
+    fn each_check_fails_on_its_own() {
+        use TokenFault::*;
+        let audiences = |value: &str| Audiences::new(&[value.to_owned()]).unwrap();
+        let table = [
+            (Claims { token_use: Some("refresh_token".into()), ..full() }, NotAnAccessToken),
+            (Claims { token_type: Some("DPoP".into()), ..full() }, NotABearerToken),
+            (Claims { token_type: Some("refresh_token".into()), ..full() }, NotABearerToken),
+            (Claims { iss: Some("https://idp/".into()), ..full() }, WrongIssuer),
+            (Claims { iss: None, ..full() }, WrongIssuer),
+            (Claims { audiences: audiences("files"), ..full() }, WrongAudience),
+            (Claims { audiences: Audiences::default(), ..full() }, WrongAudience),
+            (Claims { is_sender_constrained: true, ..full() }, SenderConstrained),
+            (Claims { scope: "orders.write".into(), ..full() }, InsufficientScope),
+            (Claims { scope: "".into(), ..full() }, InsufficientScope),
+        ];
+        for (claims, fault) in table {
+            assert_eq!(checked(claims.clone(), &strict()), Err(fault), "{claims:?}");
+        }
+        assert_eq!(check(&Introspected::Inactive, &Requirement::default(), NOW, LEEWAY), Err(Inactive));
+    }
+
+    #[test]
+    fn moments_are_exact_to_the_millisecond() {
+        let lax = Requirement::default();
+        assert_eq!(checked(Claims { exp: at(1_500_001), ..Claims::default() }, &lax), Ok(()));
+        assert_eq!(
+            checked(Claims { exp: at(1_500_000), ..Claims::default() }, &lax),
+            Err(TokenFault::Expired)
+        );
+        assert_eq!(checked(Claims { nbf: at(1_530_000), ..Claims::default() }, &lax), Ok(()));
+        assert_eq!(
+            checked(Claims { nbf: at(1_530_001), ..Claims::default() }, &lax),
+            Err(TokenFault::NotYetValid)
+        );
+        assert_eq!(checked(Claims { iat: at(1_530_000), ..Claims::default() }, &lax), Ok(()));
+        assert_eq!(
+            checked(Claims { iat: at(1_530_001), ..Claims::default() }, &lax),
+            Err(TokenFault::IssuedInFuture)
+        );
+    }
+
+    #[test]
+    fn the_order_of_checks_is_fixed() {
+        use TokenFault::*;
+        let mut claims = Claims {
+            token_use: Some("id_token".into()),
+            token_type: Some("mac".into()),
+            exp: at(0),
+            nbf: Some(Timestamp::MAX),
+            iat: Some(Timestamp::MAX),
+            is_sender_constrained: true,
+            ..Claims::default()
+        };
+        let mut mend = |fault, mend: fn(&mut Claims<'static>)| {
+            assert_eq!(checked(claims.clone(), &strict()), Err(fault));
+            mend(&mut claims);
+        };
+        mend(NotAnAccessToken, |claims| claims.token_use = None);
+        mend(NotABearerToken, |claims| claims.token_type = None);
+        mend(Expired, |claims| claims.exp = None);
+        mend(NotYetValid, |claims| claims.nbf = None);
+        mend(IssuedInFuture, |claims| claims.iat = None);
+        mend(WrongIssuer, |claims| claims.iss = Some("https://idp".into()));
+        mend(WrongAudience, |claims| claims.audiences = full().audiences);
+        mend(SenderConstrained, |claims| claims.is_sender_constrained = false);
+        mend(InsufficientScope, |claims| claims.scope = "orders.read".into());
+        assert_eq!(checked(claims, &strict()), Ok(()));
+    }
+}

@@ -1,0 +1,279 @@
+//! An introspection endpoint as the policy compiles it: where it is, who we are to it, how long its answers are kept.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Endpoint;
+use crate::credential::{Digest, ProviderSecret};
+
+/// What an operator decides about one introspection endpoint.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The provider's name in the policy.
+    pub name: String,
+    /// The Envoy cluster that leads there.
+    pub cluster: String,
+    /// The URL that is asked.
+    pub endpoint: Endpoint,
+    /// How we authenticate.
+    pub authentication: Authentication,
+    /// How long an answer is waited for.
+    pub timeout: Duration,
+    /// How long answers are kept.
+    pub cache: CacheSettings,
+    /// How far the server's clock may be ahead of ours when `nbf` and `iat` are checked.
+    pub leeway: Duration,
+    /// What happens when the endpoint cannot be asked.
+    pub unavailable: Unavailable,
+}
+
+impl Settings {
+    /// The leeway where none is configured.
+    pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
+    /// The timeout where none is configured.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(200);
+}
+
+/// How we authenticate to the endpoint.
+#[derive(Clone, Debug)]
+pub enum Authentication {
+    /// HTTP Basic; id and secret are form-urlencoded first (RFC 6749 section 2.3.1).
+    Basic {
+        /// OAuth2 client id.
+        id: String,
+        /// OAuth2 client secret.
+        secret: ProviderSecret,
+    },
+    /// `client_id` and `client_secret` in the form (RFC 6749 section 2.3.1).
+    Post {
+        /// OAuth2 client id.
+        id: String,
+        /// OAuth2 client secret.
+        secret: ProviderSecret,
+    },
+    /// An access token of our own (RFC 6750 section 2.1).
+    Bearer {
+        /// The token.
+        token: ProviderSecret,
+    },
+    /// Not at all; the network is trusted, as with Ory Hydra's admin port.
+    None,
+}
+
+/// How long answers are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// For active tokens, but never past their `exp`; zero keeps none.
+    pub ttl: Duration,
+    /// For inactive tokens; zero keeps none.
+    pub negative_ttl: Duration,
+    /// For how long after `ttl` an active token may stand in while the endpoint cannot be asked.
+    pub stale_if_error: Duration,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(30),
+            negative_ttl: Duration::from_secs(5),
+            stale_if_error: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What happens when the endpoint cannot be asked, or talks nonsense.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Unavailable {
+    /// Refuse.
+    #[default]
+    Deny,
+    /// Serve active answers that are stale by less than `stale_if_error`.
+    Stale,
+    /// The same, for tokens of these OAuth2 clients only.
+    AllowClients(BTreeSet<String>),
+}
+
+/// Why settings cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidProvider {
+    /// No cluster.
+    #[error("the name of the cluster must not be empty")]
+    EmptyCluster,
+    /// No client id.
+    #[error("the client id must not be empty")]
+    EmptyClientId,
+    /// The token cannot be sent in a header; an empty one neither.
+    #[error("the bearer token must be visible ASCII characters without spaces")]
+    BearerToken,
+    /// No time to answer.
+    #[error("the timeout must be longer than zero")]
+    ZeroTimeout,
+    /// Nobody to allow.
+    #[error("the list of allowed clients must not be empty")]
+    NoClients,
+    /// Stale answers are asked for, and none are kept.
+    #[error("serving stale answers needs a cache `ttl` and `stale_if_error` longer than zero")]
+    NothingStale,
+}
+
+impl InvalidProvider {
+    /// The attribute at fault, relative to the provider's settings in the policy document.
+    pub const fn attribute(self) -> &'static str {
+        match self {
+            Self::EmptyCluster => "cluster",
+            Self::EmptyClientId | Self::BearerToken => "authentication",
+            Self::ZeroTimeout => "timeout",
+            Self::NoClients | Self::NothingStale => "unavailable",
+        }
+    }
+}
+
+/// An introspection endpoint, ready to be asked.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    settings: Settings,
+    digest: Digest,
+}
+
+impl Provider {
+    /// Checks `settings`; reports everything that is wrong with them.
+    pub fn new(settings: Settings) -> Result<Self, Vec<InvalidProvider>> {
+        let faults = faults(&settings);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let digest = digest(&settings);
+        Ok(Self { settings, digest })
+    }
+
+    /// What the operator decided.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Under which the answer about `token` is kept and shared, and concurrent questions are joined.
+    ///
+    /// It tells endpoints and our identities apart, because a server may answer each of its resource servers differently
+    /// (RFC 7662 section 2.2), and does not reveal the token.
+    pub fn cache_key(&self, token: &str) -> Digest {
+        Digest::of_parts(&[token.as_bytes(), self.digest.bytes()])
+    }
+}
+
+fn faults(settings: &Settings) -> Vec<InvalidProvider> {
+    let mut faults = Vec::new();
+    if settings.cluster.is_empty() {
+        faults.push(InvalidProvider::EmptyCluster);
+    }
+    match &settings.authentication {
+        Authentication::Basic { id, secret: _ } | Authentication::Post { id, secret: _ } if id.is_empty() => {
+            faults.push(InvalidProvider::EmptyClientId);
+        }
+        Authentication::Bearer { token } if !is_visible(token.secret()) => {
+            faults.push(InvalidProvider::BearerToken);
+        }
+        Authentication::Basic { .. }
+        | Authentication::Post { .. }
+        | Authentication::Bearer { .. }
+        | Authentication::None => {}
+    }
+    if settings.timeout.is_zero() {
+        faults.push(InvalidProvider::ZeroTimeout);
+    }
+    if matches!(&settings.unavailable, Unavailable::AllowClients(clients) if clients.is_empty()) {
+        faults.push(InvalidProvider::NoClients);
+    }
+    let keeps_stale = !settings.cache.ttl.is_zero() && !settings.cache.stale_if_error.is_zero();
+    if settings.unavailable != Unavailable::Deny && !keeps_stale {
+        faults.push(InvalidProvider::NothingStale);
+    }
+    faults
+}
+
+fn is_visible(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn digest(settings: &Settings) -> Digest {
+    let bearer;
+    let (kind, id): (&[u8], &[u8]) = match &settings.authentication {
+        Authentication::Basic { id, secret: _ } => (b"basic", id.as_bytes()),
+        Authentication::Post { id, secret: _ } => (b"post", id.as_bytes()),
+        Authentication::Bearer { token } => {
+            bearer = token.digest();
+            (b"bearer", bearer.bytes())
+        }
+        Authentication::None => (b"none", b""),
+    };
+    let parts = [&settings.name, &settings.cluster, settings.endpoint.as_str()].map(str::as_bytes);
+    let [name, cluster, url] = parts;
+    Digest::of_parts(&[name, cluster, url, kind, id])
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    pub fn settings() -> Settings {
+        Settings {
+            name: "hydra".to_owned(),
+            cluster: "hydra-admin".to_owned(),
+            endpoint: Endpoint::parse("http://hydra:4445/admin/oauth2/introspect").unwrap(),
+            authentication: Authentication::None,
+            timeout: Settings::DEFAULT_TIMEOUT,
+            cache: CacheSettings::default(),
+            leeway: Settings::DEFAULT_LEEWAY,
+            unavailable: Unavailable::Deny,
+        }
+    }
+
+    fn basic(id: &str, secret: &str) -> Authentication {
+        Authentication::Basic { id: id.to_owned(), secret: ProviderSecret::new(secret) }
+    }
+
+    #[test]
+    fn everything_wrong_is_reported_with_its_attribute() {
+        let wrong = Settings {
+            cluster: String::new(),
+            authentication: basic("", "s"),
+            timeout: Duration::ZERO,
+            cache: CacheSettings { ttl: Duration::ZERO, ..CacheSettings::default() },
+            unavailable: Unavailable::AllowClients(BTreeSet::new()),
+            ..settings()
+        };
+        let faults = Provider::new(wrong).unwrap_err();
+        let attributes: Vec<_> = faults.into_iter().map(InvalidProvider::attribute).collect();
+        assert_eq!(attributes, ["cluster", "authentication", "timeout", "unavailable", "unavailable"]);
+        for token in ["", "a b", "a\r\n", "é"] {
+            let authentication = Authentication::Bearer { token: ProviderSecret::new(token) };
+            let faults = Provider::new(Settings { authentication, ..settings() }).unwrap_err();
+            assert_eq!(faults, [InvalidProvider::BearerToken], "{token:?}");
+        }
+        assert!(Provider::new(settings()).is_ok());
+    }
+
+    #[test]
+    fn answers_are_shared_by_what_may_change_them_and_nothing_else() {
+        let key = |settings| Provider::new(settings).unwrap().cache_key("token");
+        let other_url = Endpoint::parse("http://hydra:4445/other").unwrap();
+        let different = [
+            settings(),
+            Settings { name: "other".to_owned(), ..settings() },
+            Settings { cluster: "other".to_owned(), ..settings() },
+            Settings { endpoint: other_url, ..settings() },
+            Settings { authentication: basic("a", "s"), ..settings() },
+            Settings { authentication: basic("b", "s"), ..settings() },
+            Settings {
+                authentication: Authentication::Bearer { token: ProviderSecret::new("t") },
+                ..settings()
+            },
+        ];
+        let keys: BTreeSet<_> = different.into_iter().map(key).collect();
+        assert_eq!(keys.len(), 7);
+        let rotated = Settings { authentication: basic("a", "s2"), leeway: Duration::ZERO, ..settings() };
+        assert!(keys.contains(&key(rotated)));
+        assert_ne!(key(settings()), Provider::new(settings()).unwrap().cache_key("other"));
+    }
+}

@@ -1,0 +1,210 @@
+//! Replies good, bad and odd, and what each is read as.
+
+use super::*;
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+fn answered(status: u16, content_type: Option<&str>, body: &[u8]) -> ProviderReply {
+    let content_type = content_type.map(str::to_owned);
+    ProviderReply::Answered { status, content_type, retry_after: Some(7), body: body.to_owned() }
+}
+
+fn read_json(json: &str) -> Result<Introspected<'static>, ProviderFault> {
+    read(&answered(200, Some("application/json"), json.as_bytes()))
+}
+
+#[track_caller]
+fn claims(json: &str) -> Claims<'static> {
+    match read_json(json) {
+        Ok(Introspected::Active(claims)) => claims,
+        other => panic!("{json}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_full_reply_is_read() {
+    let claims = claims(
+        r#" {"active":true,"sub":"alice","client_id":"web","azp":"other","username":"Alice","iss":"https://idp",
+             "token_type":"Bearer","token_use":"access_token","scope":"a b","aud":["x","y"],
+             "exp":1700000000,"nbf":1699999999.5,"iat":1699999999,"ext":{"a":[1]},"jti":7}"#,
+    );
+    let expected = Claims {
+        exp: Some(Timestamp::from_seconds(1_700_000_000)),
+        nbf: Some(Timestamp::from_millis(1_699_999_999_500)),
+        iat: Some(Timestamp::from_seconds(1_699_999_999)),
+        sub: Some("alice".into()),
+        client_id: Some("web".into()),
+        username: Some("Alice".into()),
+        iss: Some("https://idp".into()),
+        token_type: Some("Bearer".into()),
+        token_use: Some("access_token".into()),
+        scope: "a b".into(),
+        audiences: Audiences::new(&["x".to_owned(), "y".to_owned()]).unwrap(),
+        is_sender_constrained: false,
+    };
+    assert_eq!(claims, expected);
+}
+
+#[test]
+fn a_minimal_reply_is_read() {
+    assert_eq!(claims(r#"{"active":true}"#), Claims::default());
+    assert_eq!(read_json(r#"{"active":false}"#), Ok(Introspected::Inactive));
+    assert_eq!(claims(r#"{"active":true,"exp":null,"scope":null,"aud":null,"cnf":null}"#), Claims::default());
+}
+
+#[test]
+fn what_is_not_the_promised_json_is_nonsense() {
+    let bodies = [
+        "",
+        "null",
+        "[]",
+        "[true]",
+        "true",
+        "{}",
+        "<html>",
+        r#"{"active":"true"}"#,
+        r#"{"active":1}"#,
+        r#"{"active":null}"#,
+        r#"{"Active":true}"#,
+        r#"{"active":true}x"#,
+        r#"{"active":true"#,
+        r#"{"active":true,"active":true}"#,
+        r#"{"active":false,"active":true}"#,
+        r#"{"active":true,"exp":"1700000000"}"#,
+        r#"{"active":true,"exp":1e999}"#,
+        r#"{"active":true,"exp":NaN}"#,
+        r#"{"active":true,"nbf":"soon"}"#,
+        r#"{"active":true,"iat":true}"#,
+        r#"{"active":true,"exp":1,"exp":2}"#,
+        r#"{"active":true,"exp":null,"exp":2}"#,
+        r#"{"active":true,"scope":"a","scope":"b"}"#,
+        r#"{"active":true,"scp":"a","\u0073cp":"b"}"#,
+        r#"{"active":true,"cnf":null,"cnf":{}}"#,
+        r#"{"active":true,"aud":"a","aud":["b"]}"#,
+        r#"{"active":true,"scope":7}"#,
+        r#"{"active":true,"scope":["a",7]}"#,
+        r#"{"active":true,"scope":["a b"]}"#,
+        r#"{"active":true,"scp":{"a":true},"scope":"a"}"#,
+        r#"{"active":true,"aud":{"a":true}}"#,
+        r#"{"active":true,"aud":"a\nb"}"#,
+        r#"{"active":true,"sub":7}"#,
+        r#"{"active":true,"client_id":["a"]}"#,
+        r#"{"active":false,"exp":"x"}"#,
+    ];
+    for body in bodies {
+        assert_eq!(read_json(body), Err(ProviderFault::Malformed), "{body}");
+    }
+}
+
+#[test]
+fn an_array_of_all_members_is_no_reply() {
+    assert_eq!(read_json(&format!("[true{}]", ",null".repeat(15))), Err(ProviderFault::Malformed));
+}
+
+#[test]
+fn the_first_present_of_the_scope_members_counts() {
+    let table = [
+        (r#""scopes":["c"],"scp":"b","scope":"a""#, "a"),
+        (r#""scopes":["c"],"scp":"b""#, "b"),
+        (r#""scopes":["c","d","",""]"#, "c d"),
+        (r#""scope":"","scp":"b""#, ""),
+        (r#""scope":[],"scp":"b""#, ""),
+        (r#""scope":null,"scp":"b""#, "b"),
+    ];
+    for (members, expected) in table {
+        let claims = claims(&format!(r#"{{"active":true,{members}}}"#));
+        assert_eq!(claims.scopes().collect::<Vec<_>>().join(" "), expected, "{members}");
+    }
+}
+
+#[test]
+fn azp_names_the_client_where_client_id_does_not() {
+    assert_eq!(claims(r#"{"active":true,"azp":"web"}"#).client_id.as_deref(), Some("web"));
+}
+
+#[test]
+fn any_confirmation_constrains_the_token() {
+    for cnf in ["{}", r#"{"jkt":"x"}"#, "false", r#""""#] {
+        assert!(claims(&format!(r#"{{"active":true,"cnf":{cnf}}}"#)).is_sender_constrained, "{cnf}");
+    }
+}
+
+#[test]
+fn odd_moments_stay_in_bounds() {
+    for (number, millis) in
+        [("-1", 0), ("0", 0), ("1.0019", 1001), ("1e300", u64::MAX), ("-1e300", 0), ("1e3", 1_000_000)]
+    {
+        let claims = claims(&format!(r#"{{"active":true,"exp":{number}}}"#));
+        assert_eq!(claims.exp, Some(Timestamp::from_millis(millis)), "{number}");
+    }
+}
+
+#[test]
+fn only_json_is_read() {
+    let inactive = br#"{"active":false}"#;
+    for content_type in ["application/json", "Application/JSON ; charset=utf-8", "application/vnd.as+json"] {
+        assert_eq!(
+            read(&answered(200, Some(content_type), inactive)),
+            Ok(Introspected::Inactive),
+            "{content_type}"
+        );
+    }
+    let others = [
+        "text/html",
+        "application/jsonp",
+        "application/token-introspection+jwt",
+        "json",
+        "",
+        "a, application/json",
+    ];
+    for content_type in others.map(Some).into_iter().chain([None]) {
+        assert_eq!(
+            read(&answered(200, content_type, inactive)),
+            Err(ProviderFault::NotJson),
+            "{content_type:?}"
+        );
+    }
+}
+
+#[test]
+fn the_length_is_bounded() {
+    let padded = |length| {
+        let mut body = br#"{"active":false}"#.to_vec();
+        body.resize(length, b' ');
+        read(&answered(200, Some("application/json"), &body))
+    };
+    assert_eq!(padded(MAX_REPLY), Ok(Introspected::Inactive));
+    assert_eq!(padded(MAX_REPLY + 1), Err(ProviderFault::TooLarge));
+}
+
+#[test]
+fn deep_nesting_is_skipped_or_refused_without_harm() {
+    let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+    assert!(read_json(&format!(r#"{{"active":false,"ext":{deep}}}"#)).is_ok());
+    assert_eq!(read_json(&format!(r#"{{"active":true,"aud":{deep}}}"#)), Err(ProviderFault::Malformed));
+}
+
+#[test]
+fn every_other_reply_says_what_is_wrong() {
+    let body = br#"{"active":true}"#;
+    let status = |status| read(&answered(status, Some("application/json"), body)).unwrap_err();
+    for refused in [401, 403] {
+        assert_eq!(status(refused), ProviderFault::Refused { status: refused });
+    }
+    for other in [100, 201, 204, 301, 400, 404, 500] {
+        assert_eq!(status(other), ProviderFault::Status { status: other, retry_after: None });
+    }
+    for later in [429, 503] {
+        assert_eq!(status(later).retry_after(), Some(7));
+    }
+    let table = [
+        (ProviderReply::TimedOut, ProviderFault::TimedOut),
+        (ProviderReply::Failed, ProviderFault::Failed),
+        (ProviderReply::UnknownCluster, ProviderFault::UnknownCluster),
+        (ProviderReply::NoHealthyHost, ProviderFault::NoHealthyHost),
+        (ProviderReply::TooManyCalls, ProviderFault::TooManyCalls),
+    ];
+    for (reply, fault) in table {
+        assert_eq!(read(&reply), Err(fault));
+    }
+}

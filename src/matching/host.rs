@@ -1,0 +1,273 @@
+//! Hosts: which patterns a policy may name, which host a request names, and which pattern is chosen for it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::net::Ipv6Addr;
+
+/// The longest name there is in DNS. Longer ones match no pattern, which bounds the work that a request can cause.
+const MAX_HOST: usize = 253;
+const MAX_LABEL: usize = 63;
+
+/// A host that an API answers for: `api.example.com`, `*.example.com` (one or more labels before the rest),
+/// `127.0.0.1`, `[::1]`. Lower case, whatever it was written in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPattern {
+    wildcard: bool,
+    name: String,
+}
+
+/// Why a text is not a host pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidHost {
+    /// The text is empty.
+    #[error("the host is empty")]
+    Empty,
+    /// It has a port; hosts match on every port.
+    #[error("`{0}` has a port, but a host matches on every port")]
+    Port(String),
+    /// It has a scheme or a path.
+    #[error("`{0}` is a URL or a path, not a host")]
+    Url(String),
+    /// `*` somewhere else than as the whole first label, or alone.
+    #[error("`{0}` has a `*` that is not the whole first label of a longer name")]
+    Wildcard(String),
+    /// Two dots in a row, or one at either end.
+    #[error("`{0}` has an empty label")]
+    EmptyLabel(String),
+    /// More than 253 characters, or a label of more than 63.
+    #[error("`{0}` is longer than a host can be")]
+    TooLong(String),
+    /// Brackets around something else than an IPv6 address.
+    #[error("`{0}` is not an IPv6 address in brackets")]
+    Ipv6(String),
+    /// A character that no host has; names beyond ASCII are written in their `xn--` form.
+    #[error("`{0}` has a character that is not a letter, digit, `-` or `_`")]
+    Character(String),
+}
+
+impl HostPattern {
+    /// Reads a pattern.
+    pub fn parse(text: &str) -> Result<Self, InvalidHost> {
+        if text.is_empty() {
+            return Err(InvalidHost::Empty);
+        }
+        if text.contains('/') {
+            return Err(InvalidHost::Url(text.to_owned()));
+        }
+        if text.starts_with('[') {
+            if text.ends_with(']') {
+                let name = ipv6(text).ok_or_else(|| InvalidHost::Ipv6(text.to_owned()))?;
+                return Ok(Self { wildcard: false, name });
+            }
+            let with_port = text.rsplit_once("]:").is_some();
+            let reason = if with_port { InvalidHost::Port } else { InvalidHost::Ipv6 };
+            return Err(reason(text.to_owned()));
+        }
+        if text.parse::<Ipv6Addr>().is_ok() {
+            return Err(InvalidHost::Ipv6(text.to_owned()));
+        }
+        if text.contains(':') {
+            return Err(InvalidHost::Port(text.to_owned()));
+        }
+        let (wildcard, name) = match text.strip_prefix("*.") {
+            Some(name) => (true, name),
+            None => (false, text),
+        };
+        if name.contains('*') {
+            return Err(InvalidHost::Wildcard(text.to_owned()));
+        }
+        if text.len() > MAX_HOST {
+            return Err(InvalidHost::TooLong(text.to_owned()));
+        }
+        for label in name.split('.') {
+            if label.is_empty() {
+                return Err(InvalidHost::EmptyLabel(text.to_owned()));
+            }
+            if label.len() > MAX_LABEL {
+                return Err(InvalidHost::TooLong(text.to_owned()));
+            }
+            if !label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+                return Err(InvalidHost::Character(text.to_owned()));
+            }
+        }
+        Ok(Self { wildcard, name: name.to_ascii_lowercase() })
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.wildcard { "*." } else { "" }, self.name)
+    }
+}
+
+/// The host in an `:authority` value: without port and trailing dot, in lower case; IPv6 addresses in brackets and in
+/// their canonical form. `None` where there is none. Allocates only for capitals and IPv6.
+pub fn host_of(authority: &str) -> Option<Cow<'_, str>> {
+    if authority.starts_with('[') {
+        let (address, rest) = authority.split_at_checked(authority.find(']')?.checked_add(1)?)?;
+        let port = rest.strip_prefix(':').unwrap_or(rest);
+        return if is_port(port) { ipv6(address).map(Cow::Owned) } else { None };
+    }
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if is_port(port) => host,
+        _ => authority,
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.is_empty() || host.len() > MAX_HOST {
+        return None;
+    }
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Some(Cow::Owned(host.to_ascii_lowercase()));
+    }
+    Some(Cow::Borrowed(host))
+}
+
+/// Values by host pattern.
+#[derive(Clone, Debug)]
+pub(super) struct HostTable<T> {
+    exact: HashMap<String, T>,
+    wildcard: HashMap<String, T>,
+}
+
+impl<T> Default for HostTable<T> {
+    fn default() -> Self {
+        Self { exact: HashMap::new(), wildcard: HashMap::new() }
+    }
+}
+
+impl<T: Default> HostTable<T> {
+    /// The value of `pattern`, made if need be.
+    pub(super) fn entry(&mut self, pattern: &HostPattern) -> &mut T {
+        let table = if pattern.wildcard { &mut self.wildcard } else { &mut self.exact };
+        table.entry(pattern.name.clone()).or_default()
+    }
+
+    /// The value of the pattern chosen for `host`: the exact one before the longest wildcard.
+    pub(super) fn choose(&self, host: &str) -> Option<&T> {
+        if let Some(value) = self.exact.get(host) {
+            return Some(value);
+        }
+        let mut rest = host;
+        while let Some((label, parent)) = rest.split_once('.') {
+            if label.is_empty() {
+                return None;
+            }
+            if let Some(value) = self.wildcard.get(parent) {
+                return Some(value);
+            }
+            rest = parent;
+        }
+        None
+    }
+}
+
+fn ipv6(bracketed: &str) -> Option<String> {
+    let address: Ipv6Addr = bracketed.strip_prefix('[')?.strip_suffix(']')?.parse().ok()?;
+    Some(format!("[{address}]"))
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn patterns_are_read_in_lower_case() {
+        for (text, shown) in [
+            ("API.Example.com", "api.example.com"),
+            ("*.EU.example.com", "*.eu.example.com"),
+            ("*.x", "*.x"),
+            ("localhost", "localhost"),
+            ("my_service", "my_service"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("[::1]", "[::1]"),
+            ("[2001:DB8:0:0::1]", "[2001:db8::1]"),
+        ] {
+            assert_eq!(HostPattern::parse(text).unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_an_error() {
+        use InvalidHost::*;
+        type Reason = fn(String) -> InvalidHost;
+        let long = format!("{}.com", "a".repeat(64));
+        let cases: [(&str, Reason); 18] = [
+            ("a.com:80", Port),
+            ("[::1]:80", Port),
+            ("https://a.com", Url),
+            ("a.com/x", Url),
+            ("*", Wildcard),
+            ("a.*", Wildcard),
+            ("*a.com", Wildcard),
+            ("*.*.com", Wildcard),
+            ("a..com", EmptyLabel),
+            (".com", EmptyLabel),
+            ("a.com.", EmptyLabel),
+            ("*.", EmptyLabel),
+            ("[::1", Ipv6),
+            ("::1", Ipv6),
+            ("[a.com]", Ipv6),
+            ("a b", Character),
+            ("bücher.de", Character),
+            (&long, TooLong),
+        ];
+        for (text, reason) in cases {
+            assert_eq!(HostPattern::parse(text), Err(reason(text.to_owned())), "{text}");
+        }
+        assert_eq!(HostPattern::parse(""), Err(Empty));
+    }
+
+    #[test]
+    fn the_host_is_read_without_port_and_trailing_dot() {
+        for (authority, host) in [
+            ("a.com", Some("a.com")),
+            ("A.Com:8080", Some("a.com")),
+            ("a.com:", Some("a.com")),
+            ("a.com.", Some("a.com")),
+            ("a.com.:80", Some("a.com")),
+            ("[::1]", Some("[::1]")),
+            ("[0:0::1]:80", Some("[::1]")),
+            ("[::1]x", None),
+            ("[::1", None),
+            ("[fe80::1%25eth0]", None),
+            ("", None),
+            (":80", None),
+            (".", None),
+            ("a.com:b", Some("a.com:b")),
+        ] {
+            assert_eq!(host_of(authority).as_deref(), host, "{authority}");
+        }
+        assert_eq!(host_of(&"a.".repeat(200)), None);
+        assert!(matches!(host_of("a.com:80"), Some(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn the_exact_host_is_chosen_before_the_longest_wildcard() {
+        let mut table = HostTable::<&str>::default();
+        for text in ["a.example.com", "*.example.com", "*.eu.example.com", "*.com"] {
+            *table.entry(&HostPattern::parse(text).unwrap()) = text;
+        }
+        for (host, chosen) in [
+            ("a.example.com", Some("a.example.com")),
+            ("b.example.com", Some("*.example.com")),
+            ("c.b.example.com", Some("*.example.com")),
+            ("a.eu.example.com", Some("*.eu.example.com")),
+            ("eu.example.com", Some("*.example.com")),
+            ("example.com", Some("*.com")),
+            ("com", None),
+            ("example.org", None),
+            (".example.com", None),
+            ("b..example.com", None),
+            ("xexample.com", Some("*.com")),
+        ] {
+            assert_eq!(table.choose(host).copied(), chosen, "{host}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The methods that a rule is for.
+
+/// All methods, or some by name. Names compare exactly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Methods(Option<Vec<String>>);
+
+/// Why a list does not name methods.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidMethods {
+    /// The list is empty.
+    #[error("no method is named")]
+    Empty,
+    /// The name is not a token (RFC 9110, section 9.1).
+    #[error("`{0}` is not a method")]
+    NotAToken(String),
+    /// The name is there twice.
+    #[error("the method `{0}` is named twice")]
+    Duplicate(String),
+}
+
+impl Methods {
+    /// Every method there is.
+    pub const ALL: Self = Self(None);
+
+    /// Exactly these methods.
+    pub fn named(names: Vec<String>) -> Result<Self, InvalidMethods> {
+        if names.is_empty() {
+            return Err(InvalidMethods::Empty);
+        }
+        let mut earlier = names.iter();
+        while let Some(name) = earlier.next_back() {
+            if !is_token(name) {
+                return Err(InvalidMethods::NotAToken(name.clone()));
+            }
+            if earlier.as_slice().contains(name) {
+                return Err(InvalidMethods::Duplicate(name.clone()));
+            }
+        }
+        Ok(Self(Some(names)))
+    }
+
+    /// Whether `method` is among them, where `GET` covers `HEAD`.
+    pub fn admit(&self, method: &str) -> bool {
+        self.contain(method) || (method == "HEAD" && self.contain("GET"))
+    }
+
+    /// Whether `method` itself is among them.
+    pub(super) fn contain(&self, method: &str) -> bool {
+        self.0.as_ref().is_none_or(|names| names.iter().any(|name| name == method))
+    }
+
+    /// The names; none where all methods are meant.
+    pub(super) fn names(&self) -> &[String] {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    /// Names `HEAD` where `GET` is named.
+    pub(super) fn cover_head(&mut self) {
+        if let Some(names) = &mut self.0
+            && names.iter().any(|name| name == "GET")
+        {
+            names.push("HEAD".to_owned());
+        }
+    }
+
+    /// Whether a request could be for both with neither being the more specific.
+    pub(super) fn meet(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(names), Some(others)) => names.iter().any(|name| others.contains(name)),
+            (None, Some(_)) | (Some(_), None) => false,
+        }
+    }
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn named(names: &[&str]) -> Result<Methods, InvalidMethods> {
+        Methods::named(names.iter().map(|&name| name.to_owned()).collect())
+    }
+
+    #[test]
+    fn methods_compare_exactly_and_get_covers_head() {
+        let methods = named(&["GET", "M-SEARCH"]).unwrap();
+        assert!(methods.admit("GET") && methods.admit("HEAD") && methods.admit("M-SEARCH"));
+        assert!(!methods.admit("get") && !methods.admit("POST") && !methods.admit(""));
+        assert!(!named(&["POST"]).unwrap().admit("HEAD"));
+        assert!(Methods::ALL.admit("anything"));
+    }
+
+    #[test]
+    fn bad_lists_are_errors() {
+        assert_eq!(named(&[]), Err(InvalidMethods::Empty));
+        for name in ["", "GET POST", "GET,POST", "GÉT", "{any}"] {
+            assert_eq!(named(&["PUT", name]), Err(InvalidMethods::NotAToken(name.to_owned())));
+        }
+        assert_eq!(named(&["GET", "PUT", "GET"]), Err(InvalidMethods::Duplicate("GET".to_owned())));
+    }
+}

@@ -1,0 +1,330 @@
+//! The request target, normalised once before every decision, so that what is decided on is what is forwarded.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+/// What a request asks for, after [`normalise`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// `*`, as in `OPTIONS *`: the server as a whole. Lies in no API.
+    Asterisk,
+    /// A path, with its query.
+    Path(RequestPath<'a>),
+}
+
+/// The normalised path of a request, with the query as it came.
+///
+/// The path starts with `/`, is ASCII, has no empty, `.` or `..` segments, and only one spelling: unreserved characters
+/// are not escaped, everything that RFC 3986 does not allow in a path is, and escapes are upper case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestPath<'a> {
+    path: Cow<'a, str>,
+    query: Option<Cow<'a, str>>,
+    changed: bool,
+}
+
+/// Why a request target is refused. The caller only learns that it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedTarget {
+    /// It does not start with `/`.
+    #[error("the path does not start with a slash")]
+    NoLeadingSlash,
+    /// `%` without two hexadecimal digits after it.
+    #[error("the path has a malformed percent-escape")]
+    Escape,
+    /// `%2F`: servers disagree whether it separates segments.
+    #[error("the path has an escaped slash")]
+    EscapedSlash,
+    /// `\` or `%5C`: some servers read it as a slash.
+    #[error("the path has a backslash")]
+    Backslash,
+    /// A control character, escaped or not; in the query, one that is not escaped.
+    #[error("the target has a control character")]
+    Control,
+    /// Escapes that together are not UTF-8.
+    #[error("the escapes in the path are not UTF-8")]
+    NotUtf8,
+    /// A `#` that is not escaped, anywhere.
+    #[error("the target has a fragment")]
+    Fragment,
+    /// A segment `.;…` or `..;…`, which some servers read as `.` or `..`.
+    #[error("the path has a dot segment with a parameter")]
+    DotParameter,
+    /// More `..` than segments before them.
+    #[error("the path leads above the root")]
+    AboveRoot,
+}
+
+/// Normalises the value of `:path`: cuts the query at the first `?`, decodes escapes of unreserved characters once,
+/// collapses `//`, resolves `.` and `..` (RFC 3986, section 6.2.2). A path without escapes in which nothing is to change is not copied.
+pub fn normalise(target: &str) -> Result<Target<'_>, MalformedTarget> {
+    if target == "*" {
+        return Ok(Target::Asterisk);
+    }
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    if !path.starts_with('/') {
+        return Err(MalformedTarget::NoLeadingSlash);
+    }
+    if let Some(query) = query {
+        if query.contains('#') {
+            return Err(MalformedTarget::Fragment);
+        }
+        if query.bytes().any(|byte| byte.is_ascii_control()) {
+            return Err(MalformedTarget::Control);
+        }
+    }
+    let normal = if is_normal(path) { Cow::Borrowed(path) } else { Cow::Owned(resolve(&canonical(path)?)?) };
+    let changed = normal != path;
+    let path = if changed { normal } else { Cow::Borrowed(path) };
+    Ok(Target::Path(RequestPath { path, query: query.map(Cow::Borrowed), changed }))
+}
+
+impl RequestPath<'_> {
+    /// The normalised path. A trailing slash stays.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What came after the first `?`, never decoded.
+    pub fn query(&self) -> Option<&str> {
+        self.query.as_deref()
+    }
+
+    /// Whether [`Self::forwarded`] differs from the `:path` that came.
+    pub fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// The value of `:path` to forward.
+    pub fn forwarded(&self) -> String {
+        self.forwarded_with(self.query())
+    }
+
+    /// The same, with another query.
+    pub fn forwarded_with(&self, query: Option<&str>) -> String {
+        match query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.to_string(),
+        }
+    }
+
+    /// The same, independent of the text it was read from.
+    pub fn into_owned(self) -> RequestPath<'static> {
+        RequestPath {
+            path: Cow::Owned(self.path.into_owned()),
+            query: self.query.map(|query| Cow::Owned(query.into_owned())),
+            changed: self.changed,
+        }
+    }
+}
+
+/// `path` with every character in its one spelling. Does not look at segments.
+pub(super) fn canonical(path: &str) -> Result<String, MalformedTarget> {
+    let mut out = String::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let decoded = hex_digit(bytes.next())? << 4 | hex_digit(bytes.next())?;
+                match decoded {
+                    b'/' => return Err(MalformedTarget::EscapedSlash),
+                    b'\\' => return Err(MalformedTarget::Backslash),
+                    decoded if is_unreserved(decoded) => out.push(char::from(decoded)),
+                    decoded => push_escape(&mut out, decoded),
+                }
+            }
+            b'\\' => return Err(MalformedTarget::Backslash),
+            b'#' => return Err(MalformedTarget::Fragment),
+            byte if is_plain(byte) => out.push(char::from(byte)),
+            byte => push_escape(&mut out, byte),
+        }
+    }
+    let decoded = percent_decode_str(&out).decode_utf8().map_err(|_| MalformedTarget::NotUtf8)?;
+    if decoded.chars().any(char::is_control) { Err(MalformedTarget::Control) } else { Ok(out) }
+}
+
+/// Whether servers that cut path parameters would read this canonical segment as `.` or `..`.
+pub(super) fn is_dot_parameter(segment: &str) -> bool {
+    segment
+        .strip_prefix("..")
+        .or_else(|| segment.strip_prefix('.'))
+        .is_some_and(|rest| rest.starts_with(';') || rest.starts_with("%3B"))
+}
+
+fn is_normal(path: &str) -> bool {
+    path.bytes().all(is_plain)
+        && !path.contains("//")
+        && path.split('/').all(|segment| !matches!(segment, "." | "..") && !is_dot_parameter(segment))
+}
+
+fn resolve(path: &str) -> Result<String, MalformedTarget> {
+    let mut out = String::with_capacity(path.len());
+    let mut ends_in_slash = true;
+    for segment in path.split('/').skip(1) {
+        ends_in_slash = matches!(segment, "" | "." | "..");
+        match segment {
+            "" | "." => {}
+            ".." => out.truncate(out.rfind('/').ok_or(MalformedTarget::AboveRoot)?),
+            segment if is_dot_parameter(segment) => return Err(MalformedTarget::DotParameter),
+            segment => {
+                out.push('/');
+                out.push_str(segment);
+            }
+        }
+    }
+    if ends_in_slash {
+        out.push('/');
+    }
+    Ok(out)
+}
+
+fn hex_digit(byte: Option<u8>) -> Result<u8, MalformedTarget> {
+    let digit = byte.and_then(|byte| char::from(byte).to_digit(16)).ok_or(MalformedTarget::Escape)?;
+    u8::try_from(digit).map_err(|_| MalformedTarget::Escape)
+}
+
+fn push_escape(out: &mut String, byte: u8) {
+    out.push('%');
+    for digit in [byte >> 4, byte & 0xF] {
+        out.extend(HEX.get(usize::from(digit)).copied().map(char::from));
+    }
+}
+
+/// RFC 3986, section 2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// What RFC 3986, section 3.3, allows in a path without escape, and the slash.
+fn is_plain(byte: u8) -> bool {
+    is_unreserved(byte)
+        || matches!(
+            byte,
+            b'/' | b':' | b'@' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn path(target: &str) -> RequestPath<'_> {
+        match normalise(target) {
+            Ok(Target::Path(path)) => path,
+            other => panic!("`{target}` gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn paths_are_brought_into_their_one_spelling() {
+        for (came, forwarded) in [
+            ("//a", "/a"),
+            ("/a//b///", "/a/b/"),
+            ("/a/./b", "/a/b"),
+            ("/a/.", "/a/"),
+            ("/a/../b", "/b"),
+            ("/a/..", "/"),
+            ("/a/b/..", "/a/"),
+            ("/a//../b", "/b"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a/.%2e/b", "/b"),
+            ("/a/%2e/b", "/a/b"),
+            ("/%61%7Eb%2d%5F", "/a~b-_"),
+            ("/%252e%252e/a", "/%252e%252e/a"),
+            ("/%c3%a9", "/%C3%A9"),
+            ("/é", "/%C3%A9"),
+            ("/a b|\"<>^`{}", "/a%20b%7C%22%3C%3E%5E%60%7B%7D"),
+            ("/%21%3b%3F%23%25", "/%21%3B%3F%23%25"),
+            ("/a/b/../../c", "/c"),
+            ("/a?b?c//../%2f\\é%zz", "/a?b?c//../%2f\\é%zz"),
+            ("/a/..?", "/?"),
+            ("/...;x/.x/..x/a;b/;", "/...;x/.x/..x/a;b/;"),
+        ] {
+            assert_eq!(path(came).forwarded(), forwarded, "{came}");
+            assert_eq!(path(came).is_changed(), came != forwarded, "{came}");
+        }
+    }
+
+    #[test]
+    fn what_servers_read_in_different_ways_is_refused() {
+        use MalformedTarget::*;
+        for (target, reason) in [
+            ("", NoLeadingSlash),
+            ("a", NoLeadingSlash),
+            ("?a", NoLeadingSlash),
+            ("*/a", NoLeadingSlash),
+            ("http://example.com/a", NoLeadingSlash),
+            ("/%zz", Escape),
+            ("/%2", Escape),
+            ("/%", Escape),
+            ("/%2?f", Escape),
+            ("/%+1", Escape),
+            ("/%é", Escape),
+            ("/a%2Fb", EscapedSlash),
+            ("/a%2f..", EscapedSlash),
+            ("/a\\b", Backslash),
+            ("/a%5cb", Backslash),
+            ("/a%5C..", Backslash),
+            ("/a\0", Control),
+            ("/a%00", Control),
+            ("/a\tb", Control),
+            ("/a%0d%0ab", Control),
+            ("/a\x7f", Control),
+            ("/a%7f", Control),
+            ("/a%c2%85", Control),
+            ("/a\u{85}", Control),
+            ("/a?b\n", Control),
+            ("/%ff", NotUtf8),
+            ("/%c3", NotUtf8),
+            ("/%c3é", NotUtf8),
+            ("/%c0%ae%c0%ae/a", NotUtf8),
+            ("/%ed%a0%80", NotUtf8),
+            ("/a#b", Fragment),
+            ("/a?b#c", Fragment),
+            ("/a/..;x/b", DotParameter),
+            ("/a/..;/b", DotParameter),
+            ("/a/.;x/b", DotParameter),
+            ("/a/%2e%2e;x/b", DotParameter),
+            ("/a/..%3bx", DotParameter),
+            ("/a/..;x/../b", DotParameter),
+            ("/..", AboveRoot),
+            ("/../a", AboveRoot),
+            ("/%2e%2e/a", AboveRoot),
+            ("/a/../../b", AboveRoot),
+            ("//../a", AboveRoot),
+            ("/./../a", AboveRoot),
+        ] {
+            assert_eq!(normalise(target), Err(reason), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn a_clean_path_is_borrowed() {
+        for clean in ["/", "/a/b", "/a/", "/.well-known/x", "/a%20b", "/%C3%A9?q=%zz", "/a;v=1/b,c@d:e"] {
+            let path = path(clean);
+            assert!(matches!(path.path, Cow::Borrowed(_)), "{clean}");
+            assert!(!path.is_changed(), "{clean}");
+        }
+    }
+
+    #[test]
+    fn the_asterisk_is_no_path() {
+        assert_eq!(normalise("*"), Ok(Target::Asterisk));
+    }
+
+    #[test]
+    fn the_query_is_cut_at_the_first_question_mark() {
+        assert_eq!(path("/a?b=/../?").query(), Some("b=/../?"));
+        assert_eq!(path("/a?").query(), Some(""));
+        assert_eq!(path("/a").query(), None);
+        assert_eq!(path("//a?b").into_owned().forwarded(), "/a?b");
+    }
+}

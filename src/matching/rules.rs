@@ -1,0 +1,306 @@
+//! Which rule of an API a request is for: the most specific path first, then the method.
+
+use std::collections::HashMap;
+
+use super::methods::Methods;
+use super::pattern::{Kind, PathPattern, PathRegex, with_slash};
+use super::template::{Segment, Template, segments};
+
+/// Which requests a rule is for.
+#[derive(Clone, Debug)]
+pub struct RuleMatch {
+    /// Paths inside the API.
+    pub path: PathPattern,
+    /// Methods.
+    pub methods: Methods,
+}
+
+/// Two rules for the same requests, neither of them more specific. Indexes into the list, `first` being the smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overlap {
+    /// The rule that came first.
+    pub first: usize,
+    /// The rule that came second.
+    pub second: usize,
+}
+
+/// All rules of an API, by path and method.
+#[derive(Clone, Debug, Default)]
+pub struct RuleTable {
+    templates: Node,
+    regexes: Vec<(PathRegex, SamePath)>,
+}
+
+/// What a [`RuleTable`] says about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// The rule with this index.
+    Rule(usize),
+    /// There are rules for the path, but none for the method; the value of `Allow`.
+    MethodNotAllowed(&'a str),
+    /// No rule is for the path.
+    None,
+}
+
+/// A tree of segments. A request visits every node at most once, because only one way leads to it, and goes no deeper
+/// than the longest template: back-tracking costs no more than the policy is large, whatever the path.
+#[derive(Clone, Debug, Default)]
+struct Node {
+    literals: HashMap<String, Node>,
+    parameter: Option<Box<Node>>,
+    here: Option<SamePath>,
+    rest: Option<SamePath>,
+}
+
+/// All rules with one path.
+#[derive(Clone, Debug, Default)]
+struct SamePath {
+    by_method: Vec<(String, usize)>,
+    any_method: Option<usize>,
+    allow: String,
+}
+
+impl RuleTable {
+    /// Builds the table; the index of a rule is its place in the list. All overlaps are reported.
+    pub fn build(rules: Vec<RuleMatch>) -> Result<Self, Vec<Overlap>> {
+        let paths = by_path(rules);
+        let overlaps = overlaps(&paths);
+        if !overlaps.is_empty() {
+            return Err(overlaps);
+        }
+        let mut table = Self::default();
+        for (path, rules) in paths {
+            let rules = SamePath::new(rules);
+            match path.0 {
+                Kind::Template(template) => table.templates.insert(template, rules),
+                Kind::Regex(regex) => table.regexes.push((regex, rules)),
+            }
+        }
+        Ok(table)
+    }
+
+    /// The rule for a normalised path inside the API, and a method.
+    pub fn find(&self, inside: &str, method: &str) -> Found<'_> {
+        let found = self.templates.find(&mut segments(inside)).or_else(|| self.find_regex(inside));
+        found.map_or(Found::None, |rules| rules.find(method))
+    }
+
+    fn find_regex(&self, inside: &str) -> Option<&SamePath> {
+        if self.regexes.is_empty() {
+            return None;
+        }
+        let path = with_slash(inside);
+        self.regexes.iter().find(|(regex, _)| regex.matches(&path)).map(|(_, rules)| rules)
+    }
+}
+
+impl Node {
+    fn insert(&mut self, template: Template, rules: SamePath) {
+        let mut node = self;
+        for segment in template.segments {
+            node = match segment {
+                Segment::Literal(literal) => node.literals.entry(literal).or_default(),
+                Segment::Parameter => node.parameter.get_or_insert_default(),
+            };
+        }
+        *(if template.rest { &mut node.rest } else { &mut node.here }) = Some(rules);
+    }
+
+    fn find<'a>(&self, requested: &mut (impl Iterator<Item = &'a str> + Clone)) -> Option<&SamePath> {
+        let found = match requested.next() {
+            None => self.here.as_ref(),
+            Some(segment) => {
+                let literal = self.literals.get(segment).and_then(|node| node.find(&mut requested.clone()));
+                literal.or_else(|| self.parameter.as_ref()?.find(requested))
+            }
+        };
+        found.or(self.rest.as_ref())
+    }
+}
+
+impl SamePath {
+    fn new(rules: Vec<(usize, Methods)>) -> Self {
+        let mut by_method = Vec::new();
+        let mut any_method = None;
+        for (index, methods) in rules {
+            match methods.names() {
+                [] => any_method = Some(index),
+                names => by_method.extend(names.iter().map(|name| (name.clone(), index))),
+            }
+        }
+        let rule_for = |method| by_method.iter().find(|(name, _)| name == method).map(|(_, index)| *index);
+        if let (Some(get), None) = (rule_for("GET"), rule_for("HEAD")) {
+            by_method.push(("HEAD".to_owned(), get));
+        }
+        by_method.sort();
+        let names: Vec<&str> = by_method.iter().map(|(name, _)| name.as_str()).collect();
+        let allow = names.join(", ");
+        Self { by_method, any_method, allow }
+    }
+
+    fn find(&self, method: &str) -> Found<'_> {
+        let named = self.by_method.iter().find(|(name, _)| name == method).map(|(_, index)| *index);
+        named.or(self.any_method).map_or(Found::MethodNotAllowed(&self.allow), Found::Rule)
+    }
+}
+
+type RulesOfPath = (PathPattern, Vec<(usize, Methods)>);
+
+/// In the order in which the paths first appear.
+fn by_path(rules: Vec<RuleMatch>) -> Vec<RulesOfPath> {
+    let mut paths: Vec<RulesOfPath> = Vec::new();
+    for (index, RuleMatch { path, methods }) in rules.into_iter().enumerate() {
+        match paths.iter_mut().find(|(other, _)| *other == path) {
+            Some((_, rules)) => rules.push((index, methods)),
+            None => paths.push((path, vec![(index, methods)])),
+        }
+    }
+    paths
+}
+
+fn overlaps(paths: &[RulesOfPath]) -> Vec<Overlap> {
+    let mut overlaps = Vec::new();
+    for (_, rules) in paths {
+        let mut earlier = rules.iter();
+        while let Some((second, methods)) = earlier.next_back() {
+            let meeting = earlier.clone().filter(|(_, others)| others.meet(methods));
+            overlaps.extend(meeting.map(|(first, _)| Overlap { first: *first, second: *second }));
+        }
+    }
+    overlaps.sort_by_key(|overlap| (overlap.second, overlap.first));
+    overlaps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// Each rule is `METHOD,METHOD /path`, `* /path` for all methods, `~` before an expression.
+    fn build(rules: &[&str]) -> Result<RuleTable, Vec<Overlap>> {
+        let rules = rules.iter().map(|rule| {
+            let (methods, path) = rule.split_once(' ').unwrap();
+            RuleMatch {
+                path: match path.strip_prefix('~') {
+                    Some(regex) => PathPattern::regex(regex).unwrap(),
+                    None => PathPattern::template(path).unwrap(),
+                },
+                methods: match methods {
+                    "*" => Methods::ALL,
+                    names => Methods::named(names.split(',').map(str::to_owned).collect()).unwrap(),
+                },
+            }
+        });
+        RuleTable::build(rules.collect())
+    }
+
+    #[test]
+    fn the_most_specific_path_is_found_from_the_left() {
+        let table = build(&[
+            "* /**",
+            "* /a/**",
+            "* /a/{x}",
+            "* /a/b",
+            "* /{x}/b",
+            "* /a/c/d",
+            "* /{x}/{y}/e",
+            "* /a",
+            "* ~/z/.*",
+        ])
+        .unwrap();
+        for (path, rule) in [
+            ("/", 0),
+            ("/z/z", 0),
+            ("/a", 7),
+            ("/a/", 7),
+            ("/a/b", 3),
+            ("/a/b/", 3),
+            ("/a/x", 2),
+            ("/a/c", 2),
+            ("/a/c/d", 5),
+            ("/a/c/e", 1),
+            ("/x/b", 4),
+            ("/x/c/e", 6),
+            ("/a/b/c", 1),
+            ("/x/c/d", 0),
+        ] {
+            assert_eq!(table.find(path, "GET"), Found::Rule(rule), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_search_tracks_back_where_a_literal_leads_nowhere() {
+        let table = build(&["* /a/c", "* /{p}/b"]).unwrap();
+        assert_eq!(table.find("/a/b", "GET"), Found::Rule(1));
+        let table = build(&["* /{a}/b", "* /a/{b}"]).unwrap();
+        assert_eq!(table.find("/a/b", "GET"), Found::Rule(1));
+        assert_eq!(table.find("/x/b", "GET"), Found::Rule(0));
+        assert_eq!(table.find("/x/c", "GET"), Found::None);
+    }
+
+    #[test]
+    fn the_work_is_bounded_by_the_table_whatever_the_path() {
+        let parameters = |count| (0..count).map(|n| format!("/{{p{n}}}")).collect::<String>();
+        let rules: Vec<String> =
+            (0..63).map(|n| format!("* {}{}/x", "/a".repeat(n), parameters(63 - n))).collect();
+        let table = build(&rules.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        assert_eq!(table.find(&"/a".repeat(64), "GET"), Found::None);
+        assert_eq!(table.find(&"/a".repeat(30_000), "GET"), Found::None);
+    }
+
+    #[test]
+    fn expressions_come_last_in_list_order() {
+        let table = build(&["GET ~/a/.*", "* ~/a/b|/c", "POST ~/a/.*", "* /a/{x}/d"]).unwrap();
+        assert_eq!(table.find("/a/b", "GET"), Found::Rule(0));
+        assert_eq!(table.find("/a/b", "POST"), Found::Rule(2));
+        assert_eq!(table.find("/a/b", "PUT"), Found::MethodNotAllowed("GET, HEAD, POST"));
+        assert_eq!(table.find("/c", "PUT"), Found::Rule(1));
+        assert_eq!(table.find("/a/b/d", "PUT"), Found::Rule(3));
+        assert_eq!(table.find("/d", "GET"), Found::None);
+    }
+
+    #[test]
+    fn a_rule_naming_the_method_comes_before_one_for_all() {
+        let table = build(&["* /a", "GET,PUT /a/", "POST /a"]).unwrap();
+        for (method, rule) in [("GET", 1), ("HEAD", 1), ("PUT", 1), ("POST", 2), ("DELETE", 0), ("get", 0)] {
+            assert_eq!(table.find("/a", method), Found::Rule(rule), "{method}");
+        }
+        let table = build(&["HEAD /a", "GET /a"]).unwrap();
+        assert_eq!(table.find("/a", "HEAD"), Found::Rule(0));
+    }
+
+    #[test]
+    fn a_method_without_rule_is_never_left_to_a_less_specific_path() {
+        let table = build(&["* /**", "PUT,GET /a/{x}", "DELETE /a/{y}", "POST /a/b"]).unwrap();
+        assert_eq!(table.find("/a/b", "GET"), Found::MethodNotAllowed("POST"));
+        assert_eq!(table.find("/a/c", "POST"), Found::MethodNotAllowed("DELETE, GET, HEAD, PUT"));
+        assert_eq!(table.find("/a/c", "get"), Found::MethodNotAllowed("DELETE, GET, HEAD, PUT"));
+    }
+
+    #[test]
+    fn rules_of_one_path_overlap_where_their_methods_meet() {
+        for (rules, expected) in [
+            (&["* /{a}", "* /{b}"][..], &[(0, 1)][..]),
+            (&["GET /a", "PUT,GET /a/"], &[(0, 1)]),
+            (&["* /a/**", "* /b", "* /a/**", "* /a/**"], &[(0, 2), (0, 3), (2, 3)]),
+            (&["* ~/a.*", "* ~/a.*"], &[(0, 1)]),
+            (&["* /%7e", "* /~"], &[(0, 1)]),
+        ] {
+            let expected: Vec<_> =
+                expected.iter().map(|&(first, second)| Overlap { first, second }).collect();
+            assert_eq!(build(rules).unwrap_err(), expected, "{rules:?}");
+        }
+        for rules in [
+            ["* /{a}/b", "* /a/{b}"],
+            ["* /a", "* /a/**"],
+            ["* /a", "GET /a"],
+            ["GET /a", "HEAD /a"],
+            ["GET /a", "get /a"],
+            ["* ~/a", "* ~/a|/a"],
+            ["* ~/a", "* /a"],
+        ] {
+            assert!(build(&rules).is_ok(), "{rules:?}");
+        }
+    }
+}

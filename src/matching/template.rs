@@ -1,0 +1,157 @@
+//! Path templates: literals, `{parameter}` for one whole segment, `/**` at the end for everything below.
+
+use super::path::{MalformedTarget, canonical, is_dot_parameter};
+use super::pattern::InvalidPath;
+
+/// Keeps tables shallow, whatever a policy says.
+const MAX_SEGMENTS: usize = 64;
+
+/// A pattern of whole segments.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Template {
+    pub(super) segments: Vec<Segment>,
+    /// Ends in `/**`.
+    pub(super) rest: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Segment {
+    Literal(String),
+    Parameter,
+}
+
+impl Template {
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidPath> {
+        let path = text.strip_prefix('/').ok_or_else(|| InvalidPath::NoLeadingSlash(text.to_owned()))?;
+        if path.contains('?') {
+            return Err(InvalidPath::Query(text.to_owned()));
+        }
+        let mut template = Self { segments: Vec::new(), rest: false };
+        if path.is_empty() {
+            return Ok(template);
+        }
+        let mut names = Vec::new();
+        for segment in path.strip_suffix('/').unwrap_or(path).split('/') {
+            if template.rest {
+                return Err(InvalidPath::Wildcard(text.to_owned()));
+            }
+            if segment == "**" {
+                template.rest = true;
+            } else if segment.contains('*') {
+                return Err(InvalidPath::Wildcard(text.to_owned()));
+            } else if segment.contains(['{', '}']) {
+                let name =
+                    parameter_name(segment).ok_or_else(|| InvalidPath::Parameter(segment.to_owned()))?;
+                if names.contains(&name) {
+                    return Err(InvalidPath::DuplicateParameter(name.to_owned()));
+                }
+                names.push(name);
+                template.segments.push(Segment::Parameter);
+            } else {
+                template.segments.push(Segment::Literal(literal(segment, text)?));
+            }
+        }
+        if template.segments.len() > MAX_SEGMENTS {
+            return Err(InvalidPath::TooLarge(text.to_owned()));
+        }
+        Ok(template)
+    }
+
+    pub(super) fn matches(&self, inside: &str) -> bool {
+        let mut requested = segments(inside);
+        self.segments.iter().all(|segment| match (segment, requested.next()) {
+            (Segment::Literal(literal), Some(requested)) => literal == requested,
+            (Segment::Parameter, Some(_)) => true,
+            (_, None) => false,
+        }) && (self.rest || requested.next().is_none())
+    }
+}
+
+/// The segments of a normalised path; a trailing slash makes none.
+pub(super) fn segments(path: &str) -> impl Iterator<Item = &str> + Clone {
+    path.split('/').filter(|segment| !segment.is_empty())
+}
+
+/// A segment of a pattern, `text`, in the spelling that requests have.
+pub(super) fn literal(segment: &str, text: &str) -> Result<String, InvalidPath> {
+    match literal_part(segment)? {
+        literal if literal.is_empty() => Err(InvalidPath::EmptySegment(text.to_owned())),
+        literal if matches!(literal.as_str(), "." | "..") => Err(InvalidPath::DotSegment(text.to_owned())),
+        literal if is_dot_parameter(&literal) => {
+            Err(InvalidPath::Malformed { text: segment.to_owned(), reason: MalformedTarget::DotParameter })
+        }
+        literal => Ok(literal),
+    }
+}
+
+/// The same for less than a segment, which may look like anything.
+pub(super) fn literal_part(part: &str) -> Result<String, InvalidPath> {
+    canonical(part).map_err(|reason| InvalidPath::Malformed { text: part.to_owned(), reason })
+}
+
+fn parameter_name(segment: &str) -> Option<&str> {
+    let name = segment.strip_prefix('{')?.strip_suffix('}')?;
+    let valid =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    valid.then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matching::PathPattern;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn templates_cover_whole_segments() {
+        for (template, covered, others) in [
+            ("/", &["/"][..], &["/a"][..]),
+            ("/**", &["/", "/a", "/a/b/"], &[]),
+            ("/a", &["/a", "/a/"], &["/", "/ab", "/a/b", "/A"]),
+            ("/a/", &["/a", "/a/"], &["/a/b"]),
+            ("/a/**", &["/a", "/a/", "/a/b", "/a/b/c/"], &["/", "/ab"]),
+            ("/{x}", &["/a", "/a/"], &["/", "/a/b"]),
+            ("/a/{x}/c", &["/a/b/c"], &["/a/c", "/a/b/d", "/a/b/c/d"]),
+            ("/a/{x}/**", &["/a/b", "/a/b/c"], &["/a", "/a/", "/b/b"]),
+            ("/%7eb/%c3%a9/é", &["/~b/%C3%A9/%C3%A9"], &["/~b"]),
+        ] {
+            let pattern = PathPattern::template(template).unwrap();
+            for path in covered {
+                assert!(pattern.matches(path), "{template} covers {path}");
+            }
+            for path in others {
+                assert!(!pattern.matches(path), "{template} does not cover {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn bad_templates_are_errors() {
+        for (template, message) in [
+            ("", "`` does not start with a slash"),
+            ("a", "`a` does not start with a slash"),
+            ("**", "`**` does not start with a slash"),
+            ("//", "`//` has an empty segment"),
+            ("/a//b", "`/a//b` has an empty segment"),
+            ("/a/./b", "`/a/./b` has a `.` or `..` segment, which no request has once it is normalised"),
+            ("/%2e%2E", "`/%2e%2E` has a `.` or `..` segment, which no request has once it is normalised"),
+            ("/a?b", "`/a?b` has a query, but a path is expected"),
+            ("/a#b", "`a#b` matches no request: the target has a fragment"),
+            ("/a%2Fb", "`a%2Fb` matches no request: the path has an escaped slash"),
+            ("/..;x", "`..;x` matches no request: the path has a dot segment with a parameter"),
+            ("/{a}/{a}", "the parameter `a` appears twice"),
+            ("/a/*", "`/a/*` has a `*` elsewhere than in the final `/**` of a template"),
+            ("/**/a", "`/**/a` has a `*` elsewhere than in the final `/**` of a template"),
+            ("/a**", "`/a**` has a `*` elsewhere than in the final `/**` of a template"),
+        ] {
+            assert_eq!(PathPattern::template(template).unwrap_err().to_string(), message);
+        }
+        for segment in ["{}", "{a", "a}", "x{a}", "{a}x", "{a}{b}", "{a b}", "{{a}}"] {
+            let error = PathPattern::template(&format!("/{segment}"));
+            assert_eq!(error, Err(InvalidPath::Parameter(segment.to_owned())));
+        }
+        assert!(PathPattern::template(&"/a".repeat(64)).is_ok());
+        assert!(matches!(PathPattern::template(&"/a".repeat(65)), Err(InvalidPath::TooLarge(_))));
+    }
+}

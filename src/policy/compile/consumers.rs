@@ -1,0 +1,113 @@
+//! Compiles the known callers, and finds whose each key and client id is.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::{credential::Digest, time::Timestamp};
+
+use super::{
+    super::{Consumer, Key},
+    Report, check_name, document,
+    limits::Plans,
+};
+
+/// The compiled consumers.
+#[derive(Default)]
+pub(super) struct Consumers {
+    pub(super) list: Vec<Consumer>,
+    pub(super) by_name: HashMap<String, usize>,
+    pub(super) keys: HashMap<Digest, Key>,
+    pub(super) clients: HashMap<String, usize>,
+}
+
+pub(super) fn compile(
+    consumers: Option<Vec<document::Consumer>>,
+    plans: &Plans,
+    report: &mut Report,
+) -> Consumers {
+    let consumers = report.list("consumers", consumers);
+    let mut compiled = Consumers {
+        list: Vec::with_capacity(consumers.len()),
+        by_name: HashMap::with_capacity(consumers.len()),
+        keys: HashMap::with_capacity(consumers.len()),
+        clients: HashMap::new(),
+    };
+    for (index, consumer) in consumers.into_iter().enumerate() {
+        // Paths are made only where something is wrong: there may be a hundred thousand consumers.
+        let path = || format!("consumers[{index}]");
+        compiled.add(index, consumer, &path, plans, report);
+    }
+    compiled
+}
+
+impl Consumers {
+    fn add(
+        &mut self,
+        index: usize,
+        consumer: document::Consumer,
+        path: &dyn Fn() -> String,
+        plans: &Plans,
+        report: &mut Report,
+    ) {
+        let document::Consumer { name, state, plan, keys, clients } = consumer;
+        if let Err(problem) = check_name(&name) {
+            report.add(&format!("{}.name", path()), problem);
+        }
+        if self.by_name.insert(name.clone(), index).is_some() {
+            report.add(&format!("{}.name", path()), format!("there is a consumer `{name}` already"));
+        }
+        let plan = plan.and_then(|plan| match plans.by_name.get(&plan) {
+            Some(plan) => Some(*plan),
+            None => report.find(&format!("{}.plan", path()), "plan", &plan, &plans.by_name),
+        });
+        self.list.push(Consumer { name, active: state == document::ConsumerState::Active, plan });
+        if keys.as_ref().is_some_and(Vec::is_empty) || clients.as_ref().is_some_and(Vec::is_empty) {
+            report.list(&format!("{}.keys", path()), keys.clone());
+            report.list(&format!("{}.clients", path()), clients.clone());
+        }
+        self.add_keys(index, keys.unwrap_or_default(), path, report);
+        for (place, client) in clients.unwrap_or_default().into_iter().enumerate() {
+            if self.clients.contains_key(&client) || client.is_empty() {
+                report.add(
+                    &format!("{}.clients[{place}]", path()),
+                    "empty, or already a client of some consumer",
+                );
+            }
+            self.clients.insert(client, index);
+        }
+    }
+
+    fn add_keys(
+        &mut self,
+        consumer: usize,
+        keys: Vec<document::Key>,
+        path: &dyn Fn() -> String,
+        report: &mut Report,
+    ) {
+        let mut ids = HashSet::new();
+        for (place, document::Key { id, sha256, state, not_after }) in keys.into_iter().enumerate() {
+            let digest = match Digest::from_hex(&sha256) {
+                Ok(digest) => digest,
+                Err(error) => {
+                    report.add(&format!("{}.keys[{place}].sha256", path()), error);
+                    continue;
+                }
+            };
+            let key = Key {
+                consumer,
+                active: state == document::KeyState::Active,
+                not_after: not_after.map_or(Timestamp::MAX, |moment| moment.0),
+            };
+            if self.keys.insert(digest, key).is_some() {
+                report.add(&format!("{}.keys[{place}].sha256", path()), "some consumer has this key already");
+            }
+            if let Some(id) = id
+                && !ids.insert(id.clone())
+            {
+                report.add(
+                    &format!("{}.keys[{place}].id", path()),
+                    format!("the consumer has a key `{id}` already"),
+                );
+            }
+        }
+    }
+}

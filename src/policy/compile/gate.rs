@@ -1,0 +1,81 @@
+//! Compiles what holds for every request.
+
+use std::num::NonZeroU32;
+
+use crate::{
+    credential::Digest,
+    quota::HeaderStyle,
+    refusal::{ErrorFormat, Style},
+};
+
+use super::{Report, document};
+
+/// The compiled part.
+pub(super) struct Gate {
+    pub(super) style: Style,
+    pub(super) unmatched: document::Unmatched,
+    pub(super) preflight: document::Preflight,
+    pub(super) rate_limit_headers: HeaderStyle,
+    pub(super) debug: Option<Digest>,
+    pub(super) meters: NonZeroU32,
+    pub(super) tokens: NonZeroU32,
+}
+
+const MOST_CAPACITY: u32 = 1 << 24;
+
+pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate> {
+    let document::Gate {
+        realm,
+        resource_metadata,
+        unmatched,
+        preflight,
+        errors,
+        rate_limit_headers,
+        debug,
+        capacity,
+    } = gate;
+    quotable("gate.realm", &realm, report);
+    if let Some(url) = &resource_metadata {
+        quotable("gate.resource_metadata", url, report);
+    }
+    if let Some(url) = &errors.details {
+        quotable("gate.errors.details", url, report);
+    }
+    let debug = debug
+        .and_then(|debug| report.take("gate.debug.secret_sha256", Digest::from_hex(&debug.secret_sha256)));
+    let meters = compile_capacity("gate.capacity.meters", capacity.meters, report);
+    let tokens = compile_capacity("gate.capacity.tokens", capacity.tokens, report);
+    Some(Gate {
+        style: Style {
+            realm,
+            resource_metadata,
+            format: match errors.format {
+                document::ErrorFormat::Kanali => ErrorFormat::Kanali,
+                document::ErrorFormat::Problem => ErrorFormat::Problem,
+            },
+            details: errors.details,
+        },
+        unmatched,
+        preflight,
+        rate_limit_headers,
+        debug,
+        meters: meters?,
+        tokens: tokens?,
+    })
+}
+
+/// Notes text that could not stand between quotes in a header or in JSON.
+fn quotable(path: &str, text: &str, report: &mut Report) {
+    if text.is_empty() || text.contains(['"', '\\']) || !text.chars().all(|c| c.is_ascii() && !c.is_control())
+    {
+        report.add(path, "not a text of ASCII characters without quotes, backslashes and control characters");
+    }
+}
+
+fn compile_capacity(path: &str, capacity: u32, report: &mut Report) -> Option<NonZeroU32> {
+    let capacity = NonZeroU32::new(capacity).filter(|capacity| capacity.get() <= MOST_CAPACITY);
+    if capacity.is_none() {
+        report.add(path, format!("not between 1 and {MOST_CAPACITY}"));
+    }
+    capacity
+}

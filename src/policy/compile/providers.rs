@@ -1,0 +1,109 @@
+//! Compiles providers and resolves their secrets.
+
+use std::{collections::BTreeSet, collections::HashMap};
+
+use crate::{
+    credential::ProviderSecret,
+    identity::introspection::{Authentication, CacheSettings, Endpoint, Provider, Settings, Unavailable},
+};
+
+use super::{
+    super::value::{Named, Secret},
+    Report, document, index,
+};
+
+/// The compiled providers.
+pub(super) struct Providers {
+    /// In the order of their names; incomplete where there are problems.
+    pub(super) list: Vec<Provider>,
+    pub(super) by_name: HashMap<String, usize>,
+}
+
+pub(super) fn compile(
+    providers: Named<document::Provider>,
+    environment: &dyn Fn(&str) -> Option<String>,
+    report: &mut Report,
+) -> Providers {
+    let by_name = index(&providers);
+    let list = providers
+        .0
+        .into_iter()
+        .filter_map(|(name, document::Provider::Introspection(provider))| {
+            let path = format!("providers.{name}.introspection");
+            report.name(&path, &name);
+            introspection(name, provider, environment, &path, report)
+        })
+        .collect();
+    Providers { list, by_name }
+}
+
+fn introspection(
+    name: String,
+    provider: document::Introspection,
+    environment: &dyn Fn(&str) -> Option<String>,
+    path: &str,
+    report: &mut Report,
+) -> Option<Provider> {
+    let document::Introspection { cluster, url, authentication, timeout, cache, unavailable, leeway } =
+        provider;
+    let endpoint = report.take(&format!("{path}.url"), Endpoint::parse(&url));
+    let authentication =
+        compile_authentication(authentication, environment, &format!("{path}.authentication"), report);
+    let settings = Settings {
+        name,
+        cluster,
+        endpoint: endpoint?,
+        authentication: authentication?,
+        timeout: timeout.duration(),
+        cache: CacheSettings {
+            ttl: cache.ttl.duration(),
+            negative_ttl: cache.negative_ttl.duration(),
+            stale_if_error: cache.stale_if_error.duration(),
+        },
+        leeway: leeway.duration(),
+        unavailable: match unavailable {
+            document::Unavailable::Deny => Unavailable::Deny,
+            document::Unavailable::Stale => Unavailable::Stale,
+            document::Unavailable::AllowClients(clients) => {
+                Unavailable::AllowClients(clients.into_iter().collect::<BTreeSet<_>>())
+            }
+        },
+    };
+    let compiled = Provider::new(settings);
+    if let Err(errors) = &compiled {
+        for error in errors {
+            report.add(&format!("{path}.{}", error.attribute()), error);
+        }
+    }
+    compiled.ok()
+}
+
+fn compile_authentication(
+    authentication: document::Authentication,
+    environment: &dyn Fn(&str) -> Option<String>,
+    path: &str,
+    report: &mut Report,
+) -> Option<Authentication> {
+    let mut resolve = |path: String, secret: Secret| match secret {
+        Secret::Inline(text) => Some(ProviderSecret::new(text)),
+        Secret::Env(name) => {
+            let value = environment(&name).filter(|value| !value.is_empty()).map(ProviderSecret::new);
+            if value.is_none() {
+                report.add(&path, format!("the environment has no variable `{name}`, or an empty one"));
+            }
+            value
+        }
+    };
+    Some(match authentication {
+        document::Authentication::Basic(document::Client { id, secret }) => {
+            Authentication::Basic { id, secret: resolve(format!("{path}.basic.secret"), secret)? }
+        }
+        document::Authentication::Post(document::Client { id, secret }) => {
+            Authentication::Post { id, secret: resolve(format!("{path}.post.secret"), secret)? }
+        }
+        document::Authentication::Bearer(document::BearerToken { token }) => {
+            Authentication::Bearer { token: resolve(format!("{path}.bearer.token"), token)? }
+        }
+        document::Authentication::None => Authentication::None,
+    })
+}

@@ -1,0 +1,137 @@
+//! Compiles an API's rules: which paths and methods, and the ways in.
+
+use crate::{
+    access::{Audience, RequiredScopes, ScopeStrategy},
+    identity::introspection::Requirement,
+    matching::{Methods, PathPattern, RuleMatch, RuleTable},
+    refusal::Ways,
+};
+
+use super::{
+    super::{Access, Rule},
+    Names, Report, document,
+};
+
+/// Compiles rules and the table that finds them; `default` are the API's ways in.
+pub(super) fn compile(
+    rules: Vec<document::Rule>,
+    default: Option<Vec<document::Access>>,
+    names: &Names,
+    api: &str,
+    report: &mut Report,
+) -> (RuleTable, Vec<Rule>) {
+    if let Some(default) = &default {
+        // Faults of the default are told once, not for every rule that takes it.
+        ways_in(default.clone(), names, &format!("{api}.access"), report);
+    }
+    let mut compiled = Vec::with_capacity(rules.len());
+    let mut matches = Vec::with_capacity(rules.len());
+    let mut places = Vec::with_capacity(rules.len());
+    for (place, rule) in report.list(&format!("{api}.rules"), Some(rules)).into_iter().enumerate() {
+        let path = format!("{api}.rules[{place}]");
+        let document::Rule { path: template, regex, methods: named, access } = rule;
+        let access = match (access, &default) {
+            (Some(access), _) => ways_in(access, names, &format!("{path}.access"), report),
+            (None, Some(default)) => ways_in(default.clone(), names, "", &mut Report::default()),
+            (None, None) => {
+                report.add(&path, "nothing says who may use it: give the rule or its API an `access` list");
+                Vec::new()
+            }
+        };
+        let methods = methods(named, &format!("{path}.methods"), report);
+        if let Some(pattern) = pattern(template.as_deref(), regex.as_deref(), &path, report) {
+            matches.push(RuleMatch { path: pattern, methods });
+            places.push(place);
+        }
+        let ways = Ways {
+            key: access.iter().any(|access| matches!(access, Access::ApiKey)),
+            token: access.iter().any(|access| matches!(access, Access::Introspection { .. })),
+        };
+        compiled.push(Rule { name: template.or(regex).unwrap_or_default(), access, ways });
+    }
+    let table = RuleTable::build(matches).unwrap_or_else(|overlaps| {
+        for overlap in overlaps {
+            let [first, second] =
+                [overlap.first, overlap.second].map(|at| places.get(at).copied().unwrap_or(at));
+            let message = format!("matches the same requests as {api}.rules[{first}]");
+            report.add(&format!("{api}.rules[{second}]"), message);
+        }
+        RuleTable::default()
+    });
+    (table, compiled)
+}
+
+/// The path of a rule or a grant: exactly one of `path` and `regex`.
+pub(super) fn pattern(
+    template: Option<&str>,
+    regex: Option<&str>,
+    path: &str,
+    report: &mut Report,
+) -> Option<PathPattern> {
+    match (template, regex) {
+        (Some(template), None) => report.take(&format!("{path}.path"), PathPattern::template(template)),
+        (None, Some(regex)) => report.take(&format!("{path}.regex"), PathPattern::regex(regex)),
+        _ => {
+            report.add(path, "give exactly one of `path` and `regex`");
+            None
+        }
+    }
+}
+
+/// The methods named, or all.
+pub(super) fn methods(named: Option<Vec<String>>, path: &str, report: &mut Report) -> Methods {
+    named.and_then(|named| report.take(path, Methods::named(named))).unwrap_or(Methods::ALL)
+}
+
+fn ways_in(list: Vec<document::Access>, names: &Names, path: &str, report: &mut Report) -> Vec<Access> {
+    let mut ways: Vec<Access> = Vec::with_capacity(list.len());
+    for (place, access) in report.list(path, Some(list)).into_iter().enumerate() {
+        let path = format!("{path}[{place}]");
+        let reached = ways.iter().all(|earlier| match earlier {
+            Access::Allow | Access::Deny => false,
+            Access::ApiKey => !matches!(access, document::Access::ApiKey),
+            Access::Introspection { .. } => !matches!(access, document::Access::Introspection(_)),
+        });
+        if !reached {
+            report.add(&path, "is never reached: an earlier entry decides");
+        }
+        let way = match access {
+            document::Access::Allow => Some(Access::Allow),
+            document::Access::Deny => Some(Access::Deny),
+            document::Access::ApiKey => Some(Access::ApiKey),
+            document::Access::Introspection(access) => introspection(access, names, &path, report),
+        };
+        ways.extend(way);
+    }
+    ways
+}
+
+fn introspection(
+    access: document::IntrospectionAccess,
+    names: &Names,
+    path: &str,
+    report: &mut Report,
+) -> Option<Access> {
+    let document::IntrospectionAccess { provider, scopes, scope_strategy, audience, issuers } = access;
+    let path = format!("{path}.introspection");
+    let provider = report.find(&format!("{path}.provider"), "provider", &provider, &names.providers.by_name);
+    let strategy = match scope_strategy {
+        document::ScopeStrategy::Exact => ScopeStrategy::Exact,
+        document::ScopeStrategy::Hierarchic => ScopeStrategy::Hierarchic,
+        document::ScopeStrategy::Wildcard => ScopeStrategy::Wildcard,
+    };
+    let scopes = scopes
+        .and_then(|scopes| report.take(&format!("{path}.scopes"), RequiredScopes::new(strategy, scopes)));
+    let audience = audience.and_then(|audience| {
+        let audience = match audience {
+            document::Audience::Any(list) => Audience::any(list),
+            document::Audience::All(list) => Audience::all(list),
+        };
+        report.take(&format!("{path}.audience"), audience)
+    });
+    let issuers = report.list(&format!("{path}.issuers"), issuers);
+    Some(Access::Introspection {
+        provider: provider?,
+        requirement: Requirement { issuers, audience, scopes },
+    })
+}

@@ -1,0 +1,230 @@
+//! One counter: what was counted in the window that it is in, and in the one before where it slides.
+
+use std::time::Duration;
+
+use super::limit::CounterId;
+use super::window::{Shape, Span};
+use crate::time::Timestamp;
+
+/// Bytes of a counter in a meter.
+pub(super) const SIZE: usize = 32;
+
+/// How long a counter is kept after it last mattered: a worker that read the clock and was held up meanwhile must
+/// still find it, or it would count from zero in a window that is full.
+const HELD_UP: Duration = Duration::from_secs(10);
+
+/// A counter as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counter {
+    pub(super) id: CounterId,
+    pub(super) start: Timestamp,
+    pub(super) count: u64,
+    /// The count of the window before; zero where the limit does not slide.
+    pub(super) previous: u64,
+}
+
+/// A counter in the window of a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    pub(super) counter: Counter,
+    pub(super) span: Span,
+    now: Timestamp,
+}
+
+impl Counter {
+    /// `None` if the bytes are not those of a counter.
+    pub(super) fn from_bytes(bytes: &[u8; SIZE]) -> Option<Self> {
+        let (id, bytes) = bytes.split_first_chunk()?;
+        let (start, bytes) = bytes.split_first_chunk()?;
+        let (count, bytes) = bytes.split_first_chunk()?;
+        let (previous, _) = bytes.split_first_chunk()?;
+        let counter = Self {
+            id: CounterId::from_bytes(*id)?,
+            start: Timestamp::from_millis(u64::from_le_bytes(*start)),
+            count: u64::from_le_bytes(*count),
+            previous: u64::from_le_bytes(*previous),
+        };
+        (counter.id.shape() == Shape::Sliding || counter.previous == 0).then_some(counter)
+    }
+
+    /// Identity, start in milliseconds, count and previous count, eight bytes each, little-endian.
+    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.id.to_bytes());
+        for number in [self.start.millis(), self.count, self.previous] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+
+    /// From when on nobody can miss it; at most three days late, as every month may have 31 days here.
+    pub(super) fn forgettable(&self) -> Timestamp {
+        let Some(length) = self.id.window().longest() else { return Timestamp::MAX };
+        let matters = match self.id.shape() {
+            Shape::Fixed => length,
+            Shape::Sliding => length.saturating_mul(2),
+        };
+        self.start.saturating_add(matters).saturating_add(HELD_UP)
+    }
+}
+
+impl Reading {
+    /// The counter `id` at `now`, given what is stored of it. It never goes back to an earlier window: is the clock
+    /// behind the stored one, that one goes on.
+    pub(super) fn of(id: CounterId, stored: Option<Counter>, now: Timestamp) -> Self {
+        let span = id.window().at(now);
+        let fresh = Counter { id, start: span.start, count: 0, previous: 0 };
+        let Some(stored) = stored else { return Self { counter: fresh, span, now } };
+        if stored.start > span.start {
+            let span = id.window().at(stored.start);
+            return Self { counter: stored, span, now };
+        }
+        let counter = match id.shape() {
+            _ if stored.start == span.start => stored,
+            Shape::Sliding if id.window().at(stored.start).end == Some(span.start) => {
+                Counter { previous: stored.count, ..fresh }
+            }
+            Shape::Fixed | Shape::Sliding => fresh,
+        };
+        Self { counter, span, now }
+    }
+
+    /// What counts against the limit now: the count, and the share of the previous window that is still in view,
+    /// rounded down.
+    pub(super) fn used(&self) -> u64 {
+        let length = self.length();
+        let left = length.saturating_sub(u128::from(millis(self.now.since(self.span.start))));
+        let share = u128::from(self.counter.previous).saturating_mul(left).checked_div(length).unwrap_or(0);
+        self.counter.count.saturating_add(u64::try_from(share).unwrap_or(u64::MAX))
+    }
+
+    /// The same counter with `amount` more.
+    pub(super) fn charged(&self, amount: u64) -> Counter {
+        Counter { count: self.counter.count.saturating_add(amount), ..self.counter }
+    }
+
+    /// The earliest moment at which a limit of `max` that refuses `amount` now will admit it, if nothing is counted
+    /// meanwhile. `None`: there is none.
+    pub(super) fn admits_at(&self, max: u64, amount: u64) -> Option<Timestamp> {
+        let room = max.checked_sub(amount)?;
+        match self.counter.id.shape() {
+            Shape::Fixed => self.span.end,
+            Shape::Sliding => Some(match room.checked_sub(self.counter.count) {
+                Some(room) => self.span.start.saturating_add(self.faded_to(self.counter.previous, room)),
+                None => self.span.end?.saturating_add(self.faded_to(self.counter.count, room)),
+            }),
+        }
+    }
+
+    /// How far into a window the share of `previous`, rounded down, has come down to `room`.
+    fn faded_to(&self, previous: u64, room: u64) -> Duration {
+        // floor(previous × left / length) ≤ room  ⟺  previous × left < (room + 1) × length
+        let bound = u128::from(room).saturating_add(1).saturating_mul(self.length()).saturating_sub(1);
+        let left = bound.checked_div(u128::from(previous)).unwrap_or(u128::MAX);
+        Duration::from_millis(u64::try_from(self.length().saturating_sub(left)).unwrap_or(u64::MAX))
+    }
+
+    /// Length of the window in milliseconds; zero if it has no end.
+    fn length(&self) -> u128 {
+        self.span.end.map_or(0, |end| end.since(self.span.start).as_millis())
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::limit::Limit;
+    use super::super::usage::Metrics;
+    use super::super::window::Window;
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn id(window: Window, shape: Shape) -> CounterId {
+        let metrics = Metrics::new(&[("hits", None)]).unwrap();
+        Limit::new(&metrics, "hits", 1, window, shape).unwrap().counter()
+    }
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn stored(id: CounterId, start: u64, count: u64, previous: u64) -> Option<Counter> {
+        Some(Counter { id, start: at(start), count, previous })
+    }
+
+    #[test]
+    fn a_counter_is_read_back() {
+        let counter = stored(id(Window::Minute, Shape::Sliding), 60_000, 7, u64::MAX).unwrap();
+        let mut bytes = Vec::new();
+        counter.write(&mut bytes);
+        assert_eq!(Counter::from_bytes(bytes.first_chunk().unwrap()), Some(counter));
+        assert_eq!(bytes.len(), SIZE);
+        bytes[0] &= 0x7f;
+        assert_eq!(
+            Counter::from_bytes(bytes.first_chunk().unwrap()),
+            None,
+            "a fixed window knows no previous one"
+        );
+    }
+
+    #[test]
+    fn windows_go_forward_and_never_back() {
+        let fixed = id(Window::Second, Shape::Fixed);
+        let sliding = id(Window::Second, Shape::Sliding);
+        for (id, now, expected) in [
+            (fixed, 5999, (5000, 4, 0)),
+            (fixed, 6000, (6000, 0, 0)),
+            (fixed, 4999, (5000, 4, 0)),
+            (fixed, 0, (5000, 4, 0)),
+            (sliding, 5999, (5000, 4, 3)),
+            (sliding, 6000, (6000, 0, 4)),
+            (sliding, 7000, (7000, 0, 0)),
+            (sliding, 4000, (5000, 4, 3)),
+        ] {
+            let previous = if id == fixed { 0 } else { 3 };
+            let Counter { start, count, previous, .. } =
+                Reading::of(id, stored(id, 5000, 4, previous), at(now)).counter;
+            assert_eq!((start.millis(), count, previous), expected, "at {now}");
+        }
+    }
+
+    #[test]
+    fn the_share_of_the_previous_window_fades() {
+        let id = id(Window::Second, Shape::Sliding);
+        for (now, used) in
+            [(5000, 12), (5001, 11), (5100, 11), (5500, 7), (5900, 3), (5901, 2), (5999, 2), (4000, 12)]
+        {
+            assert_eq!(Reading::of(id, stored(id, 5000, 2, 10), at(now)).used(), used, "at {now}");
+        }
+    }
+
+    #[test]
+    fn the_moment_of_admission_is_exact() {
+        let sliding = id(Window::Second, Shape::Sliding);
+        let fixed = id(Window::Second, Shape::Fixed);
+        for (id, count, previous, amount, admitted) in [
+            (fixed, 10, 0, 1, 6000),
+            (sliding, 2, 10, 1, 5201),
+            (sliding, 9, 10, 1, 5901),
+            (sliding, 10, 10, 1, 6001),
+            (sliding, 10, 0, 10, 6901),
+            (sliding, 1, 10, 10, 6001),
+            (sliding, u64::MAX, 0, 10, 7000),
+        ] {
+            let stored = stored(id, 5000, count, previous);
+            assert_eq!(Reading::of(id, stored, at(5000)).admits_at(10, amount), Some(at(admitted)));
+            let fits = |now| Reading::of(id, stored, at(now)).used().saturating_add(amount) <= 10;
+            assert!(fits(admitted) && !fits(admitted - 1), "{count} and {previous}, {amount} more");
+        }
+    }
+
+    #[test]
+    fn a_full_eternity_admits_nothing_again() {
+        let id = id(Window::Eternity, Shape::Fixed);
+        let reading = Reading::of(id, stored(id, 0, 10, 0), at(5000));
+        assert_eq!((reading.used(), reading.admits_at(10, 1)), (10, None));
+        assert_eq!(reading.counter.forgettable(), Timestamp::MAX);
+    }
+}

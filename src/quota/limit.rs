@@ -1,0 +1,216 @@
+//! Limits: at most so much of a metric per window.
+
+use std::sync::Arc;
+
+use super::usage::{MetricId, Metrics, Usage};
+use super::window::{Shape, Window};
+use crate::credential::Digest;
+
+/// At most `max` of a metric per window. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    name: Arc<str>,
+    metric: MetricId,
+    max: u64,
+    counter: CounterId,
+}
+
+/// Which counter of a meter a limit counts in: metric name, window and shape, and nothing else. So a counter outlives
+/// policies that reorder limits or change their `max`, and two limits of one meter with the same identity share one
+/// counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CounterId {
+    window: Window,
+    shape: Shape,
+    metric: [u8; 7],
+}
+
+/// Why there is no such limit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidLimit {
+    /// The metric is not declared.
+    #[error("unknown metric `{0}`")]
+    UnknownMetric(String),
+    /// The window is too long to slide over.
+    #[error("a limit per {0} cannot slide: only those per second, minute, hour or day can")]
+    CannotSlide(Window),
+}
+
+impl Limit {
+    /// At most `max` of `metric` per `window`. A `max` of zero disables the metric.
+    pub fn new(
+        metrics: &Metrics,
+        metric: &str,
+        max: u64,
+        window: Window,
+        shape: Shape,
+    ) -> Result<Self, InvalidLimit> {
+        let id = metrics.find(metric).ok_or_else(|| InvalidLimit::UnknownMetric(metric.to_owned()))?;
+        if shape == Shape::Sliding && !window.can_slide() {
+            return Err(InvalidLimit::CannotSlide(window));
+        }
+        let counter = CounterId::new(metric, window, shape);
+        Ok(Self { name: format!("{metric}-{window}").into(), metric: id, max, counter })
+    }
+
+    /// The same limit with `label` before its name in headers, to tell the limits of different subjects apart:
+    /// `hits-second` becomes `api-hits-second`.
+    #[must_use]
+    pub fn labelled(self, label: &'static str) -> Self {
+        Self { name: format!("{label}-{}", self.name).into(), ..self }
+    }
+
+    /// Its name in rate-limit headers: `hits-second` for hits per second.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it limits.
+    pub const fn metric(&self) -> MetricId {
+        self.metric
+    }
+
+    /// How much of the metric a window has room for.
+    pub const fn max(&self) -> u64 {
+        self.max
+    }
+
+    /// The window it counts in.
+    pub const fn window(&self) -> Window {
+        self.counter.window
+    }
+
+    /// How it counts in its window.
+    pub const fn shape(&self) -> Shape {
+        self.counter.shape
+    }
+
+    /// The counter it counts in. Two limits of one meter should not share one.
+    pub const fn counter(&self) -> CounterId {
+        self.counter
+    }
+
+    /// Whether the request uses what it limits.
+    pub(super) fn is_touched(&self, usage: &Usage) -> bool {
+        usage.of(self.metric) > 0
+    }
+
+    /// Whether no window will ever have room for the request: its metric is disabled, or the request is too large.
+    pub(super) fn never_admits(&self, usage: &Usage) -> bool {
+        usage.of(self.metric) > self.max
+    }
+}
+
+const SLIDING: u8 = 0x80;
+
+impl CounterId {
+    fn new(metric: &str, window: Window, shape: Shape) -> Self {
+        let digest = Digest::of(metric.as_bytes());
+        let metric = digest.bytes().first_chunk().copied().unwrap_or_default();
+        Self { window, shape, metric }
+    }
+
+    /// The window it counts in.
+    pub(super) const fn window(self) -> Window {
+        self.window
+    }
+
+    /// How it counts.
+    pub(super) const fn shape(self) -> Shape {
+        self.shape
+    }
+
+    /// Eight bytes that are the same in every version of Sidegate: window and shape, then the start of the metric
+    /// name's SHA-256.
+    pub(super) fn to_bytes(self) -> [u8; 8] {
+        let window = match self.window {
+            Window::Second => 1,
+            Window::Minute => 2,
+            Window::Hour => 3,
+            Window::Day => 4,
+            Window::Week => 5,
+            Window::Month => 6,
+            Window::Year => 7,
+            Window::Eternity => 8,
+        };
+        let shape = if self.shape == Shape::Sliding { SLIDING } else { 0 };
+        let [a, b, c, d, e, f, g] = self.metric;
+        [window | shape, a, b, c, d, e, f, g]
+    }
+
+    /// The identity that [`to_bytes`](Self::to_bytes) made these bytes of; `None` if it made them of none.
+    pub(super) fn from_bytes([kind, a, b, c, d, e, f, g]: [u8; 8]) -> Option<Self> {
+        let window = match kind & !SLIDING {
+            1 => Window::Second,
+            2 => Window::Minute,
+            3 => Window::Hour,
+            4 => Window::Day,
+            5 => Window::Week,
+            6 => Window::Month,
+            7 => Window::Year,
+            8 => Window::Eternity,
+            _ => return None,
+        };
+        let shape = if kind & SLIDING == 0 { Shape::Fixed } else { Shape::Sliding };
+        (shape == Shape::Fixed || window.can_slide()).then_some(Self {
+            window,
+            shape,
+            metric: [a, b, c, d, e, f, g],
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn only_limits_per_second_to_day_slide() {
+        let metrics = Metrics::new(&[("hits", None)]).unwrap();
+        for window in Window::ALL {
+            let limit = Limit::new(&metrics, "hits", 0, window, Shape::Sliding);
+            let slides = ["second", "minute", "hour", "day"].contains(&window.name());
+            assert_eq!(limit.is_ok(), slides, "{window}");
+            assert!(Limit::new(&metrics, "hits", 0, window, Shape::Fixed).is_ok());
+        }
+        let error = Limit::new(&metrics, "hits", 1, Window::Month, Shape::Sliding).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a limit per month cannot slide: only those per second, minute, hour or day can"
+        );
+        let error = Limit::new(&metrics, "misses", 1, Window::Month, Shape::Fixed).unwrap_err();
+        assert_eq!(error.to_string(), "unknown metric `misses`");
+    }
+
+    #[test]
+    fn the_counter_depends_on_metric_window_and_shape_only() {
+        let before = Metrics::new(&[("hits", None), ("reads", None)]).unwrap();
+        let after = Metrics::new(&[("reads", None), ("hits", None)]).unwrap();
+        let counter = |metrics, metric, max, window, shape| {
+            Limit::new(metrics, metric, max, window, shape).unwrap().labelled("api").counter()
+        };
+        let hits = counter(&before, "hits", 1, Window::Day, Shape::Fixed);
+        assert_eq!(hits, counter(&after, "hits", 2, Window::Day, Shape::Fixed));
+        assert_ne!(hits, counter(&before, "reads", 1, Window::Day, Shape::Fixed));
+        assert_ne!(hits, counter(&before, "hits", 1, Window::Hour, Shape::Fixed));
+        assert_ne!(hits, counter(&before, "hits", 1, Window::Day, Shape::Sliding));
+    }
+
+    #[test]
+    fn counter_identities_are_read_back_and_stay_what_they_are() {
+        for window in Window::ALL {
+            for shape in [Shape::Fixed, Shape::Sliding] {
+                let id = CounterId::new("hits", window, shape);
+                let valid = shape == Shape::Fixed || window.can_slide();
+                assert_eq!(CounterId::from_bytes(id.to_bytes()), valid.then_some(id));
+            }
+        }
+        let bytes = CounterId::new("hits", Window::Day, Shape::Sliding).to_bytes();
+        assert_eq!(hex::encode(bytes), "8462f51d296d3429");
+        for kind in [0, 9, 0x80, 0x85, 0xff] {
+            assert_eq!(CounterId::from_bytes([kind, 0, 0, 0, 0, 0, 0, 0]), None);
+        }
+    }
+}

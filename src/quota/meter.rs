@@ -1,0 +1,348 @@
+//! A meter: the counters of one subject, in one value of the store.
+//!
+//! The value is a version byte, then 32 bytes for each counter: 97 bytes for three limits. All its limits are decided
+//! on before any counter moves, and all move in one write.
+
+use super::counter::{Counter, Reading, SIZE};
+use super::limit::{CounterId, Limit};
+use super::outcome::Standing;
+use super::usage::Usage;
+use crate::credential::Digest;
+use crate::store::Change;
+use crate::time::Timestamp;
+
+const VERSION: u8 = 1;
+
+/// Limits of one subject that a request falls under.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand<'a> {
+    /// The digest of the subject, which names its meter. Everything that must be counted apart belongs into it.
+    pub meter: Digest,
+    /// The limits of the subject, those that the request does not touch included.
+    pub limits: &'a [Limit],
+}
+
+/// What came of charging one meter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Charged {
+    pub(super) admitted: bool,
+    pub(super) corrupt: bool,
+}
+
+/// Adds to `standings` how the limits that the request touches stand before it, and which of them refuse it.
+pub(super) fn assess(
+    payload: Option<&[u8]>,
+    demand: &Demand<'_>,
+    usage: &Usage,
+    now: Timestamp,
+    standings: &mut Vec<Standing>,
+) -> Charged {
+    let meter = payload.map_or(Some(Meter::default()), Meter::parse);
+    let corrupt = meter.is_none();
+    let meter = meter.unwrap_or_default();
+    let mut admitted = true;
+    for limit in demand.limits.iter().filter(|limit| limit.is_touched(usage)) {
+        let reading = Reading::of(limit.counter(), meter.counter(limit.counter()), now);
+        let amount = usage.of(limit.metric());
+        let remaining = limit.max().saturating_sub(reading.used());
+        let refuses = amount > remaining;
+        admitted &= !refuses;
+        let reset = if refuses { reading.admits_at(limit.max(), amount) } else { reading.span.end };
+        standings.push(Standing {
+            limit: limit.clone(),
+            remaining,
+            window: reading.span.end.map(|end| end.since(reading.span.start)),
+            reset: reset.map(|reset| reset.since(now)),
+            refuses,
+            meter: demand.meter,
+            reading,
+        });
+    }
+    Charged { admitted, corrupt }
+}
+
+/// Decides all limits that the request touches, then charges them all, or none; adds to `standings` how they stand
+/// then.
+pub(super) fn charge(
+    payload: Option<&[u8]>,
+    demand: &Demand<'_>,
+    usage: &Usage,
+    now: Timestamp,
+    standings: &mut Vec<Standing>,
+) -> (Change, Charged) {
+    let mark = standings.len();
+    let charged = assess(payload, demand, usage, now, standings);
+    let touched = standings.get_mut(mark..).unwrap_or_default();
+    if !charged.admitted || touched.is_empty() {
+        return (Change::Keep, charged);
+    }
+    for standing in &mut *touched {
+        standing.remaining = standing.remaining.saturating_sub(usage.of(standing.limit.metric()));
+    }
+    let ours = touched.iter().enumerate().filter_map(|(index, standing)| {
+        let id = standing.limit.counter();
+        let shared = touched.iter().take(index).any(|earlier| earlier.limit.counter() == id);
+        (!shared).then(|| standing.reading.charged(usage.of(standing.limit.metric())))
+    });
+    let others = payload.and_then(Meter::parse).unwrap_or_default().counters().filter(|counter| {
+        let is_ours = touched.iter().any(|standing| standing.limit.counter() == counter.id);
+        !is_ours && counter.forgettable() > now
+    });
+    (put(ours.chain(others)), charged)
+}
+
+/// Takes back what `charged`, standings of this meter, were charged: in the windows they were charged in, and nowhere
+/// else. A window that is over needs no refund; what slid into view of the next one stays counted there.
+pub(super) fn refund(payload: Option<&[u8]>, charged: &[Standing], usage: &Usage) -> Change {
+    let Some(meter) = payload.and_then(Meter::parse) else { return Change::Keep };
+    let amount = |counter: &Counter| {
+        let same = |standing: &&Standing| {
+            let charged = &standing.reading.counter;
+            charged.id == counter.id && charged.start == counter.start
+        };
+        charged.iter().find(same).map_or(0, |standing| usage.of(standing.limit.metric()))
+    };
+    if meter.counters().all(|counter| amount(&counter) == 0) {
+        return Change::Keep;
+    }
+    put(meter
+        .counters()
+        .map(|counter| Counter { count: counter.count.saturating_sub(amount(&counter)), ..counter }))
+}
+
+fn put(counters: impl Iterator<Item = Counter>) -> Change {
+    let mut expires = Timestamp::default();
+    let mut payload = Vec::with_capacity(SIZE.saturating_mul(4));
+    payload.push(VERSION);
+    for counter in counters {
+        expires = expires.max(counter.forgettable());
+        counter.write(&mut payload);
+    }
+    Change::Put { expires, payload }
+}
+
+/// The counters of a meter, where they lie; all of them parse.
+#[derive(Clone, Copy, Debug, Default)]
+struct Meter<'a>(&'a [[u8; SIZE]]);
+
+impl<'a> Meter<'a> {
+    fn parse(payload: &'a [u8]) -> Option<Self> {
+        let (&VERSION, counters) = payload.split_first()? else { return None };
+        let (counters, []) = counters.as_chunks() else { return None };
+        counters.iter().all(|bytes| Counter::from_bytes(bytes).is_some()).then_some(Self(counters))
+    }
+
+    fn counters(self) -> impl Iterator<Item = Counter> {
+        self.0.iter().filter_map(Counter::from_bytes)
+    }
+
+    fn counter(self, id: CounterId) -> Option<Counter> {
+        self.counters().find(|counter| counter.id == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::usage::Metrics;
+    use super::super::window::{Shape, Window};
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const ADMITTED: Charged = Charged { admitted: true, corrupt: false };
+    const REFUSED: Charged = Charged { admitted: false, corrupt: false };
+
+    fn metrics() -> Metrics {
+        Metrics::new(&[("hits", None), ("writes", None)]).unwrap()
+    }
+
+    fn limit(metric: &str, max: u64, window: Window) -> Limit {
+        Limit::new(&metrics(), metric, max, window, Shape::Fixed).unwrap()
+    }
+
+    fn usage(metric: &str, by: u64) -> Usage {
+        let mut usage = Usage::new();
+        usage.add(&metrics(), metrics().find(metric).unwrap(), by);
+        usage
+    }
+
+    /// A meter that is charged as the store would do it.
+    #[derive(Default)]
+    struct Subject {
+        payload: Option<Vec<u8>>,
+        expires: Timestamp,
+        standings: Vec<Standing>,
+    }
+
+    impl Subject {
+        fn charge(&mut self, limits: &[Limit], usage: &Usage, seconds: u64) -> Charged {
+            let demand = Demand { meter: Digest::of(b"acme"), limits };
+            self.standings.clear();
+            let now = Timestamp::from_seconds(seconds);
+            let (change, charged) = charge(self.payload.as_deref(), &demand, usage, now, &mut self.standings);
+            self.apply(change);
+            charged
+        }
+
+        fn refund(&mut self, charged: &[Standing], usage: &Usage) {
+            let change = refund(self.payload.as_deref(), charged, usage);
+            self.apply(change);
+        }
+
+        fn apply(&mut self, change: Change) {
+            if let Change::Put { expires, payload } = change {
+                (self.expires, self.payload) = (expires, Some(payload));
+            }
+        }
+
+        fn remaining(&self) -> Vec<u64> {
+            self.standings.iter().map(|standing| standing.remaining).collect()
+        }
+
+        fn counts(&self) -> Vec<u64> {
+            Meter::parse(self.payload.as_deref().unwrap())
+                .unwrap()
+                .counters()
+                .map(|counter| counter.count)
+                .collect()
+        }
+    }
+
+    #[test]
+    fn all_limits_are_charged_or_none() {
+        let limits =
+            [limit("hits", 3, Window::Day), limit("hits", 2, Window::Minute), limit("hits", 9, Window::Year)];
+        let mut acme = Subject::default();
+        assert_eq!((acme.charge(&limits, &usage("hits", 2), 0), acme.remaining()), (ADMITTED, vec![1, 0, 7]));
+        let before = acme.payload.clone();
+        assert_eq!((acme.charge(&limits, &usage("hits", 1), 59), acme.remaining()), (REFUSED, vec![1, 0, 7]));
+        assert_eq!(acme.payload, before, "a refused request moves no counter");
+        assert_eq!(
+            (acme.charge(&limits, &usage("hits", 1), 60), acme.remaining()),
+            (ADMITTED, vec![0, 1, 6])
+        );
+        assert_eq!(acme.charge(&limits, &usage("hits", 1), 60), REFUSED);
+        let refusing: Vec<_> = acme.standings.iter().map(|standing| standing.refuses).collect();
+        assert_eq!(refusing, [true, false, false]);
+        assert_eq!(acme.payload.unwrap().len(), 97);
+    }
+
+    #[test]
+    fn limits_that_a_request_does_not_touch_stay_out_of_it() {
+        let limits = [limit("hits", 1, Window::Minute), limit("writes", 0, Window::Eternity)];
+        let mut acme = Subject::default();
+        assert_eq!((acme.charge(&limits, &usage("hits", 1), 0), acme.remaining()), (ADMITTED, vec![0]));
+        assert_eq!(acme.counts(), [1]);
+        assert_eq!(Subject::default().charge(&limits, &Usage::new(), 0), ADMITTED);
+    }
+
+    #[test]
+    fn limits_that_share_a_counter_charge_it_once() {
+        let limits = [limit("hits", 5, Window::Minute), limit("hits", 2, Window::Minute)];
+        let mut acme = Subject::default();
+        for remaining in [[4, 1], [3, 0]] {
+            assert_eq!(
+                (acme.charge(&limits, &usage("hits", 1), 0), acme.remaining()),
+                (ADMITTED, remaining.to_vec())
+            );
+        }
+        assert_eq!(acme.charge(&limits, &usage("hits", 1), 0), REFUSED);
+        assert_eq!(acme.counts(), [2]);
+    }
+
+    #[test]
+    fn counters_survive_reordering_other_maxima_and_the_way_back() {
+        let (hits, writes) = (limit("hits", 2, Window::Minute), limit("writes", 5, Window::Hour));
+        let mut acme = Subject::default();
+        acme.charge(&[hits.clone(), writes.clone()], &usage("hits", 2), 0);
+        let raised = [writes.clone(), limit("hits", 3, Window::Minute)];
+        assert_eq!((acme.charge(&raised, &usage("hits", 1), 1), acme.remaining()), (ADMITTED, vec![0]));
+        assert_eq!(acme.charge(std::slice::from_ref(&writes), &usage("writes", 1), 2), ADMITTED);
+        assert_eq!(
+            acme.charge(&[hits], &usage("hits", 1), 3),
+            REFUSED,
+            "counted although its limit was gone for a while"
+        );
+        assert_eq!(acme.counts(), [1, 3]);
+        assert_eq!(acme.charge(std::slice::from_ref(&writes), &usage("writes", 1), 69), ADMITTED);
+        assert_eq!(
+            acme.counts(),
+            [2, 3],
+            "a worker that read the clock before the window ended may be on its way"
+        );
+        assert_eq!(acme.charge(&[writes], &usage("writes", 1), 70), ADMITTED);
+        assert_eq!(acme.counts(), [3], "dropped after its window");
+    }
+
+    #[test]
+    fn a_meter_from_the_future_counts_on_in_its_window() {
+        let limits = [limit("hits", 2, Window::Second)];
+        let mut acme = Subject::default();
+        acme.charge(&limits, &usage("hits", 1), 1000);
+        assert_eq!(acme.charge(&limits, &usage("hits", 1), 10), ADMITTED);
+        assert_eq!(acme.charge(&limits, &usage("hits", 1), 10), REFUSED);
+        assert_eq!(
+            acme.standings[0].reset,
+            Some(std::time::Duration::from_secs(991)),
+            "it says how long it will be full"
+        );
+        assert_eq!(acme.charge(&limits, &usage("hits", 1), 1001), ADMITTED);
+    }
+
+    #[test]
+    fn a_meter_expires_when_its_last_window_is_over() {
+        let mut acme = Subject::default();
+        acme.charge(
+            &[limit("hits", 2, Window::Second), limit("hits", 2, Window::Minute)],
+            &usage("hits", 1),
+            60,
+        );
+        assert_eq!(acme.expires, Timestamp::from_seconds(130), "ten seconds are for workers that are late");
+        acme.charge(&[limit("hits", 2, Window::Eternity)], &usage("hits", 1), 60);
+        assert_eq!(acme.expires, Timestamp::MAX);
+    }
+
+    #[test]
+    fn a_refund_restores_the_window_that_was_charged_and_no_other() {
+        let limits = [limit("hits", 5, Window::Minute), limit("hits", 5, Window::Hour)];
+        let mut acme = Subject::default();
+        acme.charge(&limits, &usage("hits", 2), 0);
+        let before = acme.payload.clone();
+        acme.charge(&limits, &usage("hits", 3), 1);
+        let charged = std::mem::take(&mut acme.standings);
+        acme.refund(&charged, &usage("hits", 3));
+        assert_eq!(acme.payload, before);
+
+        acme.charge(&limits, &usage("hits", 1), 60);
+        assert_eq!(acme.counts(), [1, 3]);
+        acme.refund(&charged, &usage("hits", 3));
+        assert_eq!(acme.counts(), [1, 0], "the minute is another one");
+        acme.refund(&charged, &usage("hits", 3));
+        assert_eq!(acme.counts(), [1, 0], "never below zero");
+    }
+
+    #[test]
+    fn a_payload_that_does_not_parse_is_absent_and_reported() {
+        let limits = [limit("hits", 5, Window::Minute)];
+        let mut acme = Subject::default();
+        acme.charge(&limits, &usage("hits", 2), 0);
+        let payload = acme.payload.unwrap();
+        let half = &payload[..20];
+        let other_version = [&[9], &payload[1..]].concat();
+        let other_window = [&[VERSION, 0x55], &payload[2..]].concat();
+        for corrupt in [b"", half, &other_version, &other_window] {
+            let mut acme = Subject { payload: Some(corrupt.to_vec()), ..Subject::default() };
+            let charged = acme.charge(&limits, &usage("hits", 2), 0);
+            assert_eq!(charged, Charged { admitted: true, corrupt: true });
+            assert_eq!(acme.payload.as_ref(), Some(&payload));
+        }
+    }
+
+    #[test]
+    fn counters_saturate() {
+        let limits = [limit("hits", u64::MAX, Window::Minute)];
+        let mut acme = Subject::default();
+        assert_eq!(acme.charge(&limits, &usage("hits", u64::MAX), 0), ADMITTED);
+        assert_eq!((acme.charge(&limits, &usage("hits", 1), 0), acme.remaining()), (REFUSED, vec![0]));
+    }
+}

@@ -1,0 +1,224 @@
+//! Metrics and their tree; what one request uses of them.
+
+use std::collections::HashMap;
+
+/// The longest name of a metric, in bytes.
+const NAME_MAX: usize = 64;
+
+/// The metrics of a policy: a tree in which usage of a child counts for all its ancestors.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics(Vec<Metric>);
+
+#[derive(Clone, Debug)]
+struct Metric {
+    name: Box<str>,
+    /// The metric itself, its parent, and so on up.
+    lineage: Box<[MetricId]>,
+}
+
+/// One metric of the [`Metrics`] it was found in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MetricId(usize);
+
+/// Why a metric cannot be part of the tree.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidMetric {
+    /// Names stand in headers and in the counters' identities.
+    #[error(
+        "invalid name of a metric `{metric}`: expected 1 to {NAME_MAX} ASCII letters, digits, `.`, `_` or `-`"
+    )]
+    Name {
+        /// The metric.
+        metric: String,
+    },
+    /// Two metrics of one name.
+    #[error("metric `{metric}` is declared twice")]
+    Duplicate {
+        /// The metric.
+        metric: String,
+    },
+    /// A parent that is no metric.
+    #[error("parent `{parent}` of metric `{metric}` is not declared")]
+    UnknownParent {
+        /// The metric.
+        metric: String,
+        /// What it names as its parent.
+        parent: String,
+    },
+    /// A metric that is its own ancestor; reported for each metric of the circle.
+    #[error("metric `{metric}` is its own ancestor")]
+    Cycle {
+        /// The metric.
+        metric: String,
+    },
+}
+
+impl InvalidMetric {
+    /// The metric whose declaration is wrong.
+    pub fn metric(&self) -> &str {
+        match self {
+            Self::Name { metric }
+            | Self::Duplicate { metric }
+            | Self::UnknownParent { metric, parent: _ }
+            | Self::Cycle { metric } => metric,
+        }
+    }
+}
+
+impl Metrics {
+    /// The tree of the declared metrics, each a name and the name of its parent, if it has one; or everything that is
+    /// wrong with them, in the order of declaration.
+    pub fn new(declared: &[(&str, Option<&str>)]) -> Result<Self, Vec<InvalidMetric>> {
+        let mut ids = HashMap::with_capacity(declared.len());
+        for (id, (name, _)) in declared.iter().enumerate() {
+            ids.entry(*name).or_insert(MetricId(id));
+        }
+        let mut metrics = Vec::with_capacity(declared.len());
+        let mut errors = Vec::new();
+        for (id, (name, parent)) in declared.iter().enumerate() {
+            let id = MetricId(id);
+            let metric = (*name).to_owned();
+            if !is_name(name) {
+                errors.push(InvalidMetric::Name { metric });
+                continue;
+            }
+            if ids.get(name) != Some(&id) {
+                errors.push(InvalidMetric::Duplicate { metric });
+                continue;
+            }
+            if let Some(parent) = parent.filter(|parent| !ids.contains_key(parent)) {
+                errors.push(InvalidMetric::UnknownParent { metric, parent: parent.to_owned() });
+                continue;
+            }
+            let up = |child: &MetricId| declared.get(child.0)?.1.and_then(|parent| ids.get(parent)).copied();
+            let lineage: Box<[_]> = std::iter::successors(Some(id), up).take(declared.len()).collect();
+            if lineage.iter().any(|ancestor| up(ancestor) == Some(id)) {
+                errors.push(InvalidMetric::Cycle { metric });
+                continue;
+            }
+            metrics.push(Metric { name: (*name).into(), lineage });
+        }
+        if errors.is_empty() { Ok(Self(metrics)) } else { Err(errors) }
+    }
+
+    /// The metric called `name`.
+    pub fn find(&self, name: &str) -> Option<MetricId> {
+        self.0.iter().position(|metric| &*metric.name == name).map(MetricId)
+    }
+
+    /// The metric's name.
+    pub fn name(&self, id: MetricId) -> &str {
+        self.0.get(id.0).map_or("", |metric| &metric.name)
+    }
+
+    /// The metrics that usage of this one counts for: itself, its parent, and so on up.
+    pub fn lineage(&self, id: MetricId) -> &[MetricId] {
+        self.0.get(id.0).map_or(&[], |metric| &metric.lineage)
+    }
+}
+
+/// What one request uses: an amount of each of a handful of metrics, ancestors included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage(Vec<(MetricId, u64)>);
+
+impl Usage {
+    /// Uses nothing.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Uses `by` more of the metric and of all its ancestors.
+    pub fn add(&mut self, metrics: &Metrics, metric: MetricId, by: u64) {
+        if by == 0 {
+            return;
+        }
+        for id in metrics.lineage(metric) {
+            match self.0.iter_mut().find(|(used, _)| used == id) {
+                Some((_, amount)) => *amount = amount.saturating_add(by),
+                None => self.0.push((*id, by)),
+            }
+        }
+    }
+
+    /// How much of the metric is used; zero if the request has nothing to do with it.
+    pub fn of(&self, metric: MetricId) -> u64 {
+        self.0.iter().find(|(used, _)| *used == metric).map_or(0, |(_, amount)| *amount)
+    }
+
+    /// The metrics that are used, each with its amount, which is not zero.
+    pub fn iter(&self) -> impl Iterator<Item = (MetricId, u64)> {
+        self.0.iter().copied()
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=NAME_MAX).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn usage_of_a_child_counts_for_all_its_ancestors() {
+        let metrics = Metrics::new(&[
+            ("list", Some("reads")),
+            ("hits", None),
+            ("reads", Some("hits")),
+            ("writes", None),
+        ])
+        .unwrap();
+        let [list, hits, reads, writes] =
+            ["list", "hits", "reads", "writes"].map(|name| metrics.find(name).unwrap());
+        let mut usage = Usage::new();
+        usage.add(&metrics, list, 2);
+        usage.add(&metrics, reads, 3);
+        usage.add(&metrics, writes, 0);
+        assert_eq!([list, reads, hits, writes].map(|metric| usage.of(metric)), [2, 5, 5, 0]);
+        assert_eq!(usage.iter().count(), 3, "nothing is not a usage");
+        assert_eq!(metrics.name(reads), "reads");
+        usage.add(&metrics, reads, u64::MAX);
+        assert_eq!(usage.of(hits), u64::MAX, "amounts saturate");
+    }
+
+    #[test]
+    fn every_wrong_declaration_is_reported_by_name() {
+        let long = "x".repeat(65);
+        let errors = Metrics::new(&[
+            ("a", Some("b")),
+            ("b", Some("a")),
+            ("below", Some("a")),
+            ("self", Some("self")),
+            ("orphan", Some("nobody")),
+            ("hits", None),
+            ("hits", None),
+            ("in\"jection", None),
+            ("", None),
+            (&long, None),
+        ])
+        .unwrap_err();
+        let messages: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        let name = |name| {
+            format!(
+                "invalid name of a metric `{name}`: expected 1 to 64 ASCII letters, digits, `.`, `_` or `-`"
+            )
+        };
+        assert_eq!(
+            messages,
+            [
+                "metric `a` is its own ancestor".to_owned(),
+                "metric `b` is its own ancestor".to_owned(),
+                "metric `self` is its own ancestor".to_owned(),
+                "parent `nobody` of metric `orphan` is not declared".to_owned(),
+                "metric `hits` is declared twice".to_owned(),
+                name("in\"jection"),
+                name(""),
+                name(&long),
+            ]
+        );
+        assert_eq!(errors.first().unwrap().metric(), "a");
+    }
+}

@@ -1,0 +1,117 @@
+//! The bytes of one slot: a version, then entries one after the other.
+//!
+//! ```text
+//! 1 | tag (16) expires (8, ms since the epoch) length (4) payload (length) | tag …        all numbers little-endian
+//! ```
+
+use crate::credential::Digest;
+use crate::time::Timestamp;
+
+const VERSION: u8 = 1;
+
+/// Bytes of an entry beside its payload.
+pub(super) const OVERHEAD: usize = 28;
+
+/// What tells the entries of a slot apart: the last 16 bytes of the subject's digest. The slot is chosen by the first
+/// 8, so that within a slot all 128 bits count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tag([u8; 16]);
+
+impl Tag {
+    pub(super) fn of(subject: &Digest) -> Self {
+        let (_, tag) = subject.bytes().split_last_chunk().unwrap_or((&[], &[0; 16]));
+        Self(*tag)
+    }
+}
+
+/// One entry, borrowed from the bytes of its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry<'a> {
+    pub(super) tag: Tag,
+    pub(super) expires: Timestamp,
+    pub(super) payload: &'a [u8],
+}
+
+/// The entries of a slot that is known to parse.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Slot<'a>(&'a [u8]);
+
+impl<'a> Slot<'a> {
+    /// The slot in `bytes`; `None` if they are not one, from the first byte to the last.
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (&VERSION, entries) = bytes.split_first()? else { return None };
+        let mut rest = entries;
+        while !rest.is_empty() {
+            (_, rest) = Entry::split_from(rest)?;
+        }
+        Some(Self(entries))
+    }
+
+    pub(super) fn entries(self) -> impl Iterator<Item = Entry<'a>> + Clone {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let entry;
+            (entry, rest) = Entry::split_from(rest)?;
+            Some(entry)
+        })
+    }
+}
+
+impl<'a> Entry<'a> {
+    fn split_from(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (tag, bytes) = bytes.split_first_chunk()?;
+        let (expires, bytes) = bytes.split_first_chunk()?;
+        let (length, bytes) = bytes.split_first_chunk()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (payload, rest) = bytes.split_at_checked(length)?;
+        let expires = Timestamp::from_millis(u64::from_le_bytes(*expires));
+        Some((Self { tag: Tag(*tag), expires, payload }, rest))
+    }
+}
+
+/// The bytes of a slot with these entries; `size` is how many bytes that will be, about.
+pub(super) fn encode<'a>(entries: impl Iterator<Item = Entry<'a>>, size: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(size);
+    bytes.push(VERSION);
+    for entry in entries {
+        // A payload of 4 GiB fits into no store that this could be written to.
+        let length = u32::try_from(entry.payload.len()).unwrap_or(u32::MAX);
+        bytes.extend_from_slice(&entry.tag.0);
+        bytes.extend_from_slice(&entry.expires.millis().to_le_bytes());
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(entry.payload);
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn entry(name: &[u8], payload: &'static [u8]) -> Entry<'static> {
+        Entry { tag: Tag::of(&Digest::of(name)), expires: Timestamp::from_millis(7), payload }
+    }
+
+    #[test]
+    fn entries_are_read_back_in_order() {
+        let entries = [entry(b"a", b"one"), entry(b"b", b""), entry(b"c", b"three")];
+        let bytes = encode(entries.into_iter(), 0);
+        assert_eq!(bytes.len(), 1 + 3 * OVERHEAD + 8);
+        assert_eq!(Slot::parse(&bytes).unwrap().entries().collect::<Vec<_>>(), entries);
+        assert_eq!(Slot::parse(&encode([].into_iter(), 0)).unwrap().entries().count(), 0);
+    }
+
+    #[test]
+    fn every_other_version_and_every_truncation_is_refused() {
+        let bytes = encode([entry(b"a", b"one")].into_iter(), 0);
+        for end in (0..bytes.len()).filter(|end| *end != 1) {
+            assert!(Slot::parse(&bytes[..end]).is_none(), "{end} bytes");
+        }
+        let mut other = bytes.clone();
+        other[0] = 2;
+        assert!(Slot::parse(&other).is_none());
+        assert!(Slot::parse(&[bytes, vec![0]].concat()).is_none(), "a byte too many");
+    }
+}

@@ -1,0 +1,318 @@
+//! The slot table: entries of subjects in a fixed number of keys, `sidegate/<table>/<slot>`.
+//!
+//! Envoy's shared data cannot delete, list or expire, and knows no size limit. So a table never makes a key per
+//! subject: a subject's digest chooses one of a fixed number of slots, the slot's value holds the entries of all its
+//! subjects, and whatever has expired is dropped whenever the slot is written. Entries "from the future" (the clock
+//! went back) stay.
+//!
+//! A policy that changes the capacity changes the number of slots, and most subjects then belong to another slot.
+//! Nothing breaks, but entries are not found where they were: caches start cold and **meters start at zero**, once.
+//! The old slots stay in memory until Envoy ends.
+
+use std::num::{NonZeroU32, NonZeroU64};
+
+use super::slot::{self, Entry, OVERHEAD, Slot, Tag};
+use super::{Contended, Store, Write};
+use crate::credential::Digest;
+use crate::time::Timestamp;
+
+/// Entries in a slot of a cache, at most.
+const CACHED: usize = 4;
+
+/// Entries in a slot of meters, at most. A slot is meant for one; with eight times as many live meters as the table
+/// was made for, one slot in 10¹⁰ is full.
+const METERED: usize = 32;
+
+/// A table of entries in a [`Store`]. Subjects are known by digest; 128 bits of it tell those of one slot apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    prefix: Box<str>,
+    slots: NonZeroU64,
+    full: Full,
+}
+
+/// What happens to a subject that is new to a slot without room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Full {
+    /// The entry written longest ago makes room.
+    Evict,
+    /// The slot grows, because a live meter that is dropped would be quota given twice; at [`METERED`] entries, the
+    /// new one is refused.
+    Grow,
+}
+
+/// What an update does to a subject's entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Leave it as it is; nothing is written at all.
+    Keep,
+    /// Put this in its place.
+    Put {
+        /// From this moment on the entry is gone.
+        expires: Timestamp,
+        /// The entry's content.
+        payload: Vec<u8>,
+    },
+}
+
+/// What was met on the way, for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Lost rounds: another worker wrote the slot first.
+    pub conflicts: u32,
+    /// Values or entries that did not parse and were treated as absent.
+    pub corrupt: u32,
+    /// Live entries of other subjects that had to make room.
+    pub evicted: u32,
+}
+
+/// Why an entry could not be written; the table is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Other workers were faster, every time.
+    #[error(transparent)]
+    Contended(#[from] Contended),
+    /// The subject is new, and its slot is full of live meters: many more subjects than the table has capacity for.
+    #[error("the slot has no room for another meter: raise the capacity")]
+    Full,
+}
+
+impl Table {
+    /// The table `meters`, made for `capacity` live meters. It takes more, up to 32 to a slot, at the cost of longer
+    /// values.
+    pub fn meters(capacity: NonZeroU32) -> Self {
+        Self { prefix: "sidegate/meters/".into(), slots: capacity.into(), full: Full::Grow }
+    }
+
+    /// The table `name`, which keeps `capacity` entries (rounded up to a multiple of four) and drops older ones for
+    /// newer ones.
+    pub fn cache(name: &str, capacity: NonZeroU32) -> Self {
+        let slots =
+            NonZeroU64::new(u64::from(capacity.get()).div_ceil(CACHED as u64)).unwrap_or(NonZeroU64::MIN);
+        Self { prefix: format!("sidegate/{name}/").into(), slots, full: Full::Evict }
+    }
+
+    /// Shows `look` the subject's live entry; writes nothing.
+    pub fn read<S: Store, T>(
+        &self,
+        store: &S,
+        subject: &Digest,
+        now: Timestamp,
+        facts: &mut Facts,
+        look: impl FnOnce(Option<&[u8]>) -> T,
+    ) -> T {
+        store.read(&self.key(subject), |bytes| {
+            let slot = bytes.map_or(Some(Slot::default()), Slot::parse);
+            facts.corrupt = facts.corrupt.saturating_add(u32::from(slot.is_none()));
+            look(find(slot.unwrap_or_default(), Tag::of(subject), now))
+        })
+    }
+
+    /// Replaces the subject's live entry by what `decide` makes of it, in one [`Store::update`].
+    ///
+    /// `decide` runs again whenever another worker wrote the slot first; only its last outcome counts.
+    pub fn update<S: Store, T>(
+        &self,
+        store: &S,
+        subject: &Digest,
+        now: Timestamp,
+        facts: &mut Facts,
+        mut decide: impl FnMut(Option<&[u8]>) -> (Change, T),
+    ) -> Result<T, Unavailable> {
+        let tag = Tag::of(subject);
+        let mut rounds = 0_u32;
+        let mut corrupt = false;
+        let mut evicted = 0;
+        let result = store.update(&self.key(subject), |bytes| {
+            rounds = rounds.saturating_add(1);
+            let slot = bytes.map_or(Some(Slot::default()), Slot::parse);
+            corrupt = slot.is_none();
+            let slot = slot.unwrap_or_default();
+            let entry = find(slot, tag, now);
+            match decide(entry) {
+                (Change::Keep, outcome) => (Write::Keep, Ok(outcome)),
+                (Change::Put { expires, payload }, outcome) => {
+                    let others = slot.entries().filter(|other| other.tag != tag && other.expires > now);
+                    let Some(dropped) = self.make_room(others.clone().count()) else {
+                        return (Write::Keep, Err(Unavailable::Full));
+                    };
+                    evicted = dropped;
+                    let size =
+                        bytes.map_or(1, <[u8]>::len).saturating_add(OVERHEAD).saturating_add(payload.len());
+                    let new = Entry { tag, expires, payload: &payload };
+                    let bytes = slot::encode(others.skip(dropped).chain([new]), size);
+                    (Write::Replace(bytes), Ok(outcome))
+                }
+            }
+        });
+        facts.conflicts = facts.conflicts.saturating_add(rounds.saturating_sub(1));
+        facts.corrupt = facts.corrupt.saturating_add(u32::from(corrupt));
+        if let Ok(Ok(_)) = result {
+            facts.evicted = facts.evicted.saturating_add(u32::try_from(evicted).unwrap_or(u32::MAX));
+        }
+        result?
+    }
+
+    /// How many of `others`, the oldest, must go for one more entry; `None` if it has to stay out.
+    fn make_room(&self, others: usize) -> Option<usize> {
+        match self.full {
+            Full::Evict => Some(others.saturating_add(1).saturating_sub(CACHED)),
+            Full::Grow => (others < METERED).then_some(0),
+        }
+    }
+
+    fn key(&self, subject: &Digest) -> String {
+        let mut number = itoa::Buffer::new();
+        let number = number.format(subject.number() % self.slots);
+        let mut key = String::with_capacity(self.prefix.len().saturating_add(number.len()));
+        key.push_str(&self.prefix);
+        key.push_str(number);
+        key
+    }
+}
+
+fn find(slot: Slot<'_>, tag: Tag, now: Timestamp) -> Option<&[u8]> {
+    slot.entries().find(|entry| entry.tag == tag && entry.expires > now).map(|entry| entry.payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Memory;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const ONE: NonZeroU32 = NonZeroU32::MIN;
+
+    fn subject(number: u32) -> Digest {
+        Digest::of(&number.to_le_bytes())
+    }
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn put(
+        table: &Table,
+        store: &Memory,
+        number: u32,
+        now: u64,
+        expires: u64,
+    ) -> (Result<bool, Unavailable>, Facts) {
+        let mut facts = Facts::default();
+        let result = table.update(store, &subject(number), at(now), &mut facts, |entry| {
+            (Change::Put { expires: at(expires), payload: number.to_le_bytes().to_vec() }, entry.is_some())
+        });
+        (result, facts)
+    }
+
+    fn has(table: &Table, store: &Memory, number: u32, now: u64) -> bool {
+        let payload = number.to_le_bytes();
+        table.read(store, &subject(number), at(now), &mut Facts::default(), |entry| {
+            entry == Some(payload.as_slice())
+        })
+    }
+
+    #[test]
+    fn an_entry_is_there_until_it_expires() {
+        for table in [Table::meters(ONE), Table::cache("tokens", ONE)] {
+            let store = Memory::new();
+            assert!(!has(&table, &store, 1, 0));
+            assert_eq!(put(&table, &store, 1, 0, 10).0, Ok(false));
+            assert!(has(&table, &store, 1, 9));
+            assert!(!has(&table, &store, 1, 10));
+            assert_eq!(put(&table, &store, 1, 9, 20).0, Ok(true), "found and replaced");
+            assert_eq!(put(&table, &store, 1, 20, 30).0, Ok(false), "expired when it was written again");
+            assert!(has(&table, &store, 1, 0), "an entry from the future is kept");
+        }
+    }
+
+    #[test]
+    fn expired_entries_are_dropped_when_the_slot_is_written() {
+        let (table, store) = (Table::meters(ONE), Memory::new());
+        for number in 0..20 {
+            put(&table, &store, number, 0, 10).0.unwrap();
+        }
+        assert_eq!(store.bytes(), 1 + 20 * (OVERHEAD + 4));
+        put(&table, &store, 99, 10, 20).0.unwrap();
+        assert_eq!(store.bytes(), 1 + OVERHEAD + 4);
+    }
+
+    #[test]
+    fn a_full_cache_slot_evicts_the_entry_written_longest_ago() {
+        let (table, store) = (Table::cache("tokens", ONE), Memory::new());
+        for number in [0, 1, 2, 3, 0] {
+            assert_eq!(
+                put(&table, &store, number, 0, 10),
+                (Ok(number == 0 && has(&table, &store, 3, 0)), Facts::default())
+            );
+        }
+        assert_eq!(put(&table, &store, 4, 0, 10), (Ok(false), Facts { evicted: 1, ..Facts::default() }));
+        let kept: Vec<_> = (0..5).filter(|number| has(&table, &store, *number, 0)).collect();
+        assert_eq!(kept, [0, 2, 3, 4], "1 was the oldest, as 0 had been written again");
+    }
+
+    #[test]
+    fn a_meter_slot_grows_and_in_the_end_refuses_newcomers_only() {
+        let (table, store) = (Table::meters(ONE), Memory::new());
+        for number in 0..32 {
+            assert_eq!(put(&table, &store, number, 0, 10), (Ok(false), Facts::default()));
+        }
+        let before = store.bytes();
+        assert_eq!(put(&table, &store, 99, 0, 10).0, Err(Unavailable::Full));
+        assert_eq!(store.bytes(), before);
+        assert_eq!(put(&table, &store, 7, 0, 10).0, Ok(true), "who is in may go on");
+        assert!((0..32).all(|number| has(&table, &store, number, 0)), "nobody was evicted");
+        assert_eq!(
+            put(&table, &store, 99, 10, 20).0,
+            Ok(false),
+            "there is room once the others have expired"
+        );
+    }
+
+    #[test]
+    fn keeping_writes_nothing() {
+        let (table, store) = (Table::meters(ONE), Memory::new());
+        let mut facts = Facts::default();
+        let result = table.update(&store, &subject(1), at(0), &mut facts, |_| (Change::Keep, 5));
+        assert_eq!((result, facts, store.keys()), (Ok(5), Facts::default(), 0));
+    }
+
+    #[test]
+    fn bytes_that_do_not_parse_are_absent_and_reported() {
+        let (table, store) = (Table::meters(ONE), Memory::new());
+        for bytes in [&b""[..], b"\x02", b"\x01half", &[0xff; 300]] {
+            let key = table.key(&subject(1));
+            store.update(&key, |_| (Write::Replace(bytes.to_vec()), ())).unwrap();
+            let mut facts = Facts::default();
+            table.read(&store, &subject(1), at(0), &mut facts, |entry| assert_eq!(entry, None));
+            assert_eq!(facts.corrupt, 1);
+            assert_eq!(put(&table, &store, 1, 0, 10), (Ok(false), Facts { corrupt: 1, ..Facts::default() }));
+            assert!(has(&table, &store, 1, 0));
+        }
+    }
+
+    #[test]
+    fn lost_rounds_are_reported() {
+        let (table, store) = (Table::meters(ONE), Memory::new());
+        let mut facts = Facts::default();
+        let mut rounds = 0;
+        let result = table.update(&store, &subject(1), at(0), &mut facts, |entry| {
+            rounds += 1;
+            if rounds <= 3 {
+                put(&table, &store, 2, 0, 10).0.unwrap();
+            }
+            (Change::Put { expires: at(10), payload: vec![1] }, entry.is_some())
+        });
+        assert_eq!((result, facts), (Ok(false), Facts { conflicts: 3, ..Facts::default() }));
+    }
+
+    #[test]
+    fn keys_name_the_table_and_the_slot() {
+        let capacity = NonZeroU32::new(65536).unwrap();
+        let subject = Digest::from_bytes([0xff; 32]);
+        assert_eq!(Table::meters(capacity).key(&subject), "sidegate/meters/65535");
+        assert_eq!(Table::cache("tokens", capacity).key(&subject), "sidegate/tokens/16383");
+        assert_eq!(Table::cache("tokens", ONE).key(&subject), "sidegate/tokens/0");
+    }
+}

@@ -1,0 +1,228 @@
+//! What holds for every credential, every introspection reply and every cached byte.
+#![cfg(not(target_family = "wasm"))]
+#![expect(clippy::unwrap_used, reason = "generators of valid values, outside of test functions")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use sidegate::credential::{Location, MisplacedCredential, locate, removal};
+use sidegate::identity::introspection::{
+    Audiences, Authentication, CacheSettings, Claims, Endpoint, Entry, Introspected, Provider, Requirement,
+    Settings, State, Unavailable, check, read,
+};
+use sidegate::provider::ProviderReply;
+use sidegate::time::Timestamp;
+
+type Headers = Vec<(String, Vec<u8>)>;
+
+fn view(headers: &Headers) -> impl Iterator<Item = (&str, &[u8])> + Clone {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+}
+
+fn locations() -> [Location; 6] {
+    [
+        Location::header("apikey", None).unwrap(),
+        Location::header("authorization", Some("Bearer")).unwrap(),
+        Location::header("authorization", Some("Token")).unwrap(),
+        Location::query("api_key").unwrap(),
+        Location::query("ключ").unwrap(),
+        Location::cookie("key").unwrap(),
+    ]
+}
+
+/// Header lines that often carry a credential, well or badly.
+fn headers() -> impl Strategy<Value = Headers> {
+    let line = prop_oneof![
+        ("apikey", vec(any::<u8>(), 0..4)),
+        ("authorization", "(Bearer|bearer|Token|Basic)?[ ,]{0,2}[a-c=, ]{0,4}".prop_map(String::into_bytes)),
+        ("cookie", "((key|a)?[= ;]{0,2}[\"a]{0,3};?){0,3}".prop_map(String::into_bytes)),
+        ("cookie", vec(any::<u8>(), 0..8)),
+        ("[a-z]{1,4}", vec(any::<u8>(), 0..4)),
+    ];
+    vec(line.prop_map(|(name, value): (String, Vec<u8>)| (name, value)), 0..5)
+}
+
+fn query() -> impl Strategy<Value = Option<String>> {
+    option::of(
+        "((api_key|api%5fkey|%D0%BA%D0%BB%D1%8E%D1%87|a)?=?(%[0-9a-f]?[0-9a-fg]?|[+a&=é]){0,3}&?){0,3}",
+    )
+}
+
+fn texts() -> impl Strategy<Value = Option<String>> {
+    option::of(".{0,12}")
+}
+
+fn moments() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![0..400_u64, any::<u64>()].prop_map(Timestamp::from_millis)
+}
+
+fn claims() -> impl Strategy<Value = Claims<'static>> {
+    let times = (option::of(moments()), option::of(moments()), option::of(moments()));
+    let names = (texts(), texts(), texts(), texts(), texts(), texts());
+    let lists = ("[a-z. ]{0,12}", vec("[^\n]{0,6}", 0..4), any::<bool>());
+    (times, names, lists).prop_map(|((exp, nbf, iat), names, (scope, audiences, is_sender_constrained))| {
+        let (sub, client_id, username, iss, token_type, token_use) = names;
+        Claims {
+            exp,
+            nbf,
+            iat,
+            sub: sub.map(Into::into),
+            client_id: client_id.map(Into::into),
+            username: username.map(Into::into),
+            iss: iss.map(Into::into),
+            token_type: token_type.map(Into::into),
+            token_use: token_use.map(Into::into),
+            scope: scope.into(),
+            audiences: Audiences::new(&audiences).unwrap(),
+            is_sender_constrained,
+        }
+    })
+}
+
+fn introspected() -> impl Strategy<Value = Introspected<'static>> {
+    prop_oneof![1 => Just(Introspected::Inactive), 4 => claims().prop_map(Introspected::Active)]
+}
+
+fn providers() -> impl Strategy<Value = Provider> {
+    let mode = prop_oneof![
+        Just(Unavailable::Deny),
+        Just(Unavailable::Stale),
+        Just(Unavailable::AllowClients(BTreeSet::from(["a".to_owned()]))),
+    ];
+    (mode, 0..200_u64, 0..200_u64, 1..200_u64).prop_map(|(unavailable, ttl, negative_ttl, stale)| {
+        let ttl = if unavailable == Unavailable::Deny { ttl } else { ttl.max(1) };
+        Provider::new(Settings {
+            name: "as".to_owned(),
+            cluster: "as".to_owned(),
+            endpoint: Endpoint::parse("http://as/").unwrap(),
+            authentication: Authentication::None,
+            timeout: Settings::DEFAULT_TIMEOUT,
+            cache: CacheSettings {
+                ttl: Duration::from_millis(ttl),
+                negative_ttl: Duration::from_millis(negative_ttl),
+                stale_if_error: Duration::from_millis(stale),
+            },
+            leeway: Settings::DEFAULT_LEEWAY,
+            unavailable,
+        })
+        .unwrap()
+    })
+}
+
+/// JSON that is nearly a reply.
+fn bodies() -> impl Strategy<Value = Vec<u8>> {
+    let member = "\"(active|exp|nbf|iat|sub|aud|scope|scp|cnf|x)\":(true|false|null|1|-1\\.5|1e99|\"a b\"|\\[\"a\"\\]|\\{\\}|1e999)";
+    prop_oneof![
+        vec(any::<u8>(), 0..64),
+        vec(member, 0..6).prop_map(|members| format!("{{{}}}", members.join(",")).into_bytes()),
+        vec(member, 0..3)
+            .prop_map(|members| format!("{{\"active\":true,{}}}", members.join(",")).into_bytes()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn locating_and_removing_never_panic_and_nothing_is_left_to_locate(headers in headers(), query in query()) {
+        let locations = locations();
+        let before = locate(&locations, view(&headers), query.as_deref());
+        let removal = removal(&locations, view(&headers), query.as_deref());
+        let is_changed = !removal.headers.is_empty() || removal.query.is_some() || removal.cookie.is_some();
+        prop_assert!(is_changed || before == Ok(None), "{before:?} but nothing to remove");
+
+        let mut rest = headers.clone();
+        rest.retain(|(name, _)| !removal.headers.contains(&name.as_str()));
+        if let Some(cookie) = removal.cookie {
+            rest.retain(|(name, _)| name != "cookie");
+            rest.push(("cookie".to_owned(), cookie));
+        }
+        let query = removal.query.or(query);
+        prop_assert_eq!(locate(&locations, view(&rest), query.as_deref()), Ok(None));
+    }
+
+    #[test]
+    fn a_credential_that_arrives_twice_is_always_refused(first in 0..6_usize, second in 0..6_usize, key in "[a-z]{1,8}") {
+        let mut headers = Headers::new();
+        let mut query = Vec::new();
+        for place in [first, second] {
+            match place {
+                0 => headers.push(("apikey".to_owned(), key.clone().into_bytes())),
+                1 => headers.push(("authorization".to_owned(), format!("Bearer {key}").into_bytes())),
+                2 => headers.push(("authorization".to_owned(), format!("token {key}").into_bytes())),
+                3 => query.push(format!("api_key={key}")),
+                4 => query.push(format!("%D0%BA%D0%BB%D1%8E%D1%87={key}")),
+                _ => headers.push(("cookie".to_owned(), format!("a=b; key={key}").into_bytes())),
+            }
+        }
+        let query = query.join("&");
+        prop_assert_eq!(locate(&locations(), view(&headers), Some(&query)), Err(MisplacedCredential::Twice));
+    }
+
+    #[test]
+    fn reading_any_reply_never_panics_and_what_is_read_can_be_kept(status in prop_oneof![Just(200), any::<u16>()], body in bodies()) {
+        let content_type = Some("application/json".to_owned());
+        let reply = ProviderReply::Answered { status, content_type, retry_after: None, body };
+        if let Ok(introspected) = read(&reply) {
+            let entry = Entry::new(introspected, Timestamp::from_millis(1));
+            let bytes = entry.encode();
+            prop_assert_eq!(Entry::decode(&bytes), Some(entry));
+        }
+    }
+
+    #[test]
+    fn an_entry_is_decoded_as_it_was_encoded(introspected in introspected(), now in moments()) {
+        let entry = Entry::new(introspected, now);
+        let bytes = entry.encode();
+        prop_assert_eq!(Entry::decode(&bytes), Some(entry));
+    }
+
+    #[test]
+    fn any_bytes_decode_to_something_or_nothing(
+        introspected in introspected(), noise in vec(any::<u8>(), 0..64), position in any::<prop::sample::Index>(), byte: u8,
+    ) {
+        let mut bytes = Entry::new(introspected, Timestamp::MAX).encode();
+        let position = position.index(bytes.len());
+        bytes[position] = byte;
+        for bytes in [bytes, noise] {
+            if let Some(entry) = Entry::decode(&bytes) {
+                prop_assert_eq!(entry.encode(), bytes.clone());
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_never_outlives_its_ttl_or_its_token(
+        introspected in introspected(), provider in providers(), fetched_at in moments(), now in moments(),
+    ) {
+        let exp = match &introspected {
+            Introspected::Active(claims) => claims.exp.unwrap_or(Timestamp::MAX),
+            Introspected::Inactive => Timestamp::MAX,
+        };
+        let is_active = introspected != Introspected::Inactive;
+        let cache = provider.settings().cache;
+        let ttl = if is_active { cache.ttl } else { cache.negative_ttl };
+        let entry = Entry::new(introspected, fetched_at);
+
+        let fresh_until = entry.fresh_until(&provider);
+        prop_assert!(fresh_until <= exp && fresh_until <= fetched_at.saturating_add(ttl));
+        let last = exp.min(fetched_at.saturating_add(cache.ttl).saturating_add(cache.stale_if_error));
+        prop_assert!(entry.kept_until(&provider).is_none_or(|until| !is_active || until <= last));
+
+        match entry.state(&provider, now) {
+            State::Fresh => prop_assert!(fetched_at <= now && now < fresh_until),
+            State::Stale => prop_assert!(is_active && fresh_until <= now && now < last && fetched_at <= now),
+            State::Expired => prop_assert!(entry.clone().despite_fault(&provider, now).is_none()),
+        }
+        if entry.state(&provider, now) != State::Expired {
+            prop_assert!(entry.kept_until(&provider).is_some_and(|until| now < until));
+        }
+        if let Some(served) = entry.despite_fault(&provider, now) {
+            let verdict = check(&served, &Requirement::default(), now, Duration::ZERO);
+            prop_assert_ne!(verdict, Err(sidegate::identity::introspection::TokenFault::Expired));
+        }
+    }
+}

@@ -1,0 +1,127 @@
+#![cfg(not(target_family = "wasm"))]
+//! Properties of the store: no update is lost between threads, and the slot table is a map that stays small.
+#![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+
+use proptest::prelude::*;
+use sidegate::credential::Digest;
+use sidegate::store::{ABSENT, Change, Facts, Memory, Store, Table, Unavailable, Write};
+use sidegate::time::Timestamp;
+
+fn subject(number: u8) -> Digest {
+    Digest::of(&[number])
+}
+
+fn put(
+    table: &Table,
+    store: &Memory,
+    number: u8,
+    now: u64,
+    expires: u64,
+    payload: &[u8],
+) -> Result<Option<Vec<u8>>, Unavailable> {
+    let expires = Timestamp::from_millis(expires);
+    table.update(store, &subject(number), Timestamp::from_millis(now), &mut Facts::default(), |entry| {
+        (Change::Put { expires, payload: payload.to_vec() }, entry.map(<[u8]>::to_vec))
+    })
+}
+
+fn get(table: &Table, store: &Memory, number: u8, now: u64) -> Option<Vec<u8>> {
+    let now = Timestamp::from_millis(now);
+    table.read(store, &subject(number), now, &mut Facts::default(), |entry| entry.map(<[u8]>::to_vec))
+}
+
+#[test]
+fn threads_lose_no_update() {
+    let store = Memory::new();
+    let increment = |bytes: Option<&[u8]>| {
+        let count = bytes.map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap())) + 1;
+        (Write::Replace(count.to_le_bytes().to_vec()), ())
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    while store.update("key", increment).is_err() {}
+                }
+            });
+        }
+    });
+    assert_eq!(store.get("key").0, Some(4000_u64.to_le_bytes().to_vec()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn a_table_of_meters_is_a_map(
+        capacity in 1_u32..8,
+        writes in prop::collection::vec(
+            (0_u8..30, 0_u64..20, 0_u64..60, prop::collection::vec(any::<u8>(), 0..40)), 0..80,
+        ),
+    ) {
+        let table = Table::meters(NonZeroU32::new(capacity).unwrap());
+        let (store, mut model, mut now) = (Memory::new(), HashMap::new(), 0);
+        for (number, elapsed, lives, payload) in writes {
+            now += elapsed;
+            model.retain(|_, (expires, _)| *expires > now);
+            let before = model.insert(number, (now + lives, payload.clone())).map(|(_, payload)| payload);
+            prop_assert_eq!(put(&table, &store, number, now, now + lives, &payload), Ok(before));
+            for number in 0..30 {
+                let live = model.get(&number).filter(|(expires, _)| *expires > now);
+                let expected = live.map(|(_, payload)| payload.clone());
+                prop_assert_eq!(get(&table, &store, number, now), expected);
+            }
+            prop_assert!(store.keys() <= capacity as usize);
+        }
+    }
+
+    #[test]
+    fn a_cache_forgets_but_never_mixes_up_and_never_grows(
+        capacity in 1_u32..40,
+        writes in prop::collection::vec((any::<u8>(), any::<[u8; 5]>()), 0..300),
+    ) {
+        let table = Table::cache("tokens", NonZeroU32::new(capacity).unwrap());
+        let (store, mut model) = (Memory::new(), HashMap::new());
+        for (number, payload) in writes {
+            put(&table, &store, number, 0, 1, &payload).unwrap();
+            model.insert(number, payload.to_vec());
+            prop_assert_eq!(get(&table, &store, number, 0), Some(payload.to_vec()), "the newest is there");
+            let slots = capacity.div_ceil(4) as usize;
+            prop_assert!(store.keys() <= slots && store.bytes() <= slots * (1 + 4 * (28 + 5)));
+        }
+        for (number, payload) in &model {
+            prop_assert!(get(&table, &store, *number, 0).is_none_or(|found| found == *payload));
+        }
+    }
+
+    #[test]
+    fn whatever_bytes_lie_in_a_slot_it_can_be_read_and_written(
+        junk in prop::collection::vec(any::<u8>(), 0..120),
+        valid in prop::collection::vec(any::<u8>(), 0..40),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        mutate in any::<bool>(),
+    ) {
+        let table = Table::meters(NonZeroU32::MIN);
+        let store = Memory::new();
+        if mutate {
+            put(&table, &store, 1, 0, 10, &valid).unwrap();
+            put(&table, &store, 2, 0, 10, &valid).unwrap();
+            store.update("sidegate/meters/0", |bytes| {
+                let mut bytes = bytes.unwrap().to_vec();
+                for (index, byte) in &flips {
+                    let index = index.index(bytes.len());
+                    bytes[index] = *byte;
+                }
+                (Write::Replace(bytes), ())
+            }).unwrap();
+        } else {
+            store.compare_and_swap("sidegate/meters/0", &junk, ABSENT).unwrap();
+        }
+        get(&table, &store, 1, 0);
+        put(&table, &store, 3, 0, 10, b"new").unwrap();
+        prop_assert_eq!(get(&table, &store, 3, 0), Some(b"new".to_vec()));
+    }
+}
