@@ -157,11 +157,12 @@ struct Payers<'a> {
 }
 
 impl Payers<'_> {
-    /// Adds a demand on one meter for each set of limits. `scope` and `api` keep meters of plans, bindings and APIs apart.
+    /// Adds a demand on one meter for each set of limits. `scope` and `api` keep meters of plans, bindings and APIs apart; so does what
+    /// the limits count by, where two kinds fall to one payer: a request would be charged to it twice.
     fn demand<'l>(&self, demands: &mut Vec<Demand<'l>>, scope: &[u8], api: &str, sets: &'l LimitSets) {
         for (of, limits) in sets {
             let (kind, payer) = self.payer(*of);
-            let meter = Digest::of_parts(&[scope, api.as_bytes(), kind, payer.as_bytes()]);
+            let meter = Digest::of_parts(&[scope, api.as_bytes(), &[*of as u8], kind, payer.as_bytes()]);
             demands.push(Demand { meter, limits });
         }
     }
