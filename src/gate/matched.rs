@@ -51,8 +51,8 @@ impl<'a, S, E: FnOnce() -> Edits> Matched<'a, S, E> {
             ));
         };
         let preflight_for = preflight_for.filter(|_| gate.policy.preflight == Preflight::Pass);
-        let method =
-            preflight_for.and_then(|method| std::str::from_utf8(method).ok()).unwrap_or(asked.method);
+        let preflight_for = preflight_for.and_then(|method| std::str::from_utf8(method).ok());
+        let method = preflight_for.unwrap_or(asked.method);
         let (refusal, reason) = match api.table.find(asked.inside, method) {
             Found::Rule(index) => {
                 visit.facts.rule = Some(index);
