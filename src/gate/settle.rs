@@ -95,29 +95,23 @@ impl<'a, S: Store, E: FnOnce() -> Edits> Matched<'a, S, E> {
     fn charged(mut self, subject: &Subject, outcome: Outcome) -> Step {
         self.visit.facts.add_store(outcome.facts);
         self.visit.facts.refunds_lost = outcome.refunds_lost;
-        match outcome.verdict {
-            Verdict::Admitted => {
-                let headers = quota::headers(self.gate.policy.rate_limit_headers, &outcome);
-                self.admit(subject, headers)
-            }
+        let headers = quota::headers(self.gate.policy.rate_limit_headers, &outcome);
+        let (refusal, reason) = match outcome.verdict {
+            Verdict::Admitted => return self.admit(subject, headers),
             Verdict::NotNow { retry_after } => {
-                let headers = quota::headers(self.gate.policy.rate_limit_headers, &outcome);
                 let retry_after = retry_after.map(std::num::NonZeroU64::get);
-                self.refuse_with(
-                    headers,
-                    Refusal::LimitReached { retry_after },
-                    Reason::new("a limit is reached"),
-                )
+                (Refusal::LimitReached { retry_after }, "a limit is reached")
             }
-            Verdict::Never => self.refuse(
-                Refusal::Forbidden,
-                Reason::new("a limit of the metric is 0 or below the request's usage"),
-            ),
+            Verdict::Never => (Refusal::Forbidden, "a limit of the metric is 0 or below the request's usage"),
             Verdict::Unrecorded(_) => {
                 let refusal = Refusal::QuotaUnavailable { retry_after: Some(1) };
-                self.refuse(refusal, Reason::new("the store could not count the request"))
+                (refusal, "the store could not count the request")
             }
-        }
+        };
+        let api = self.api;
+        self.refuse_known(headers, refusal, Reason::new(reason), |edits, facts| {
+            edits.tell(api, facts, subject);
+        })
     }
 
     fn admit(self, subject: &Subject, headers: Vec<(&'static str, String)>) -> Step {
@@ -157,11 +151,12 @@ struct Payers<'a> {
 }
 
 impl Payers<'_> {
-    /// Adds a demand on one meter for each set of limits. `scope` and `api` keep meters of plans, bindings and APIs apart.
+    /// Adds a demand on one meter for each set of limits. `scope` and `api` keep meters of plans, bindings and APIs apart; so does what
+    /// the limits count by, where two kinds fall to one payer: a request would be charged to it twice.
     fn demand<'l>(&self, demands: &mut Vec<Demand<'l>>, scope: &[u8], api: &str, sets: &'l LimitSets) {
         for (of, limits) in sets {
             let (kind, payer) = self.payer(*of);
-            let meter = Digest::of_parts(&[scope, api.as_bytes(), kind, payer.as_bytes()]);
+            let meter = Digest::of_parts(&[scope, api.as_bytes(), &[*of as u8], kind, payer.as_bytes()]);
             demands.push(Demand { meter, limits });
         }
     }
