@@ -281,10 +281,15 @@ impl Setup {
     pub(crate) fn bootstrap(&self, listeners: &Path) -> Value {
         json!({
             "node": {"id": "sidegate-harness", "cluster": "sidegate-harness"},
-            "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+            "admin": admin_on_a_free_port(),
             "dynamic_resources": {"lds_config": {"path_config_source":
                 {"path": listeners, "watched_directory": {"path": listeners.parent()}}}},
             "static_resources": {"clusters": self.clusters},
         })
     }
+}
+
+/// An admin port of loopback; which one, Envoy tells by `--admin-address-path`.
+pub(crate) fn admin_on_a_free_port() -> Value {
+    json!({"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}})
 }
