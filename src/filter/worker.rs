@@ -16,7 +16,7 @@ use crate::{
 use super::{
     flights::{Boarding, Flights, Landed},
     host::{CallId, Host, StreamId},
-    metrics::{Metrics, NO_CODE, Outcome},
+    metrics::{Metrics, NONE, Outcome},
 };
 
 /// How soon the root looks after waiters whose leader is gone.
@@ -146,10 +146,7 @@ impl<H: Host, S: Store> Worker<H, S> {
     }
 
     fn record_call(&self, facts: &Facts, since: Timestamp, now: Timestamp) {
-        if let Some((_, result)) = facts.call {
-            let millis = now.millis().saturating_sub(since.millis());
-            self.metrics.called(&self.host, facts.provider(), result, millis);
-        }
+        self.metrics.called(&self.host, facts, now.millis().saturating_sub(since.millis()));
     }
 
     fn carry_out(&self, stream: &Rc<Stream>, step: Step, now: Timestamp, moment: Moment) -> Flow {
@@ -164,7 +161,7 @@ impl<H: Host, S: Store> Worker<H, S> {
         self.host.edit_request(permit.edits());
         let facts = permit.facts();
         let (outcome, code) = match &facts.shadowed {
-            None => (Outcome::Admitted, NO_CODE),
+            None => (Outcome::Admitted, NONE),
             Some((code, reason)) => {
                 let code = *code;
                 self.log(facts, "would refuse", code, reason.as_str(), "-");
@@ -231,7 +228,7 @@ impl<H: Host, S: Store> Worker<H, S> {
     /// Metrics, and the values that access logs may show.
     fn publish(&self, facts: &Facts, outcome: Outcome, code: &'static str) {
         self.metrics.decided(&self.host, facts, outcome, code);
-        let code = (code != NO_CODE).then_some(code);
+        let code = (code != NONE).then_some(code);
         for (name, value) in [
             ("sidegate.api", facts.api()),
             ("sidegate.rule", facts.rule()),

@@ -1,6 +1,6 @@
 //! May they, and have they any quota left: the binding, the limits, and the permit.
 
-use std::rc::Rc;
+use std::{net::Ipv6Addr, rc::Rc};
 
 use crate::{
     access::Binding,
@@ -94,29 +94,24 @@ impl<'a, S: Store, E: FnOnce() -> Edits> Matched<'a, S, E> {
 
     fn charged(mut self, subject: &Subject, outcome: Outcome) -> Step {
         self.visit.facts.add_store(outcome.facts);
-        match outcome.verdict {
-            Verdict::Admitted => {
-                let headers = quota::headers(self.gate.policy.rate_limit_headers, &outcome);
-                self.admit(subject, headers)
-            }
+        self.visit.facts.refunds_lost = outcome.refunds_lost;
+        let headers = quota::headers(self.gate.policy.rate_limit_headers, &outcome);
+        let (refusal, reason) = match outcome.verdict {
+            Verdict::Admitted => return self.admit(subject, headers),
             Verdict::NotNow { retry_after } => {
-                let headers = quota::headers(self.gate.policy.rate_limit_headers, &outcome);
                 let retry_after = retry_after.map(std::num::NonZeroU64::get);
-                self.refuse_with(
-                    headers,
-                    Refusal::LimitReached { retry_after },
-                    Reason::new("a limit is reached"),
-                )
+                (Refusal::LimitReached { retry_after }, "a limit is reached")
             }
-            Verdict::Never => self.refuse(
-                Refusal::Forbidden,
-                Reason::new("a limit of the metric is 0 or below the request's usage"),
-            ),
+            Verdict::Never => (Refusal::Forbidden, "a limit of the metric is 0 or below the request's usage"),
             Verdict::Unrecorded(_) => {
                 let refusal = Refusal::QuotaUnavailable { retry_after: Some(1) };
-                self.refuse(refusal, Reason::new("the store could not count the request"))
+                (refusal, "the store could not count the request")
             }
-        }
+        };
+        let api = self.api;
+        self.refuse_known(headers, refusal, Reason::new(reason), |edits, facts| {
+            edits.tell(api, facts, subject);
+        })
     }
 
     fn admit(self, subject: &Subject, headers: Vec<(&'static str, String)>) -> Step {
@@ -156,11 +151,12 @@ struct Payers<'a> {
 }
 
 impl Payers<'_> {
-    /// Adds a demand on one meter for each set of limits. `scope` and `api` keep meters of plans, bindings and APIs apart.
+    /// Adds a demand on one meter for each set of limits. `scope` and `api` keep meters of plans, bindings and APIs apart; so does what
+    /// the limits count by, where two kinds fall to one payer: a request would be charged to it twice.
     fn demand<'l>(&self, demands: &mut Vec<Demand<'l>>, scope: &[u8], api: &str, sets: &'l LimitSets) {
         for (of, limits) in sets {
             let (kind, payer) = self.payer(*of);
-            let meter = Digest::of_parts(&[scope, api.as_bytes(), kind, payer.as_bytes()]);
+            let meter = Digest::of_parts(&[scope, api.as_bytes(), &[*of as u8], kind, payer.as_bytes()]);
             demands.push(Demand { meter, limits });
         }
     }
@@ -170,7 +166,7 @@ impl Payers<'_> {
         let consumer = || self.consumer.map(|name| (b"consumer".as_slice(), name.into()));
         let client = || self.subject.client_id.as_deref().map(|id| (b"client".as_slice(), id.into()));
         let subject = || self.subject.subject.as_deref().map(|sub| (b"subject".as_slice(), sub.into()));
-        let address = || (b"address".as_slice(), (self.address)().unwrap_or_default().into());
+        let address = || (b"address".as_slice(), network((self.address)().unwrap_or_default()).into());
         let identified = || consumer().or_else(client).or_else(subject).unwrap_or_else(address);
         match of {
             Of::Consumer => identified(),
@@ -179,5 +175,33 @@ impl Payers<'_> {
             Of::Address => address(),
             Of::Api => (b"api", "".into()),
         }
+    }
+}
+
+/// The address as far as it belongs to one caller: of IPv6 the first 64 bits, as anyone has all addresses below them.
+fn network(address: String) -> String {
+    let literal = address.trim_start_matches('[').trim_end_matches(']');
+    match literal.parse::<Ipv6Addr>() {
+        Ok(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => v4.to_string(),
+            None => (u128::from(v6) >> 64_u32).to_string(),
+        },
+        Err(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_one_caller() {
+        let network = |address: &str| network(address.to_owned());
+        assert_eq!(network("[2001:db8::1]"), network("2001:db8:0:0:ffff::9"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+        assert_eq!(network("[::ffff:10.0.0.1]"), "10.0.0.1");
+        assert_eq!(network("10.0.0.1"), "10.0.0.1");
     }
 }
