@@ -17,12 +17,23 @@ use super::{
     matched::{Asked, Matched},
 };
 
+/// What the caller was known by.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Credential {
+    /// Nothing: the rule is open to everybody.
+    #[default]
+    None,
+    /// An API key.
+    Key,
+    /// An access token.
+    Token,
+}
+
 /// Who the credential turned out to be.
 #[derive(Default)]
 pub(super) struct Subject {
+    pub(super) credential: Credential,
     pub(super) consumer: Option<usize>,
-    /// The credential was an API key: refusals of the consumer then are code 13, as Kanali's.
-    pub(super) by_key: bool,
     pub(super) client_id: Option<String>,
     pub(super) subject: Option<String>,
     pub(super) scope: Option<String>,
@@ -34,8 +45,12 @@ impl<'a, S: Store, E: FnOnce() -> Edits> Matched<'a, S, E> {
         self.visit.facts.consumer = subject.consumer;
         let binding = match self.authorize(&subject) {
             Ok(binding) => binding,
-            Err(reason) if subject.by_key => return self.refuse(Refusal::KeyRefused, reason),
-            Err(reason) => return self.refuse(Refusal::Forbidden, reason),
+            Err(reason) => {
+                // Of API keys Kanali's callers read 13, whatever is wrong with them.
+                let by_key = subject.credential == Credential::Key;
+                let refusal = if by_key { Refusal::KeyRefused } else { Refusal::Forbidden };
+                return self.refuse(refusal, reason);
+            }
         };
         let policy = &self.gate.policy;
         let consumer = subject.consumer.and_then(|consumer| policy.consumers.get(consumer));
@@ -77,9 +92,9 @@ impl<'a, S: Store, E: FnOnce() -> Edits> Matched<'a, S, E> {
         if consumer.is_some_and(|consumer| !consumer.active) {
             return Err(Reason::new("the consumer is suspended"));
         }
-        let open = subject.consumer.is_none() && subject.scope.is_none();
-        let Some(bindings) = self.api.bindings.as_ref().filter(|_| !open) else {
-            return Ok(None);
+        let bindings = match &self.api.bindings {
+            Some(bindings) if subject.credential != Credential::None => bindings,
+            _ => return Ok(None),
         };
         let Some(binding) = subject.consumer.and_then(|consumer| bindings.get(&consumer)) else {
             return Err(Reason::new("the consumer has no binding on the API"));
