@@ -105,15 +105,18 @@ impl<H: Host, S: Store> Worker<H, S> {
     pub fn on_tick(&self) {
         self.host.tick_every(Duration::ZERO);
         let orphans = self.flights.borrow().orphans();
+        let mut failed = Vec::new();
         for (question, request) in orphans {
             match self.host.call(&request) {
                 Ok(call) => self.flights.borrow_mut().adopted(question, call, self.host.now()),
-                Err(reply) => {
-                    let landed = self.flights.borrow_mut().abandoned(question);
-                    if let Some(landed) = landed {
-                        self.deliver(landed, &reply);
-                    }
-                }
+                Err(reply) => failed.push((question, reply)),
+            }
+        }
+        // Only now, as it makes streams the current ones: a call made after that would be theirs, and go when they go.
+        for (question, reply) in failed {
+            let landed = self.flights.borrow_mut().abandoned(question);
+            if let Some(landed) = landed {
+                self.deliver(landed, &reply);
             }
         }
     }
