@@ -38,6 +38,8 @@ pub struct Stream {
     response_headers: RefCell<Vec<(&'static str, String)>>,
     /// The request waits, or has waited, for a provider.
     waits: RefCell<bool>,
+    /// Envoy has forgotten the request.
+    gone: RefCell<bool>,
 }
 
 /// What Envoy is to do with a request now.
@@ -59,7 +61,12 @@ enum Moment {
 impl Stream {
     /// The stream with this number.
     pub fn new(id: StreamId) -> Rc<Self> {
-        Rc::new(Self { id, response_headers: RefCell::default(), waits: RefCell::default() })
+        Rc::new(Self {
+            id,
+            response_headers: RefCell::default(),
+            waits: RefCell::default(),
+            gone: RefCell::default(),
+        })
     }
 }
 
@@ -96,6 +103,7 @@ impl<H: Host, S: Store> Worker<H, S> {
 
     /// Envoy forgets the stream.
     pub fn on_gone(&self, stream: &Stream) {
+        stream.gone.replace(true);
         if *stream.waits.borrow() && self.flights.borrow_mut().left(stream.id) {
             self.host.tick_every(ORPHAN_TICK);
         }
@@ -139,12 +147,18 @@ impl<H: Host, S: Store> Worker<H, S> {
     /// Everyone who waited gets the reply; the first of them stands for the call in the metrics.
     fn deliver(&self, landed: Landed<(Rc<Stream>, Pending)>, reply: &ProviderReply) {
         let now = self.host.now();
-        for (place, (id, (stream, pending))) in landed.waiters.into_iter().enumerate() {
+        let mut first = true;
+        for (id, (stream, pending)) in landed.waiters {
+            // It may have gone while another was answered: there is no switching to it, and its end would befall that other.
+            if *stream.gone.borrow() {
+                continue;
+            }
             self.host.switch_to(id);
-            let step = pending.resume(&self.gate, reply, now, place == 0);
-            if place == 0 {
+            let step = pending.resume(&self.gate, reply, now, first);
+            if first {
                 self.record_call(step.facts(), landed.since, now);
             }
+            first = false;
             self.carry_out(&stream, step, now, Moment::Later);
         }
     }
