@@ -7,7 +7,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use crate::{
     credential::Digest,
-    gate::{Call, Facts, Gate, Lookup, Pending, Permit, Refused, Request, Step},
+    gate::{Call, Facts, Gate, Lookup, Pending, Permit, Refused, Request, Shadowed, Step},
     policy::StateName,
     provider::{ProviderReply, ProviderRequest},
     store::Store,
@@ -180,10 +180,9 @@ impl<H: Host, S: Store> Worker<H, S> {
         let facts = permit.facts();
         let (outcome, code) = match &facts.shadowed {
             None => (Outcome::Admitted, NONE),
-            Some((code, reason)) => {
-                let code = *code;
-                self.log(facts, "would refuse", code, reason.as_str(), "-");
-                (Outcome::Shadowed, code)
+            Some(Shadowed { code, reason, correlation }) => {
+                self.log(facts, "would refuse", code, reason.as_str(), correlation);
+                (Outcome::Shadowed, *code)
             }
         };
         self.publish(facts, outcome, code);
