@@ -106,7 +106,7 @@ fn refuse(
     edits: impl FnOnce(&Facts) -> Edits,
 ) -> Step {
     if api.shadow {
-        visit.facts.shadowed = Some((refusal.row().digits, reason));
+        visit.shadow(refusal.row().digits, reason);
         let edits = edits(&visit.facts);
         return visit.permit(edits, Vec::new());
     }
