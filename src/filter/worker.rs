@@ -7,7 +7,8 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use crate::{
     credential::Digest,
-    gate::{Call, Facts, Gate, Pending, Permit, Refused, Request, Step},
+    gate::{Call, Facts, Gate, Lookup, Pending, Permit, Refused, Request, Step},
+    policy::StateName,
     provider::{ProviderReply, ProviderRequest},
     store::Store,
     time::Timestamp,
@@ -228,15 +229,15 @@ impl<H: Host, S: Store> Worker<H, S> {
     /// Metrics, and the values that access logs may show.
     fn publish(&self, facts: &Facts, outcome: Outcome, code: &'static str) {
         self.metrics.decided(&self.host, facts, outcome, code);
-        let code = (code != NONE).then_some(code);
-        for (name, value) in [
-            ("sidegate.api", facts.api()),
-            ("sidegate.rule", facts.rule()),
-            ("sidegate.consumer", facts.consumer()),
-            ("sidegate.plan", facts.plan()),
-            ("sidegate.cache", facts.lookup.map(crate::gate::Lookup::as_str)),
-            ("sidegate.code", code),
-        ] {
+        for state in &facts.policy.filter_state {
+            let (name, value) = match state {
+                StateName::Api => ("sidegate.api", facts.api()),
+                StateName::Rule => ("sidegate.rule", facts.rule()),
+                StateName::Consumer => ("sidegate.consumer", facts.consumer()),
+                StateName::Plan => ("sidegate.plan", facts.plan()),
+                StateName::Cache => ("sidegate.cache", facts.lookup.map(Lookup::as_str)),
+                StateName::Code => ("sidegate.code", Some(code).filter(|code| *code != NONE)),
+            };
             if let Some(value) = value {
                 self.host.set_filter_state(name, value);
             }

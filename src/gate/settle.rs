@@ -5,7 +5,7 @@ use std::{net::Ipv6Addr, rc::Rc};
 use crate::{
     access::Binding,
     credential::Digest,
-    policy::{Api, LimitSets, Of},
+    policy::{Api, Consumer, LimitSet, LimitSets, Of},
     quota::{self, Demand, Outcome, Usage, Verdict},
     refusal::{Reason, Refusal},
     store::Store,
@@ -55,16 +55,15 @@ impl<'a, S: Store, E: FnOnce() -> Edits> Matched<'a, S, E> {
         }
 
         let plan = own_plan.filter(|_| bound_plan.is_none()).and_then(|plan| policy.plans.get(plan));
-        let payers =
-            Payers { consumer: consumer.map(|consumer| consumer.name.as_str()), subject: &subject, address };
+        let payers = Payers { consumer, subject: &subject, address };
         let mut demands = Vec::new();
         if let Some(plan) = plan {
-            payers.demand(&mut demands, b"plan", "", &plan.limits);
+            payers.demand(&mut demands, &plan.limits);
         }
         if let Some(binding) = binding {
-            payers.demand(&mut demands, b"binding", &self.api.name, &binding.limits);
+            payers.demand(&mut demands, &binding.limits);
         }
-        payers.demand(&mut demands, b"api", &self.api.name, &self.api.limits);
+        payers.demand(&mut demands, &self.api.limits);
         if demands.is_empty() {
             return self.admit(&subject, Vec::new());
         }
@@ -145,35 +144,33 @@ impl Edits {
 
 /// On whom usage can be counted.
 struct Payers<'a> {
-    consumer: Option<&'a str>,
+    consumer: Option<&'a Consumer>,
     subject: &'a Subject,
     address: &'a dyn Fn() -> Option<String>,
 }
 
 impl Payers<'_> {
-    /// Adds a demand on one meter for each set of limits. `scope` and `api` keep meters of plans, bindings and APIs apart; so does what
-    /// the limits count by, where two kinds fall to one payer: a request would be charged to it twice.
-    fn demand<'l>(&self, demands: &mut Vec<Demand<'l>>, scope: &[u8], api: &str, sets: &'l LimitSets) {
-        for (of, limits) in sets {
-            let (kind, payer) = self.payer(*of);
-            let meter = Digest::of_parts(&[scope, api.as_bytes(), &[*of as u8], kind, payer.as_bytes()]);
-            demands.push(Demand { meter, limits });
-        }
+    /// Adds a demand on one meter for each set of limits.
+    fn demand<'l>(&self, demands: &mut Vec<Demand<'l>>, sets: &'l LimitSets) {
+        let demand =
+            |set: &'l LimitSet| Demand { meter: set.scope.joined(&self.payer(set.of)), limits: &set.limits };
+        demands.extend(sets.iter().map(demand));
     }
 
     /// Who pays: where the request has none of the kind, the next of consumer, client, subject, address; so nobody goes uncounted.
-    fn payer(&self, of: Of) -> (&'static [u8], std::borrow::Cow<'_, str>) {
-        let consumer = || self.consumer.map(|name| (b"consumer".as_slice(), name.into()));
-        let client = || self.subject.client_id.as_deref().map(|id| (b"client".as_slice(), id.into()));
-        let subject = || self.subject.subject.as_deref().map(|sub| (b"subject".as_slice(), sub.into()));
-        let address = || (b"address".as_slice(), network((self.address)().unwrap_or_default()).into());
+    fn payer(&self, of: Of) -> Digest {
+        let named = |kind: &[u8], name: &str| Digest::of_parts(&[kind, name.as_bytes()]);
+        let consumer = || self.consumer.map(|consumer| consumer.payer);
+        let client = || self.subject.client_id.as_deref().map(|id| named(b"client", id));
+        let subject = || self.subject.subject.as_deref().map(|sub| named(b"subject", sub));
+        let address = || named(b"address", &network((self.address)().unwrap_or_default()));
         let identified = || consumer().or_else(client).or_else(subject).unwrap_or_else(address);
         match of {
             Of::Consumer => identified(),
             Of::Client => client().unwrap_or_else(identified),
             Of::Subject => subject().unwrap_or_else(identified),
             Of::Address => address(),
-            Of::Api => (b"api", "".into()),
+            Of::Api => named(b"api", ""),
         }
     }
 }
