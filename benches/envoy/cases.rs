@@ -32,16 +32,16 @@ pub struct Case {
 }
 
 impl Case {
-    /// Starts the named cases.
-    pub async fn start_all(names: &[&'static str]) -> Result<Vec<Self>, Box<dyn Error>> {
+    /// Starts the named cases; `many` is how many consumers the one with many has.
+    pub async fn start_all(names: &[&'static str], many: usize) -> Result<Vec<Self>, Box<dyn Error>> {
         let mut cases = Vec::new();
         for name in names {
-            cases.push(Self::start(name).await?);
+            cases.push(Self::start(name, many).await?);
         }
         Ok(cases)
     }
 
-    async fn start(name: &'static str) -> Result<Self, Box<dyn Error>> {
+    async fn start(name: &'static str, many: usize) -> Result<Self, Box<dyn Error>> {
         let listener = Listener::new("bench");
         let with_key = request().header("apikey", policy::key(7));
         Ok(match name {
@@ -50,7 +50,7 @@ impl Case {
             "native" => Self::of(name, native(listener), with_key, 200).await,
             "key_binding_limits" => Self::of(name, listener.wasm(&with_consumers(10)), with_key, 200).await,
             "key_binding_limits_100k" => {
-                Self::of(name, listener.wasm(&with_consumers(100_000)), with_key, 200).await
+                Self::of(name, listener.wasm(&with_consumers(many)), with_key, 200).await
             }
             "refused_key" => {
                 let with_guess = request().header("apikey", "a-guess");

@@ -15,37 +15,34 @@ use std::error::Error;
 use cases::Case;
 use measure::Plan;
 
-/// Fresh processes, so that no case owes its result to how one process happened to lie in memory.
-const SITTINGS: usize = 3;
-
-/// Rounds per sitting. In each, every case has its turn, in an order of its own.
-const ROUNDS: usize = 12;
+const FULL: Plan = Plan { sittings: 3, many: 100_000, rounds: 14, requests: 6_000, warm_up: 20_000 };
+const SMOKE: Plan = Plan { sittings: 1, many: 1_000, rounds: 2, requests: 50, warm_up: 50 };
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let measuring = arguments.iter().any(|argument| argument == "--bench");
     let chosen: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let names: Vec<_> = cases::NAMES
-        .into_iter()
-        .filter(|name| chosen.is_empty() || chosen.iter().any(|each| each == name))
-        .collect();
-    let plan = if measuring {
-        Plan { rounds: ROUNDS, requests: 3_000, warm_up: 10_000 }
-    } else {
-        Plan { rounds: 2, requests: 50, warm_up: 50 }
+    if let Some(unknown) = chosen.iter().find(|name| !cases::NAMES.contains(&name.as_str())) {
+        return Err(format!("no case `{unknown}`: there are {}", cases::NAMES.join(", ")).into());
+    }
+    // The first two are what the others are told apart by.
+    let wanted = |name: &&str| {
+        ["plain", "noop"].contains(name) || chosen.is_empty() || chosen.iter().any(|each| each == name)
     };
+    let names: Vec<_> = cases::NAMES.into_iter().filter(wanted).collect();
+    let plan = if measuring { FULL } else { SMOKE };
 
     let mut samples = Vec::new();
-    for sitting in 0..if measuring { SITTINGS } else { 1 } {
-        let cases = Case::start_all(&names).await?;
-        let sitting = u64::try_from(sitting)?;
+    for sitting in 0..plan.sittings {
+        let cases = Case::start_all(&names, plan.many).await?;
         samples.extend(measure::sit(&cases, plan, sitting).await?);
     }
-    let results = report::evaluate(&names, &samples);
-    println!("{}", report::table(&results));
-    if measuring && chosen.is_empty() {
-        report::keep(&results)?;
+    let outcomes = report::evaluate(&names, &samples);
+    println!("{}", report::table(&outcomes));
+    match (measuring, chosen.is_empty()) {
+        (true, true) => report::keep(&outcomes),
+        (true, false) => Ok(()),
+        (false, _) => report::check(&outcomes),
     }
-    Ok(())
 }

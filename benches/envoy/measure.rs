@@ -14,6 +14,10 @@ const CONNECTIONS: usize = 16;
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
+    /// Sittings: each begins with fresh processes, so that no case owes its result to how one process happened to lie in memory.
+    pub sittings: u64,
+    /// Consumers of the case with many.
+    pub many: usize,
     /// Rounds of a sitting.
     pub rounds: usize,
     /// Requests per case and round.

@@ -19,7 +19,7 @@ pub struct Outcome {
     cpu: f64,
     /// Over the plain listener: first quartile, median, third quartile.
     added: [f64; 3],
-    ratio_to_noop: Option<f64>,
+    ratio_to_noop: f64,
     requests_per_second: f64,
 }
 
@@ -39,7 +39,7 @@ pub fn evaluate(names: &[&'static str], rounds: &[Vec<Sample>]) -> Vec<Outcome> 
         let [_, cpu, _] = quartiles(column(name, &|sample, _| cpu(sample)));
         let [_, wall, _] = quartiles(column(name, &|sample, _| microseconds(sample.wall)));
         let added = added(name);
-        let ratio_to_noop = (of_noop > 0.0).then(|| added[1] / of_noop);
+        let ratio_to_noop = added[1] / of_noop;
         Outcome { name, cpu, added, ratio_to_noop, requests_per_second: 1e6 / wall }
     };
     names.iter().map(outcome).collect()
@@ -52,10 +52,9 @@ pub fn table(outcomes: &[Outcome]) -> String {
     );
     table.push_str("|---|---:|---:|---:|---:|\n");
     for Outcome { name, cpu, added: [low, added, high], ratio_to_noop, requests_per_second } in outcomes {
-        let ratio = ratio_to_noop.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
         let _ = writeln!(
             table,
-            "| `{name}` | {cpu:.1} | {added:.1} ({low:.1} to {high:.1}) | {ratio} | {requests_per_second:.0} |"
+            "| `{name}` | {cpu:.1} | {added:.1} ({low:.1} to {high:.1}) | {ratio_to_noop:.2} | {requests_per_second:.0} |"
         );
     }
     table
@@ -74,6 +73,18 @@ pub fn keep(outcomes: &[Outcome]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Whether the report is complete, whatever the times.
+pub fn check(outcomes: &[Outcome]) -> Result<(), Box<dyn Error>> {
+    let report = json(outcomes);
+    for outcome in outcomes {
+        for field in ["cpu_us_per_request", "added_us", "ratio_to_noop", "requests_per_second"] {
+            let value = report.get(outcome.name).and_then(|case| case.get(field));
+            value.and_then(Value::as_f64).ok_or_else(|| format!("{}: no {field}", outcome.name))?;
+        }
+    }
+    Ok(())
+}
+
 fn json(outcomes: &[Outcome]) -> Value {
     let rounded = |value: f64| (value * 1000.0).round() / 1000.0;
     let object = |outcome: &Outcome| {
@@ -81,7 +92,7 @@ fn json(outcomes: &[Outcome]) -> Value {
             "cpu_us_per_request": rounded(outcome.cpu),
             "added_us": rounded(outcome.added[1]),
             "added_us_quartiles": [rounded(outcome.added[0]), rounded(outcome.added[2])],
-            "ratio_to_noop": outcome.ratio_to_noop.map(rounded),
+            "ratio_to_noop": rounded(outcome.ratio_to_noop),
             "requests_per_second": outcome.requests_per_second.round(),
         })
     };
