@@ -1,5 +1,6 @@
 //! The bootstraps under `envoy/`: Envoy accepts them, and they do what their comments say.
-#![cfg(all(test, not(target_family = "wasm")))]
+#![cfg(test)]
+#![cfg(not(target_family = "wasm"))]
 
 use serde_json::{Value, json};
 use sidegate_harness::{Envoy, Listener, Request, Response, Setup, Upstream, Wasm, project, route, validate};
@@ -8,17 +9,16 @@ use tempfile::TempDir;
 const DIRECTORY: &str = "/etc/sidegate";
 
 #[test]
-fn envoy_accepts_every_bootstrap() {
+fn envoy_accepts_the_bootstrap_of_the_demo() {
     let directory = TempDir::new().unwrap();
     let here = |text: &str| text.replace(DIRECTORY, directory.path().to_str().unwrap());
     let read = |name: &str| here(&std::fs::read_to_string(project("envoy").join(name)).unwrap());
     std::fs::write(directory.path().join("filter.yaml"), read("demo-filter.yaml")).unwrap();
 
-    for bootstrap in ["demo.yaml"] {
-        let path = directory.path().join(bootstrap);
-        std::fs::write(&path, read(bootstrap)).unwrap();
-        assert_eq!(validate(&path), Ok(()), "{bootstrap}");
-    }
+    let bootstrap = directory.path().join("demo.yaml");
+    std::fs::write(&bootstrap, read("demo.yaml")).unwrap();
+
+    assert_eq!(validate(&bootstrap), Ok(()));
 }
 
 #[tokio::test]
