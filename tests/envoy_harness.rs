@@ -1,5 +1,6 @@
 //! The harness itself: what the other tests in real Envoy stand on holds.
-#![cfg(all(test, not(target_family = "wasm")))]
+#![cfg(test)]
+#![cfg(not(target_family = "wasm"))]
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
