@@ -22,6 +22,9 @@ pub(super) fn compile(
     let document::Document { sidegate: _, revision, gate, providers, metrics, plans, consumers, apis } =
         document;
     let mut report = Report::default();
+    if let Some(revision) = &revision {
+        report.name("revision", revision);
+    }
     let gate = gate::compile(gate, &mut report);
     let providers = providers::compile(providers, environment, &mut report);
     let metrics = compile_metrics(&metrics, &mut report);

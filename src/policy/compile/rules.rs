@@ -43,6 +43,12 @@ pub(super) fn compile(
             matches.push(RuleMatch { path: pattern, methods });
             places.push(place);
         }
+        if regex.as_ref().is_some_and(|regex| regex.chars().any(char::is_control)) {
+            report.add(
+                &format!("{path}.regex"),
+                "a control character stands in no path: write it as an escape",
+            );
+        }
         let ways = Ways {
             key: access.iter().any(|access| matches!(access, Access::ApiKey)),
             token: access.iter().any(|access| matches!(access, Access::Introspection { .. })),
