@@ -465,7 +465,7 @@ choice! {
         Subject,
         /// The network address's.
         Address,
-        /// Everybody's.
+        /// Everybody's on the API.
         Api,
     }
 
