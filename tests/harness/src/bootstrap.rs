@@ -252,6 +252,7 @@ impl Listener {
 pub struct Setup {
     pub(crate) workers: usize,
     pub(crate) log_level: &'static str,
+    pub(crate) drain_seconds: u32,
     pub(crate) listeners: Vec<Listener>,
     clusters: Vec<Value>,
 }
@@ -259,7 +260,7 @@ pub struct Setup {
 impl Setup {
     /// One listener, two workers.
     pub fn new(listener: Listener) -> Self {
-        Self { workers: 2, log_level: "info", listeners: vec![listener], clusters: Vec::new() }
+        Self { workers: 2, log_level: "info", drain_seconds: 1, listeners: vec![listener], clusters: Vec::new() }
     }
 
     /// Adds a listener.
@@ -280,6 +281,13 @@ impl Setup {
     #[must_use]
     pub fn log_level(mut self, level: &'static str) -> Self {
         self.log_level = level;
+        self
+    }
+
+    /// Sets for how long a replaced listener may serve the requests that it has; one second unless set.
+    #[must_use]
+    pub fn drain_seconds(mut self, seconds: u32) -> Self {
+        self.drain_seconds = seconds;
         self
     }
 

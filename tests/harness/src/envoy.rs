@@ -58,6 +58,7 @@ impl Envoy {
         let main = setup.listeners[0].name().into();
         let mut started = Self::launch(directory, main, &setup.bootstrap(&lds.join("lds.json")), |envoy| {
             envoy.args(["--concurrency", &setup.workers.to_string(), "--log-level", setup.log_level]);
+            envoy.args(["--drain-time-s", &setup.drain_seconds.to_string()]);
         })
         .await;
         started.listeners = setup.listeners;
@@ -95,7 +96,7 @@ impl Envoy {
         envoy
             .args(["--disable-hot-restart", "--reject-unknown-dynamic-fields"])
             .args(["--component-log-level", "main:warning", "--file-flush-interval-msec", "20"])
-            .args(["--drain-time-s", "1", "--drain-strategy", "immediate"])
+            .args(["--drain-strategy", "immediate"])
             .arg("--config-path")
             .arg(path("bootstrap.json"))
             .arg("--admin-address-path")
