@@ -225,6 +225,7 @@ impl Listener {
 pub struct Setup {
     pub(crate) workers: usize,
     pub(crate) log_level: &'static str,
+    pub(crate) component_log_level: &'static str,
     pub(crate) listeners: Vec<Listener>,
     clusters: Vec<Value>,
 }
@@ -232,7 +233,13 @@ pub struct Setup {
 impl Setup {
     /// One listener, two workers.
     pub fn new(listener: Listener) -> Self {
-        Self { workers: 2, log_level: "info", listeners: vec![listener], clusters: Vec::new() }
+        Self {
+            workers: 2,
+            log_level: "info",
+            component_log_level: "",
+            listeners: vec![listener],
+            clusters: Vec::new(),
+        }
     }
 
     /// Adds a listener.
@@ -253,6 +260,13 @@ impl Setup {
     #[must_use]
     pub fn log_level(mut self, level: &'static str) -> Self {
         self.log_level = level;
+        self
+    }
+
+    /// Sets the level of some components' log, as `wasm:debug`.
+    #[must_use]
+    pub fn component_log_level(mut self, levels: &'static str) -> Self {
+        self.component_log_level = levels;
         self
     }
 

@@ -62,6 +62,8 @@ impl Envoy {
                 &setup.workers.to_string(),
                 "--log-level",
                 setup.log_level,
+                "--component-log-level",
+                setup.component_log_level,
                 "--disable-hot-restart",
                 "--reject-unknown-dynamic-fields",
             ])
