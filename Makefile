@@ -26,7 +26,7 @@ OIDC := tools/oidc/node_modules/.package-lock.json
 ENVOY_NEEDED := $(if $(or $(ENVOY),$(shell command -v envoy)),,$(ENVOY_INSTALLED))
 
 # Packages of their own beside the main one.
-ASIDE := benches/noop tools/trim tools/node-runner
+ASIDE := benches/noop tests/saboteur tools/trim tools/node-runner
 
 # The tests in real Envoy are named tests/envoy_*.rs; all others need only Rust.
 CORE_TESTS := $(patsubst tests/%.rs,--test %,$(filter-out tests/envoy_%.rs,$(wildcard tests/*.rs)))
@@ -54,7 +54,7 @@ test-node: rust $(NODE_RUNNER) ## Test the core as WebAssembly on Node
 		cargo test --locked --lib --target wasm32-unknown-unknown
 
 .PHONY: test-envoy
-test-envoy: setup-demo build noop ## Test the module in a real Envoy with a real OAuth2 server
+test-envoy: setup-demo build noop saboteur ## Test the module in a real Envoy with a real OAuth2 server
 	cargo test --locked $(ENVOY_TESTS) --bench envoy
 	cargo run --quiet --locked --example demo
 
@@ -65,6 +65,7 @@ lint: rust $(DENY) ## Check format, lints, licences and sources of dependencies
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --target wasm32-wasip1 -- -D warnings
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path benches/noop/Cargo.toml --target-dir $(TARGET) -- -D warnings
+	cargo clippy --locked --target wasm32-wasip1 --manifest-path tests/saboteur/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	cargo clippy --locked --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings
 	$(DENY) --log-level error check bans licenses sources
 
@@ -92,6 +93,11 @@ setup-demo: preflight rust $(ENVOY_NEEDED) $(OIDC)
 .PHONY: noop
 noop: rust
 	cargo build --locked --release --target wasm32-wasip1 --manifest-path benches/noop/Cargo.toml --target-dir $(TARGET)
+
+# What stands in for a broken module, and for a broken neighbour, in the tests in real Envoy.
+.PHONY: saboteur
+saboteur: rust
+	cargo build --locked --release --target wasm32-wasip1 --manifest-path tests/saboteur/Cargo.toml --target-dir $(TARGET)
 
 .PHONY: preflight
 preflight:

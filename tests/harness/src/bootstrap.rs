@@ -253,6 +253,7 @@ pub struct Setup {
     pub(crate) workers: usize,
     pub(crate) log_level: &'static str,
     pub(crate) drain_seconds: u32,
+    pub(crate) component_log_level: &'static str,
     pub(crate) listeners: Vec<Listener>,
     clusters: Vec<Value>,
 }
@@ -260,7 +261,14 @@ pub struct Setup {
 impl Setup {
     /// One listener, two workers.
     pub fn new(listener: Listener) -> Self {
-        Self { workers: 2, log_level: "info", drain_seconds: 1, listeners: vec![listener], clusters: Vec::new() }
+        Self {
+            workers: 2,
+            log_level: "info",
+            drain_seconds: 1,
+            component_log_level: "main:warning",
+            listeners: vec![listener],
+            clusters: Vec::new(),
+        }
     }
 
     /// Adds a listener.
@@ -288,6 +296,13 @@ impl Setup {
     #[must_use]
     pub fn drain_seconds(mut self, seconds: u32) -> Self {
         self.drain_seconds = seconds;
+        self
+    }
+
+    /// Sets the level of some components' log, as `wasm:debug`.
+    #[must_use]
+    pub fn component_log_level(mut self, levels: &'static str) -> Self {
+        self.component_log_level = levels;
         self
     }
 

@@ -59,6 +59,7 @@ impl Envoy {
         let mut started = Self::launch(directory, main, &setup.bootstrap(&lds.join("lds.json")), |envoy| {
             envoy.args(["--concurrency", &setup.workers.to_string(), "--log-level", setup.log_level]);
             envoy.args(["--drain-time-s", &setup.drain_seconds.to_string()]);
+            envoy.args(["--component-log-level", setup.component_log_level]);
         })
         .await;
         started.listeners = setup.listeners;
@@ -95,7 +96,7 @@ impl Envoy {
         let mut envoy = Command::new(binary());
         envoy
             .args(["--disable-hot-restart", "--reject-unknown-dynamic-fields"])
-            .args(["--component-log-level", "main:warning", "--file-flush-interval-msec", "20"])
+            .args(["--file-flush-interval-msec", "20"])
             .args(["--drain-strategy", "immediate"])
             .arg("--config-path")
             .arg(path("bootstrap.json"))
