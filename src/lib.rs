@@ -1,8 +1,4 @@
 //! Sidegate: API management inside the proxy.
-#![cfg_attr(
-    test,
-    expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")
-)]
 
 pub mod access;
 pub mod credential;

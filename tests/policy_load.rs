@@ -127,7 +127,7 @@ fn attributes_that_do_not_exist() {
         (
             r#"{"/gate/colour":1}"#,
             &[
-                "gate.colour: unknown field `colour`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `errors`, `rate_limit_headers`, `debug`, `capacity`",
+                "gate.colour: unknown field `colour`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `errors`, `rate_limit_headers`, `filter_state`, `debug`, `capacity`",
             ],
         ),
         (
@@ -1304,6 +1304,26 @@ fn schema_versions_that_are_not_read() {
 }
 
 #[test]
+fn filter_state_that_is_none() {
+    check(&[
+        (
+            r#"{"/gate/filter_state":{"only":[]}}"#,
+            &["gate.filter_state.only: the list is empty: leave it out, or give it an entry"],
+        ),
+        (
+            r#"{"/gate/filter_state":{"only":["api","rule","api"]}}"#,
+            &["gate.filter_state.only: a name is listed twice"],
+        ),
+        (
+            r#"{"/gate/filter_state":{"only":["colour"]}}"#,
+            &[
+                "gate.filter_state.only[0]: unknown value `colour`, expected one of `api`, `rule`, `consumer`, `plan`, `cache`, `code`",
+            ],
+        ),
+    ]);
+}
+
+#[test]
 fn scopes_and_audiences_that_are_none() {
     check(&[
         (
@@ -1349,7 +1369,7 @@ fn everything_that_is_wrong_is_told_at_once() {
         faults,
         &[
             "consumers[1].keys[0].not_after: `soon` is not a moment in RFC 3339 such as `2027-01-01T00:00:00Z`",
-            "gate.colour: unknown field `colour`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `errors`, `rate_limit_headers`, `debug`, `capacity`",
+            "gate.colour: unknown field `colour`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `errors`, `rate_limit_headers`, `filter_state`, `debug`, `capacity`",
             "providers.p.introspection.timeout: `soon` is not a span of time such as `200ms`, `30s`, `5m`, `1h` or `1d`",
             "gate.capacity.meters: not between 1 and 16777216",
             "providers.p.introspection.authentication.basic.secret: the environment has no variable `NOT_SET`, or an empty one",

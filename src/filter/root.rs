@@ -39,7 +39,7 @@ pub fn load<H: Host, S: Store>(
         );
         metrics.loaded(&host, true);
     }
-    metrics.in_force(&host, revision, &policy.digest, true);
+    metrics.in_force(&host, &policy, true);
     Some(Worker::new(host, Gate::new(Rc::new(policy), store), metrics))
 }
 
@@ -49,7 +49,7 @@ pub fn unload<H: Host, S: Store>(worker: &Worker<H, S>) {
     let digest = policy.digest.as_bytes();
     let replaced = worker.gate().store().read(LOADED, |loaded| loaded.is_some_and(|loaded| loaded != digest));
     if replaced {
-        worker.metrics().in_force(worker.host(), policy.revision.as_deref(), &policy.digest, false);
+        worker.metrics().in_force(worker.host(), policy, false);
     }
 }
 

