@@ -15,3 +15,6 @@ pub mod time;
 #[cfg(not(target_family = "wasm"))]
 pub mod cli;
 pub mod filter;
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+pub mod fuzzing;

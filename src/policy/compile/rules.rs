@@ -136,6 +136,7 @@ fn introspection(
         report.take(&format!("{path}.audience"), audience)
     });
     let issuers = report.list(&format!("{path}.issuers"), issuers);
+    report.distinct(&format!("{path}.issuers"), &issuers);
     Some(Access::Introspection {
         provider: provider?,
         requirement: Requirement { issuers, audience, scopes },
