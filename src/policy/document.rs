@@ -1,6 +1,6 @@
 //! What the operator writes: the policy document, as it stands in YAML or JSON.
 //!
-//! These types only say which shapes are legal; what the shapes mean is decided in [`compile`](super::compile). Unknown fields
+//! These types only say which shapes are legal; what the shapes mean is decided in `compile/`. Unknown fields
 //! and names written twice are errors. The JSON Schema in `docs/policy.schema.json` is generated from here.
 
 use serde::{Deserialize, Deserializer};
