@@ -6,4 +6,4 @@ mod secret;
 
 pub use digest::{Digest, InvalidDigest};
 pub use locate::{InvalidLocation, Location, MAX_CREDENTIAL, MisplacedCredential, Removal, locate, removal};
-pub use secret::{AccessToken, ApiKey, ProviderSecret};
+pub use secret::{AccessToken, ProviderSecret};

@@ -36,10 +36,6 @@ macro_rules! secret {
 }
 
 secret! {
-    /// An API key as the caller presented it.
-    ApiKey
-}
-secret! {
     /// An OAuth2 access token as the caller presented it.
     AccessToken
 }
@@ -56,6 +52,6 @@ mod tests {
 
     #[test]
     fn debug_does_not_print_the_secret() {
-        assert_eq!(format!("{:?}", ApiKey::new("hunter2")), "ApiKey(redacted)");
+        assert_eq!(format!("{:?}", AccessToken::new("hunter2")), "AccessToken(redacted)");
     }
 }

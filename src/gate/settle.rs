@@ -8,7 +8,7 @@ use crate::{
     policy::{Api, Consumer, LimitSet, LimitSets, Of},
     quota::{self, Demand, Outcome, Usage, Verdict},
     refusal::{Reason, Refusal},
-    store::Store,
+    store::{Store, Unavailable},
 };
 
 use super::{
@@ -117,9 +117,12 @@ impl<'a, S: Store, E: FnOnce() -> Edits> Matched<'a, S, E> {
                 (Refusal::LimitReached { retry_after }, "a limit is reached")
             }
             Verdict::Never => (Refusal::Forbidden, "a limit of the metric is 0 or below the request's usage"),
-            Verdict::Unrecorded(_) => {
-                let refusal = Refusal::QuotaUnavailable { retry_after: Some(1) };
-                (refusal, "the store could not count the request")
+            Verdict::Unrecorded(Unavailable::Contended(_)) => {
+                (Refusal::QuotaUnavailable { retry_after: Some(1) }, "the store is contended")
+            }
+            // Room comes with the end of other meters' windows: nobody knows when.
+            Verdict::Unrecorded(Unavailable::Full) => {
+                (Refusal::QuotaUnavailable { retry_after: None }, "the store has no room for another meter")
             }
         };
         let api = self.api;

@@ -200,7 +200,7 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    /// DESIGN's refusal table, written out a second time.
+    /// The refusal table, written out a second time.
     const TABLE: &[(u8, u16)] = &[
         (0, 404),
         (1, 500),
