@@ -75,7 +75,7 @@ pub fn policy(json: &[u8]) {
     }
 }
 
-/// A request, its method, target, host and headers on a line each, through [`POLICY`]: what is closed stays closed, and what goes on
+/// A request, its method, target, host and headers on a line each, through `POLICY`: what is closed stays closed, and what goes on
 /// is the path that was decided on, without forged identity.
 pub fn request(lines: &[u8]) {
     let policy = Policy::load(POLICY.as_bytes(), &|_| None).expect("the policy is right");
