@@ -1171,7 +1171,7 @@ fn texts_that_headers_and_logs_cannot_carry() {
         (
             r#"{"/providers/a\tb":{"introspection":{"cluster":"c","url":"http://idp"}}}"#,
             &[
-                "providers.a	b.introspection: not a name: 1 to 256 bytes without quotes and control characters",
+                r"providers.a\tb.introspection: not a name: 1 to 256 bytes without quotes and control characters",
             ],
         ),
         (

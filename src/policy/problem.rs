@@ -1,6 +1,6 @@
 //! What is wrong with a policy document, each thing with the path of the attribute at fault.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +32,20 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() {
-            f.write_str(&self.message)
-        } else {
-            write!(f, "{}: {}", self.path, self.message)
+        if !self.path.is_empty() {
+            on_one_line(&self.path, f)?;
+            f.write_str(": ")?;
         }
+        on_one_line(&self.message, f)
     }
+}
+
+/// Writes text that may quote the document: a line break in it must not look like another problem.
+fn on_one_line(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for c in text.chars() {
+        if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
+    }
+    Ok(())
 }
 
 fn lines(problems: &[Problem]) -> String {
