@@ -55,7 +55,8 @@ test-node: rust $(NODE_RUNNER) ## Test the core as WebAssembly on Node
 
 .PHONY: test-envoy
 test-envoy: setup-demo build noop saboteur ## Test the module in a real Envoy with a real OAuth2 server
-	cargo test --locked $(ENVOY_TESTS) --example demo --bench envoy
+	cargo test --locked $(ENVOY_TESTS) --bench envoy
+	cargo run --quiet --locked --example demo
 
 .PHONY: lint
 lint: rust $(DENY) ## Check format, lints, licences and sources of dependencies

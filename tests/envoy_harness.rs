@@ -1,10 +1,14 @@
 //! The harness itself: what the other tests in real Envoy stand on holds.
-#![cfg(all(test, not(target_family = "wasm")))]
+#![cfg(test)]
+#![cfg(not(target_family = "wasm"))]
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 use sidegate_harness::{
     Answer, Client, Envoy, Listener, Oidc, Request, Setup, StubProvider, Upstream, Wasm, direct_response,
-    route, send,
+    eventually, route, send,
 };
 
 #[tokio::test]
@@ -139,4 +143,29 @@ async fn what_was_started_is_gone_when_its_holder_is() {
     drop(envoy);
     assert!(!std::fs::exists(format!("/proc/{id}")).unwrap());
     assert!(send(address, &Request::get("/")).await.is_err());
+}
+
+#[tokio::test]
+async fn what_was_started_is_gone_when_the_test_is_killed() {
+    let mut doomed = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--nocapture", "--exact", "holds_an_envoy_until_it_is_killed"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(doomed.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let id: u32 = lines.filter_map(|line| line.strip_prefix("envoy ")?.parse().ok()).next().unwrap();
+    assert!(std::fs::exists(format!("/proc/{id}")).unwrap());
+
+    doomed.kill().unwrap();
+    doomed.wait().unwrap();
+    eventually("Envoy to be gone", async || (!std::fs::exists(format!("/proc/{id}")).unwrap()).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+#[ignore = "the other half of the test before it"]
+async fn holds_an_envoy_until_it_is_killed() {
+    let envoy = Envoy::start(Setup::new(Listener::new("plain").route(direct_response(200, "ok")))).await;
+    println!("\nenvoy {}", envoy.process().id());
+    std::future::pending().await
 }

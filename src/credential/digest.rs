@@ -30,6 +30,13 @@ impl Digest {
         Self(hasher.finalize().into())
     }
 
+    /// The digest that two digests of independent parts have in common. Parts that are known early need to be hashed only once.
+    pub fn joined(&self, other: &Self) -> Self {
+        let mut joined = self.0;
+        joined.iter_mut().zip(other.0).for_each(|(byte, other)| *byte ^= other);
+        Self(joined)
+    }
+
     /// Reads 64 hexadecimal digits of either case.
     pub fn from_hex(text: &str) -> Result<Self, InvalidDigest> {
         let mut bytes = [0; 32];
@@ -90,6 +97,14 @@ mod tests {
         let digest = Digest::of(b"key");
         assert_eq!(Digest::from_hex(&digest.to_hex().to_uppercase()), Ok(digest));
         assert_eq!(Digest::from_hex("9f86"), Err(InvalidDigest));
+    }
+
+    #[test]
+    fn joined_digests_depend_on_both() {
+        let [a, b, c] = [b"a", b"b", b"c"].map(|part| Digest::of(part));
+        assert_eq!(a.joined(&b), b.joined(&a));
+        assert_ne!(a.joined(&b), a.joined(&c));
+        assert_ne!(a.joined(&b), a);
     }
 
     #[test]

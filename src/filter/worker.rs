@@ -7,7 +7,8 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use crate::{
     credential::Digest,
-    gate::{Call, Facts, Gate, Pending, Permit, Refused, Request, Step},
+    gate::{Call, Facts, Gate, Lookup, Pending, Permit, Refused, Request, Shadowed, Step},
+    policy::StateName,
     provider::{ProviderReply, ProviderRequest},
     store::Store,
     time::Timestamp,
@@ -37,6 +38,8 @@ pub struct Stream {
     response_headers: RefCell<Vec<(&'static str, String)>>,
     /// The request waits, or has waited, for a provider.
     waits: RefCell<bool>,
+    /// Envoy has forgotten the request.
+    gone: RefCell<bool>,
 }
 
 /// What Envoy is to do with a request now.
@@ -58,7 +61,12 @@ enum Moment {
 impl Stream {
     /// The stream with this number.
     pub fn new(id: StreamId) -> Rc<Self> {
-        Rc::new(Self { id, response_headers: RefCell::default(), waits: RefCell::default() })
+        Rc::new(Self {
+            id,
+            response_headers: RefCell::default(),
+            waits: RefCell::default(),
+            gone: RefCell::default(),
+        })
     }
 }
 
@@ -95,6 +103,7 @@ impl<H: Host, S: Store> Worker<H, S> {
 
     /// Envoy forgets the stream.
     pub fn on_gone(&self, stream: &Stream) {
+        stream.gone.replace(true);
         if *stream.waits.borrow() && self.flights.borrow_mut().left(stream.id) {
             self.host.tick_every(ORPHAN_TICK);
         }
@@ -104,15 +113,18 @@ impl<H: Host, S: Store> Worker<H, S> {
     pub fn on_tick(&self) {
         self.host.tick_every(Duration::ZERO);
         let orphans = self.flights.borrow().orphans();
+        let mut failed = Vec::new();
         for (question, request) in orphans {
             match self.host.call(&request) {
                 Ok(call) => self.flights.borrow_mut().adopted(question, call, self.host.now()),
-                Err(reply) => {
-                    let landed = self.flights.borrow_mut().abandoned(question);
-                    if let Some(landed) = landed {
-                        self.deliver(landed, &reply);
-                    }
-                }
+                Err(reply) => failed.push((question, reply)),
+            }
+        }
+        // Only now, as it makes streams the current ones: a call made after that would be theirs, and go when they go.
+        for (question, reply) in failed {
+            let landed = self.flights.borrow_mut().abandoned(question);
+            if let Some(landed) = landed {
+                self.deliver(landed, &reply);
             }
         }
     }
@@ -135,12 +147,18 @@ impl<H: Host, S: Store> Worker<H, S> {
     /// Everyone who waited gets the reply; the first of them stands for the call in the metrics.
     fn deliver(&self, landed: Landed<(Rc<Stream>, Pending)>, reply: &ProviderReply) {
         let now = self.host.now();
-        for (place, (id, (stream, pending))) in landed.waiters.into_iter().enumerate() {
+        let mut first = true;
+        for (id, (stream, pending)) in landed.waiters {
+            // It may have gone while another was answered: there is no switching to it, and its end would befall that other.
+            if *stream.gone.borrow() {
+                continue;
+            }
             self.host.switch_to(id);
-            let step = pending.resume(&self.gate, reply, now, place == 0);
-            if place == 0 {
+            let step = pending.resume(&self.gate, reply, now, first);
+            if first {
                 self.record_call(step.facts(), landed.since, now);
             }
+            first = false;
             self.carry_out(&stream, step, now, Moment::Later);
         }
     }
@@ -162,10 +180,9 @@ impl<H: Host, S: Store> Worker<H, S> {
         let facts = permit.facts();
         let (outcome, code) = match &facts.shadowed {
             None => (Outcome::Admitted, NONE),
-            Some((code, reason)) => {
-                let code = *code;
-                self.log(facts, "would refuse", code, reason.as_str(), "-");
-                (Outcome::Shadowed, code)
+            Some(Shadowed { code, reason, correlation }) => {
+                self.log(facts, "would refuse", code, reason.as_str(), correlation);
+                (Outcome::Shadowed, *code)
             }
         };
         self.publish(facts, outcome, code);
@@ -228,15 +245,15 @@ impl<H: Host, S: Store> Worker<H, S> {
     /// Metrics, and the values that access logs may show.
     fn publish(&self, facts: &Facts, outcome: Outcome, code: &'static str) {
         self.metrics.decided(&self.host, facts, outcome, code);
-        let code = (code != NONE).then_some(code);
-        for (name, value) in [
-            ("sidegate.api", facts.api()),
-            ("sidegate.rule", facts.rule()),
-            ("sidegate.consumer", facts.consumer()),
-            ("sidegate.plan", facts.plan()),
-            ("sidegate.cache", facts.lookup.map(crate::gate::Lookup::as_str)),
-            ("sidegate.code", code),
-        ] {
+        for state in &facts.policy.filter_state {
+            let (name, value) = match state {
+                StateName::Api => ("sidegate.api", facts.api()),
+                StateName::Rule => ("sidegate.rule", facts.rule()),
+                StateName::Consumer => ("sidegate.consumer", facts.consumer()),
+                StateName::Plan => ("sidegate.plan", facts.plan()),
+                StateName::Cache => ("sidegate.cache", facts.lookup.map(Lookup::as_str)),
+                StateName::Code => ("sidegate.code", Some(code).filter(|code| *code != NONE)),
+            };
             if let Some(value) = value {
                 self.host.set_filter_state(name, value);
             }

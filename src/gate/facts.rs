@@ -25,8 +25,19 @@ pub struct Facts {
     pub store: store::Facts,
     /// Charges of a refused request that could not be given back.
     pub refunds_lost: u32,
-    /// The refusal that shadow mode kept back: its code's digits and the reason.
-    pub shadowed: Option<(&'static str, Reason)>,
+    /// The refusal that shadow mode kept back.
+    pub shadowed: Option<Shadowed>,
+}
+
+/// A refusal that shadow mode kept back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadowed {
+    /// The code's two digits.
+    pub code: &'static str,
+    /// Why exactly.
+    pub reason: Reason,
+    /// What the request is found by in logs.
+    pub correlation: String,
 }
 
 /// How an identity was come by.

@@ -13,7 +13,7 @@ use super::{
     Call, Edits, Gate, Lookup, Step,
     matched::Matched,
     pending::{Pending, Waiting},
-    settle::Subject,
+    settle::{Credential, Subject},
     visit::Visit,
 };
 
@@ -60,7 +60,11 @@ impl<S: Store, E: FnOnce() -> Edits> Matched<'_, S, E> {
     fn api_key(self, key: &Digest) -> Step {
         let fault = match self.gate.policy.consumer_by_key(key, self.now) {
             Ok(consumer) => {
-                return self.settle(Subject { consumer: Some(consumer), by_key: true, ..Subject::default() });
+                return self.settle(Subject {
+                    credential: Credential::Key,
+                    consumer: Some(consumer),
+                    ..Subject::default()
+                });
             }
             Err(fault) => fault,
         };
@@ -106,7 +110,7 @@ impl<S: Store, E: FnOnce() -> Edits> Matched<'_, S, E> {
                     client_id.as_deref().and_then(|client| self.gate.policy.consumer_by_client(client));
                 return self.settle(Subject {
                     consumer,
-                    by_key: false,
+                    credential: Credential::Token,
                     client_id,
                     subject,
                     scope: Some(scope),

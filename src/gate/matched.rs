@@ -7,7 +7,7 @@ use crate::{
     time::Timestamp,
 };
 
-use super::{Edits, Gate, Step, visit::Visit};
+use super::{Edits, Facts, Gate, Step, visit::Visit};
 
 /// What a request asks for.
 #[derive(Clone, Copy)]
@@ -51,8 +51,8 @@ impl<'a, S, E: FnOnce() -> Edits> Matched<'a, S, E> {
             ));
         };
         let preflight_for = preflight_for.filter(|_| gate.policy.preflight == Preflight::Pass);
-        let method =
-            preflight_for.and_then(|method| std::str::from_utf8(method).ok()).unwrap_or(asked.method);
+        let preflight_for = preflight_for.and_then(|method| std::str::from_utf8(method).ok());
+        let method = preflight_for.unwrap_or(asked.method);
         let (refusal, reason) = match api.table.find(asked.inside, method) {
             Found::Rule(index) => {
                 visit.facts.rule = Some(index);
@@ -69,22 +69,30 @@ impl<'a, S, E: FnOnce() -> Edits> Matched<'a, S, E> {
             }
             Found::None => (Refusal::NoRoute, Reason::new("no rule for the path")),
         };
-        Err(refuse(visit, api, None, refusal, reason, Ways::default(), edits))
+        Err(refuse(visit, api, None, refusal, reason, Ways::default(), |_| edits()))
     }
 
     /// Refuses the request; in shadow mode it passes all the same.
     pub(super) fn refuse(self, refusal: Refusal, reason: Reason) -> Step {
-        refuse(self.visit, self.api, None, refusal, reason, self.rule.ways, self.edits)
+        let edits = self.edits;
+        refuse(self.visit, self.api, None, refusal, reason, self.rule.ways, |_| edits())
     }
 
-    /// The same, with headers for the caller.
-    pub(super) fn refuse_with(
+    /// The same for a caller who is known and may call, but not now: with headers for it and, in shadow mode, with what `tell` adds for
+    /// the service.
+    pub(super) fn refuse_known(
         self,
         headers: Vec<(&'static str, String)>,
         refusal: Refusal,
         reason: Reason,
+        tell: impl FnOnce(&mut Edits, &Facts),
     ) -> Step {
-        refuse(self.visit, self.api, Some(headers), refusal, reason, self.rule.ways, self.edits)
+        let Self { gate: _, visit, api, rule, asked: _, now: _, edits } = self;
+        refuse(visit, api, Some(headers), refusal, reason, rule.ways, |facts| {
+            let mut edits = edits();
+            tell(&mut edits, facts);
+            edits
+        })
     }
 }
 
@@ -95,11 +103,12 @@ fn refuse(
     refusal: Refusal,
     reason: Reason,
     ways: Ways,
-    edits: impl FnOnce() -> Edits,
+    edits: impl FnOnce(&Facts) -> Edits,
 ) -> Step {
     if api.shadow {
-        visit.facts.shadowed = Some((refusal.row().digits, reason));
-        return visit.permit(edits(), Vec::new());
+        visit.shadow(refusal.row().digits, reason);
+        let edits = edits(&visit.facts);
+        return visit.permit(edits, Vec::new());
     }
     visit.refuse(headers, refusal, reason, ways)
 }

@@ -34,7 +34,7 @@ use crate::{
     time::Timestamp,
 };
 
-pub use facts::{Facts, Lookup};
+pub use facts::{Facts, Lookup, Shadowed};
 pub use forward::{Edits, InvalidTemplate, OWN_PREFIX, Template};
 pub use head::Request;
 pub use pending::Pending;

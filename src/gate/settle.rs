@@ -5,7 +5,7 @@ use std::{net::Ipv6Addr, rc::Rc};
 use crate::{
     access::Binding,
     credential::Digest,
-    policy::{Api, LimitSets, Of},
+    policy::{Api, Consumer, LimitSet, LimitSets, Of},
     quota::{self, Demand, Outcome, Usage, Verdict},
     refusal::{Reason, Refusal},
     store::Store,
@@ -17,12 +17,23 @@ use super::{
     matched::{Asked, Matched},
 };
 
+/// What the caller was known by.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Credential {
+    /// Nothing: the rule is open to everybody.
+    #[default]
+    None,
+    /// An API key.
+    Key,
+    /// An access token.
+    Token,
+}
+
 /// Who the credential turned out to be.
 #[derive(Default)]
 pub(super) struct Subject {
+    pub(super) credential: Credential,
     pub(super) consumer: Option<usize>,
-    /// The credential was an API key: refusals of the consumer then are code 13, as Kanali's.
-    pub(super) by_key: bool,
     pub(super) client_id: Option<String>,
     pub(super) subject: Option<String>,
     pub(super) scope: Option<String>,
@@ -34,8 +45,12 @@ impl<'a, S: Store, E: FnOnce() -> Edits> Matched<'a, S, E> {
         self.visit.facts.consumer = subject.consumer;
         let binding = match self.authorize(&subject) {
             Ok(binding) => binding,
-            Err(reason) if subject.by_key => return self.refuse(Refusal::KeyRefused, reason),
-            Err(reason) => return self.refuse(Refusal::Forbidden, reason),
+            Err(reason) => {
+                // Of API keys Kanali's callers read 13, whatever is wrong with them.
+                let by_key = subject.credential == Credential::Key;
+                let refusal = if by_key { Refusal::KeyRefused } else { Refusal::Forbidden };
+                return self.refuse(refusal, reason);
+            }
         };
         let policy = &self.gate.policy;
         let consumer = subject.consumer.and_then(|consumer| policy.consumers.get(consumer));
@@ -55,16 +70,15 @@ impl<'a, S: Store, E: FnOnce() -> Edits> Matched<'a, S, E> {
         }
 
         let plan = own_plan.filter(|_| bound_plan.is_none()).and_then(|plan| policy.plans.get(plan));
-        let payers =
-            Payers { consumer: consumer.map(|consumer| consumer.name.as_str()), subject: &subject, address };
+        let payers = Payers { consumer, subject: &subject, address };
         let mut demands = Vec::new();
         if let Some(plan) = plan {
-            payers.demand(&mut demands, b"plan", "", &plan.limits);
+            payers.demand(&mut demands, &plan.limits);
         }
         if let Some(binding) = binding {
-            payers.demand(&mut demands, b"binding", &self.api.name, &binding.limits);
+            payers.demand(&mut demands, &binding.limits);
         }
-        payers.demand(&mut demands, b"api", &self.api.name, &self.api.limits);
+        payers.demand(&mut demands, &self.api.limits);
         if demands.is_empty() {
             return self.admit(&subject, Vec::new());
         }
@@ -78,9 +92,9 @@ impl<'a, S: Store, E: FnOnce() -> Edits> Matched<'a, S, E> {
         if consumer.is_some_and(|consumer| !consumer.active) {
             return Err(Reason::new("the consumer is suspended"));
         }
-        let open = subject.consumer.is_none() && subject.scope.is_none();
-        let Some(bindings) = self.api.bindings.as_ref().filter(|_| !open) else {
-            return Ok(None);
+        let bindings = match &self.api.bindings {
+            Some(bindings) if subject.credential != Credential::None => bindings,
+            _ => return Ok(None),
         };
         let Some(binding) = subject.consumer.and_then(|consumer| bindings.get(&consumer)) else {
             return Err(Reason::new("the consumer has no binding on the API"));
@@ -95,29 +109,23 @@ impl<'a, S: Store, E: FnOnce() -> Edits> Matched<'a, S, E> {
     fn charged(mut self, subject: &Subject, outcome: Outcome) -> Step {
         self.visit.facts.add_store(outcome.facts);
         self.visit.facts.refunds_lost = outcome.refunds_lost;
-        match outcome.verdict {
-            Verdict::Admitted => {
-                let headers = quota::headers(self.gate.policy.rate_limit_headers, &outcome);
-                self.admit(subject, headers)
-            }
+        let headers = quota::headers(self.gate.policy.rate_limit_headers, &outcome);
+        let (refusal, reason) = match outcome.verdict {
+            Verdict::Admitted => return self.admit(subject, headers),
             Verdict::NotNow { retry_after } => {
-                let headers = quota::headers(self.gate.policy.rate_limit_headers, &outcome);
                 let retry_after = retry_after.map(std::num::NonZeroU64::get);
-                self.refuse_with(
-                    headers,
-                    Refusal::LimitReached { retry_after },
-                    Reason::new("a limit is reached"),
-                )
+                (Refusal::LimitReached { retry_after }, "a limit is reached")
             }
-            Verdict::Never => self.refuse(
-                Refusal::Forbidden,
-                Reason::new("a limit of the metric is 0 or below the request's usage"),
-            ),
+            Verdict::Never => (Refusal::Forbidden, "a limit of the metric is 0 or below the request's usage"),
             Verdict::Unrecorded(_) => {
                 let refusal = Refusal::QuotaUnavailable { retry_after: Some(1) };
-                self.refuse(refusal, Reason::new("the store could not count the request"))
+                (refusal, "the store could not count the request")
             }
-        }
+        };
+        let api = self.api;
+        self.refuse_known(headers, refusal, Reason::new(reason), |edits, facts| {
+            edits.tell(api, facts, subject);
+        })
     }
 
     fn admit(self, subject: &Subject, headers: Vec<(&'static str, String)>) -> Step {
@@ -151,34 +159,33 @@ impl Edits {
 
 /// On whom usage can be counted.
 struct Payers<'a> {
-    consumer: Option<&'a str>,
+    consumer: Option<&'a Consumer>,
     subject: &'a Subject,
     address: &'a dyn Fn() -> Option<String>,
 }
 
 impl Payers<'_> {
-    /// Adds a demand on one meter for each set of limits. `scope` and `api` keep meters of plans, bindings and APIs apart.
-    fn demand<'l>(&self, demands: &mut Vec<Demand<'l>>, scope: &[u8], api: &str, sets: &'l LimitSets) {
-        for (of, limits) in sets {
-            let (kind, payer) = self.payer(*of);
-            let meter = Digest::of_parts(&[scope, api.as_bytes(), kind, payer.as_bytes()]);
-            demands.push(Demand { meter, limits });
-        }
+    /// Adds a demand on one meter for each set of limits.
+    fn demand<'l>(&self, demands: &mut Vec<Demand<'l>>, sets: &'l LimitSets) {
+        let demand =
+            |set: &'l LimitSet| Demand { meter: set.scope.joined(&self.payer(set.of)), limits: &set.limits };
+        demands.extend(sets.iter().map(demand));
     }
 
     /// Who pays: where the request has none of the kind, the next of consumer, client, subject, address; so nobody goes uncounted.
-    fn payer(&self, of: Of) -> (&'static [u8], std::borrow::Cow<'_, str>) {
-        let consumer = || self.consumer.map(|name| (b"consumer".as_slice(), name.into()));
-        let client = || self.subject.client_id.as_deref().map(|id| (b"client".as_slice(), id.into()));
-        let subject = || self.subject.subject.as_deref().map(|sub| (b"subject".as_slice(), sub.into()));
-        let address = || (b"address".as_slice(), network((self.address)().unwrap_or_default()).into());
+    fn payer(&self, of: Of) -> Digest {
+        let named = |kind: &[u8], name: &str| Digest::of_parts(&[kind, name.as_bytes()]);
+        let consumer = || self.consumer.map(|consumer| consumer.payer);
+        let client = || self.subject.client_id.as_deref().map(|id| named(b"client", id));
+        let subject = || self.subject.subject.as_deref().map(|sub| named(b"subject", sub));
+        let address = || named(b"address", &network((self.address)().unwrap_or_default()));
         let identified = || consumer().or_else(client).or_else(subject).unwrap_or_else(address);
         match of {
             Of::Consumer => identified(),
             Of::Client => client().unwrap_or_else(identified),
             Of::Subject => subject().unwrap_or_else(identified),
             Of::Address => address(),
-            Of::Api => (b"api", "".into()),
+            Of::Api => named(b"api", ""),
         }
     }
 }

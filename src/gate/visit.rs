@@ -9,7 +9,7 @@ use crate::{
     time::Timestamp,
 };
 
-use super::{Edits, Facts, Permit, Refused, Step, head::Head};
+use super::{Edits, Facts, Permit, Refused, Shadowed, Step, head::Head};
 
 /// What is known of a request on its way; owned, so that it can wait for a provider.
 pub(super) struct Visit {
@@ -36,6 +36,12 @@ impl Visit {
     pub(super) fn permit(self, edits: Edits, mut response_headers: Vec<(&'static str, String)>) -> Step {
         self.explain(&mut response_headers);
         Step::Permit(Permit::new(edits, response_headers, self.facts))
+    }
+
+    /// Notes what would be refused; the request is let pass next.
+    pub(super) fn shadow(&mut self, code: &'static str, reason: Reason) {
+        let correlation = std::mem::take(&mut self.correlation);
+        self.facts.shadowed = Some(Shadowed { code, reason, correlation });
     }
 
     /// Refuses the request for good; `further` are headers for the caller.

@@ -32,7 +32,7 @@ use crate::{
     time::Timestamp,
 };
 
-pub use document::{Of, Preflight, Unmatched};
+pub use document::{Of, Preflight, StateName, Unmatched};
 pub use problem::{Problem, Problems};
 
 /// A compiled policy.
@@ -49,6 +49,8 @@ pub struct Policy {
     pub preflight: Preflight,
     /// Which rate-limit headers callers see.
     pub rate_limit_headers: HeaderStyle,
+    /// What access logs are given.
+    pub filter_state: Vec<StateName>,
     /// The digest of the secret that opens explanation headers.
     pub debug: Option<Digest>,
     /// The providers.
@@ -81,8 +83,19 @@ pub struct Plan {
     pub limits: LimitSets,
 }
 
-/// Limits, by whose usage they count together: each set is one meter.
-pub type LimitSets = Vec<(Of, Vec<Limit>)>;
+/// Limits, by whose usage they count together.
+pub type LimitSets = Vec<LimitSet>;
+
+/// Limits that count together: one meter for each payer.
+#[derive(Clone, Debug)]
+pub struct LimitSet {
+    /// Whose usage counts together.
+    pub of: Of,
+    /// What the names of all its meters have in common.
+    pub scope: Digest,
+    /// The limits.
+    pub limits: Vec<Limit>,
+}
 
 /// A known caller.
 pub struct Consumer {
@@ -92,6 +105,15 @@ pub struct Consumer {
     pub active: bool,
     /// Its plan.
     pub plan: Option<usize>,
+    /// What the names of its meters have in common.
+    pub payer: Digest,
+}
+
+impl Consumer {
+    /// What the names of the meters of the consumer with this name have in common.
+    pub fn payer_of(name: &str) -> Digest {
+        Digest::of_parts(&[b"consumer", name.as_bytes()])
+    }
 }
 
 /// An API key's place in the policy.

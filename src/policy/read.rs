@@ -293,7 +293,7 @@ mod tests {
                 "apis[1]: missing field `name`",
                 "apis[2].shadow: invalid type: string, expected a boolean",
                 "gate.capacity.meters: invalid type: string, expected a whole number",
-                "gate.relm: unknown field `relm`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `errors`, `rate_limit_headers`, `debug`, `capacity`",
+                "gate.relm: unknown field `relm`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `errors`, `rate_limit_headers`, `filter_state`, `debug`, `capacity`",
                 "providers.p.introspection.authentication.basic: missing field `secret`",
                 "providers.p.introspection.timeout: `soon` is not a span of time such as `200ms`, `30s`, `5m`, `1h` or `1d`",
             ]

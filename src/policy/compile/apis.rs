@@ -15,7 +15,8 @@ use crate::{
 
 use super::{
     super::{Api, LimitSets, value::Named},
-    DEFAULT_METRIC, Names, Report, document, limits,
+    DEFAULT_METRIC, Names, Report, document,
+    limits::{self, Scope},
     rules::{self, methods, pattern},
 };
 
@@ -85,9 +86,9 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
         report.add(&format!("{path}.credentials"), "an API key and a token cannot sit in the same place");
     }
     let (table, rules) = rules::compile(rules, access, names, path, report);
-    let limits = limits::compile(limits, names.metrics, &format!("{path}.limits"), report);
-    let bindings =
-        bindings.map(|bindings| compile_bindings(bindings, names, &format!("{path}.bindings"), report));
+    let limits = limits::compile(limits, Scope::Api(&name), names.metrics, &format!("{path}.limits"), report);
+    let bindings = bindings
+        .map(|bindings| compile_bindings(bindings, &name, names, &format!("{path}.bindings"), report));
     let applying = applying_limits(&limits, bindings.as_ref(), names);
     let metering = compile_metering(metering, names, &applying, &format!("{path}.metering"), report);
     let document::Forward { remove_credentials, headers } = forward;
@@ -147,6 +148,7 @@ fn locations(
 
 fn compile_bindings(
     bindings: Vec<document::Binding>,
+    api: &str,
     names: &Names,
     path: &str,
     report: &mut Report,
@@ -161,13 +163,17 @@ fn compile_bindings(
             None => report.find(&format!("{}.plan", path()), "plan", &plan, &names.plans.by_name),
         });
         let own = match limits {
-            Some(limits) => {
-                limits::compile(Some(limits), names.metrics, &format!("{}.limits", path()), report)
-            }
+            Some(limits) => limits::compile(
+                Some(limits),
+                Scope::Binding(api),
+                names.metrics,
+                &format!("{}.limits", path()),
+                report,
+            ),
             None => LimitSets::new(),
         };
         let plans = plan.and_then(|plan| names.plans.list.get(plan));
-        let limits = plans.map_or(own.clone(), |plan| limits::merge(own, &plan.limits));
+        let limits = plans.map_or(own.clone(), |plan| limits::merge(own, &plan.limits, Scope::Binding(api)));
         let allow = grant(allow, &path, report);
         let paths = match paths {
             Some(paths) => path_grants(paths, &path, report),
@@ -227,7 +233,7 @@ fn applying_limits<'a>(
     bindings: Option<&'a HashMap<usize, Binding>>,
     names: &'a Names,
 ) -> Applying<'a> {
-    let own = limits.iter().flat_map(|(_, limits)| limits).map(|limit| (limit, "the API".to_owned()));
+    let own = limits.iter().flat_map(|set| &set.limits).map(|limit| (limit, "the API".to_owned()));
     let mut applying: Applying = own.collect();
     let mut plans = vec![false; names.plans.list.len()];
     let mut use_plan = |plan: Option<usize>| {
@@ -241,7 +247,7 @@ fn applying_limits<'a>(
                 let of_consumer = names.consumers.list.get(*consumer).and_then(|consumer| consumer.plan);
                 use_plan(binding.plan.or(of_consumer));
                 if binding.plan.is_none() {
-                    let limits = binding.limits.iter().flat_map(|(_, limits)| limits);
+                    let limits = binding.limits.iter().flat_map(|set| &set.limits);
                     applying.extend(limits.map(|limit| (limit, "a binding".to_owned())));
                 }
             }
@@ -250,7 +256,7 @@ fn applying_limits<'a>(
     }
     for (plan, used) in names.plans.list.iter().zip(plans) {
         if used {
-            let limits = plan.limits.iter().flat_map(|(_, limits)| limits);
+            let limits = plan.limits.iter().flat_map(|set| &set.limits);
             applying.extend(limits.map(|limit| (limit, format!("plan `{}`", plan.name))));
         }
     }

@@ -59,7 +59,8 @@ impl Consumers {
             Some(plan) => Some(*plan),
             None => report.find(&format!("{}.plan", path()), "plan", &plan, &plans.by_name),
         });
-        self.list.push(Consumer { name, active: state == document::ConsumerState::Active, plan });
+        let payer = Consumer::payer_of(&name);
+        self.list.push(Consumer { name, active: state == document::ConsumerState::Active, plan, payer });
         if keys.as_ref().is_some_and(Vec::is_empty) || clients.as_ref().is_some_and(Vec::is_empty) {
             report.list(&format!("{}.keys", path()), keys.clone());
             report.list(&format!("{}.clients", path()), clients.clone());

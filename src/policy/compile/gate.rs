@@ -8,7 +8,7 @@ use crate::{
     refusal::{ErrorFormat, Style},
 };
 
-use super::{Report, document};
+use super::{super::StateName, Report, document};
 
 /// The compiled part.
 pub(super) struct Gate {
@@ -16,6 +16,7 @@ pub(super) struct Gate {
     pub(super) unmatched: document::Unmatched,
     pub(super) preflight: document::Preflight,
     pub(super) rate_limit_headers: HeaderStyle,
+    pub(super) filter_state: Vec<StateName>,
     pub(super) debug: Option<Digest>,
     pub(super) meters: NonZeroU32,
     pub(super) tokens: NonZeroU32,
@@ -31,6 +32,7 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
         preflight,
         errors,
         rate_limit_headers,
+        filter_state,
         debug,
         capacity,
     } = gate;
@@ -43,6 +45,11 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
     }
     let debug = debug
         .and_then(|debug| report.take("gate.debug.secret_sha256", Digest::from_hex(&debug.secret_sha256)));
+    let filter_state = match filter_state {
+        document::FilterState::All => StateName::ALL.to_vec(),
+        document::FilterState::None => Vec::new(),
+        document::FilterState::Only(names) => report.list("gate.filter_state.only", Some(names)),
+    };
     let meters = compile_capacity("gate.capacity.meters", capacity.meters, report);
     let tokens = compile_capacity("gate.capacity.tokens", capacity.tokens, report);
     Some(Gate {
@@ -58,6 +65,7 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
         unmatched,
         preflight,
         rate_limit_headers,
+        filter_state,
         debug,
         meters: meters?,
         tokens: tokens?,

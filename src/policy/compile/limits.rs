@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-use crate::quota::{Limit, Metrics};
+use crate::{
+    credential::Digest,
+    quota::{Limit, Metrics},
+};
 
 use super::{
-    super::{LimitSets, Of, Plan, value::Named},
+    super::{LimitSet, LimitSets, Of, Plan, value::Named},
     Problem, Report, document, index,
 };
 
@@ -27,16 +30,40 @@ pub(super) fn plans(plans: Named<document::Plan>, metrics: &Metrics, report: &mu
             if let Some(environment) = &environment {
                 report.name(&format!("{path}.environment"), environment);
             }
-            let limits = compile(limits, metrics, &format!("{path}.limits"), report);
+            let limits = compile(limits, Scope::Plan, metrics, &format!("{path}.limits"), report);
             Plan { name, environment, limits }
         })
         .collect();
     Plans { list, by_name }
 }
 
+/// Where limits stand: keeps the meters of plans, of bindings and of APIs apart.
+#[derive(Clone, Copy)]
+pub(super) enum Scope<'a> {
+    /// In a plan, for all APIs.
+    Plan,
+    /// In a binding to the API of this name, or in the plan that the binding names.
+    Binding(&'a str),
+    /// In the API of this name.
+    Api(&'a str),
+}
+
+impl Scope<'_> {
+    fn digest(self, of: Of) -> Digest {
+        // Two kinds may fall to one payer; in one meter, a request would be charged twice.
+        let of = [of as u8];
+        match self {
+            Self::Plan => Digest::of_parts(&[b"plan", b"", &of]),
+            Self::Binding(api) => Digest::of_parts(&[b"binding", api.as_bytes(), &of]),
+            Self::Api(api) => Digest::of_parts(&[b"api", api.as_bytes(), &of]),
+        }
+    }
+}
+
 /// Compiles a list of limits at `path`.
 pub(super) fn compile(
     limits: Option<Vec<document::Limit>>,
+    scope: Scope<'_>,
     metrics: &Metrics,
     path: &str,
     report: &mut Report,
@@ -61,7 +88,7 @@ pub(super) fn compile(
             Of::Address => limit.labelled("address"),
             Of::Api => limit.labelled("api"),
         };
-        let set = set_of(&mut sets, of);
+        let set = set_of(&mut sets, of, scope);
         if set.iter().any(|other| other.counter() == limit.counter()) {
             report.add(&path, format!("there is a limit of `{metric}` per {per} already"));
             continue;
@@ -72,10 +99,10 @@ pub(super) fn compile(
     sets
 }
 
-/// Both lists of limits as one; where two are of the same thing, the stricter holds.
-pub(super) fn merge(mut sets: LimitSets, further: &LimitSets) -> LimitSets {
-    for (of, limits) in further {
-        let set = set_of(&mut sets, *of);
+/// Both lists of limits as one, in the scope of the first; where two are of the same thing, the stricter holds.
+pub(super) fn merge(mut sets: LimitSets, further: &LimitSets, scope: Scope<'_>) -> LimitSets {
+    for LimitSet { of, scope: _, limits } in further {
+        let set = set_of(&mut sets, *of, scope);
         for limit in limits {
             match set.iter_mut().find(|other| other.counter() == limit.counter()) {
                 Some(other) if other.max() > limit.max() => *other = limit.clone(),
@@ -88,17 +115,17 @@ pub(super) fn merge(mut sets: LimitSets, further: &LimitSets) -> LimitSets {
     sets
 }
 
-fn set_of(sets: &mut LimitSets, of: Of) -> &mut Vec<Limit> {
-    let place = sets.iter().position(|(other, _)| *other == of).unwrap_or_else(|| {
-        sets.push((of, Vec::new()));
+fn set_of<'s>(sets: &'s mut LimitSets, of: Of, scope: Scope<'_>) -> &'s mut Vec<Limit> {
+    let place = sets.iter().position(|set| set.of == of).unwrap_or_else(|| {
+        sets.push(LimitSet { of, scope: scope.digest(of), limits: Vec::new() });
         sets.len().saturating_sub(1)
     });
     // The place was found or made above.
     #[expect(clippy::indexing_slicing, reason = "the place is one of this list's")]
-    &mut sets[place].1
+    &mut sets[place].limits
 }
 
 /// Meters are charged in one order everywhere.
 fn sort(sets: &mut LimitSets) {
-    sets.sort_by_key(|(of, _)| *of as u8);
+    sets.sort_by_key(|set| set.of as u8);
 }

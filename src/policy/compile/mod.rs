@@ -41,6 +41,7 @@ pub(super) fn compile(
         unmatched: gate.unmatched,
         preflight: gate.preflight,
         rate_limit_headers: gate.rate_limit_headers,
+        filter_state: gate.filter_state,
         debug: gate.debug,
         providers: providers.list,
         metrics,

@@ -9,11 +9,31 @@ use serde_json::{Value, json};
 
 use crate::{noop_module, project, sidegate_module};
 
+/// A module whose every request ends in a trap:
+///
+/// ```wat
+/// (module
+///   (memory (export "memory") 1)
+///   (func (export "proxy_abi_version_0_2_1"))
+///   (func (export "_initialize"))
+///   (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 0)
+///   (func (export "proxy_on_context_create") (param i32 i32))
+///   (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable))
+/// ```
+const CRASHING: &str = concat!(
+    "AGFzbQEAAAABFQRgAABgAX8Bf2ACf38AYAN/f38BfwMGBQAAAQIDBQMBAAEHggEGBm1lbW9yeQIAF3Byb3h5X2FiaV92ZXJz",
+    "aW9uXzBfMl8xAAALX2luaXRpYWxpemUAARhwcm94eV9vbl9tZW1vcnlfYWxsb2NhdGUAAhdwcm94eV9vbl9jb250ZXh0X2Ny",
+    "ZWF0ZQADGHByb3h5X29uX3JlcXVlc3RfaGVhZGVycwAEChMFAgALAgALBABBAAsCAAsDAAAL",
+);
+
+/// The level of some components' log, unless a test sets another: Envoy's own comings and goings are not told.
+pub(crate) const COMPONENT_LOG_LEVEL: &str = "main:warning";
+
 /// A Wasm filter.
 #[derive(Clone, Debug)]
 pub struct Wasm {
     name: &'static str,
-    module: PathBuf,
+    module: Value,
     configuration: Value,
     environment: BTreeMap<String, String>,
     failure_policy: &'static str,
@@ -22,27 +42,33 @@ pub struct Wasm {
 impl Wasm {
     /// Sidegate with a policy, configured as Istio does it: JSON in a `StringValue`.
     pub fn sidegate(policy: &Value) -> Self {
-        Self::new("sidegate", sidegate_module()).configured_as("StringValue", json!(policy.to_string()))
+        Self::new("sidegate", file(sidegate_module())).configured_as("StringValue", json!(policy.to_string()))
     }
 
     /// Sidegate with these bytes as configuration.
     pub fn sidegate_with_bytes(bytes: &[u8]) -> Self {
-        Self::new("sidegate", sidegate_module()).configured_as("BytesValue", json!(BASE64.encode(bytes)))
+        Self::new("sidegate", file(sidegate_module()))
+            .configured_as("BytesValue", json!(BASE64.encode(bytes)))
     }
 
     /// Sidegate with a policy in a `google.protobuf.Struct`, which reaches the filter as binary protobuf.
     pub fn sidegate_with_struct(policy: &Value) -> Self {
-        Self::new("sidegate", sidegate_module()).configured_as("Struct", policy.clone())
+        Self::new("sidegate", file(sidegate_module())).configured_as("Struct", policy.clone())
     }
 
     /// Sidegate without any configuration.
     pub fn sidegate_unconfigured() -> Self {
-        Self::new("sidegate", sidegate_module())
+        Self::new("sidegate", file(sidegate_module()))
     }
 
     /// The filter that does nothing.
     pub fn noop() -> Self {
-        Self::new("noop", noop_module())
+        Self::new("noop", file(noop_module()))
+    }
+
+    /// A filter that crashes on every request.
+    pub fn crashing() -> Self {
+        Self::new("crashing", json!({"inline_bytes": CRASHING}))
     }
 
     /// Sets a variable of the VM's environment.
@@ -59,7 +85,7 @@ impl Wasm {
         self
     }
 
-    fn new(name: &'static str, module: PathBuf) -> Self {
+    fn new(name: &'static str, module: Value) -> Self {
         Self {
             name,
             module,
@@ -83,7 +109,7 @@ impl Wasm {
             "vm_config": {
                 "vm_id": self.name,
                 "runtime": "envoy.wasm.runtime.v8",
-                "code": {"local": {"filename": self.module}},
+                "code": {"local": self.module},
                 "environment_variables": {"key_values": self.environment},
             },
         });
@@ -95,6 +121,10 @@ impl Wasm {
             "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm", "config": config},
         })
     }
+}
+
+fn file(module: PathBuf) -> Value {
+    json!({"filename": module})
 }
 
 /// A route to a cluster, for every path.
@@ -236,7 +266,7 @@ impl Setup {
         Self {
             workers: 2,
             log_level: "info",
-            component_log_level: "",
+            component_log_level: COMPONENT_LOG_LEVEL,
             listeners: vec![listener],
             clusters: Vec::new(),
         }
@@ -295,10 +325,15 @@ impl Setup {
     pub(crate) fn bootstrap(&self, listeners: &Path) -> Value {
         json!({
             "node": {"id": "sidegate-harness", "cluster": "sidegate-harness"},
-            "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+            "admin": admin_on_a_free_port(),
             "dynamic_resources": {"lds_config": {"path_config_source":
                 {"path": listeners, "watched_directory": {"path": listeners.parent()}}}},
             "static_resources": {"clusters": self.clusters},
         })
     }
+}
+
+/// An admin port of loopback; which one, Envoy tells by `--admin-address-path`.
+pub(crate) fn admin_on_a_free_port() -> Value {
+    json!({"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}})
 }

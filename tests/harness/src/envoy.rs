@@ -9,8 +9,10 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::{NamedTempFile, TempDir};
 
+use crate::bootstrap::admin_on_a_free_port;
 use crate::client::{Request, Response, send, send_all};
 use crate::process::Process;
+use crate::bootstrap::COMPONENT_LOG_LEVEL;
 use crate::{Listener, Setup, eventually, project};
 
 /// The version that `tools/envoy` installs.
@@ -35,6 +37,7 @@ pub struct Envoy {
     process: Process,
     admin: SocketAddr,
     version: u64,
+    main: String,
     listeners: Vec<Listener>,
     directory: TempDir,
 }
@@ -50,49 +53,72 @@ impl Envoy {
     /// Starts one and waits until it either serves all listeners or has refused one.
     pub async fn try_start(setup: Setup) -> Result<Self, Rejected> {
         let directory = TempDir::with_prefix("sidegate-envoy-").expect("a temporary directory");
-        let path = |name: &str| directory.path().join(name);
-        std::fs::create_dir(path("lds")).expect("a fresh directory");
+        let lds = directory.path().join("lds");
+        std::fs::create_dir(&lds).expect("a fresh directory");
         write_listeners(directory.path(), 1, &setup.listeners);
-        std::fs::write(path("bootstrap.json"), setup.bootstrap(&path("lds/lds.json")).to_string())
-            .expect("a writable directory");
+        let main = setup.listeners[0].name().into();
+        let mut started = Self::launch(directory, main, &setup.bootstrap(&lds.join("lds.json")), |envoy| {
+            envoy.args(["--concurrency", &setup.workers.to_string(), "--log-level", setup.log_level]);
+            envoy.args(["--component-log-level", setup.component_log_level]);
+        })
+        .await;
+        started.listeners = setup.listeners;
+        started.settled(1, 0, 0).await?;
+        Ok(started)
+    }
+
+    /// Starts one with a bootstrap of its own, whose first listener counts as the main one, and waits until it is ready. The admin
+    /// port is a free one. `prepare` may add to the command.
+    pub async fn run(mut bootstrap: Value, prepare: impl FnOnce(&mut Command)) -> Self {
+        bootstrap["admin"] = admin_on_a_free_port();
+        let main = bootstrap["static_resources"]["listeners"][0]["name"]
+            .as_str()
+            .expect("a listener with a name")
+            .into();
+        let directory = TempDir::with_prefix("sidegate-envoy-").expect("a temporary directory");
+        let started = Self::launch(directory, main, &bootstrap, |envoy| {
+            envoy.args(["--component-log-level", COMPONENT_LOG_LEVEL]);
+            prepare(envoy);
+        })
+        .await;
+        eventually("Envoy to be ready", async || {
+            let listening = started.stat("listener_manager.workers_started").await == 1;
+            (listening && started.admin("/ready").await.status == 200).then_some(())
+        })
+        .await;
+        started
+    }
+
+    async fn launch(
+        directory: TempDir,
+        main: String,
+        bootstrap: &Value,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Self {
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("bootstrap.json"), bootstrap.to_string()).expect("a writable directory");
         let mut envoy = Command::new(binary());
         envoy
-            .args([
-                "--concurrency",
-                &setup.workers.to_string(),
-                "--log-level",
-                setup.log_level,
-                "--component-log-level",
-                setup.component_log_level,
-                "--disable-hot-restart",
-                "--reject-unknown-dynamic-fields",
-            ])
-            .args([
-                "--drain-time-s",
-                "1",
-                "--drain-strategy",
-                "immediate",
-                "--file-flush-interval-msec",
-                "20",
-            ])
+            .args(["--disable-hot-restart", "--reject-unknown-dynamic-fields"])
+            .args(["--file-flush-interval-msec", "20"])
+            .args(["--drain-time-s", "1", "--drain-strategy", "immediate"])
             .arg("--config-path")
             .arg(path("bootstrap.json"))
             .arg("--admin-address-path")
             .arg(path("admin"));
+        prepare(&mut envoy);
         let mut process = Process::start(&mut envoy, &path("log"));
         let admin = eventually("Envoy's admin port", async || match process.ended() {
             Some(status) => panic!("Envoy ended with {status}: {}", read(&path("log"))),
             None => read(&path("admin")).trim().parse().ok(),
         })
         .await;
-        let started = Self { process, admin, version: 1, listeners: setup.listeners, directory };
-        started.settled(1, 0, 0).await?;
-        Ok(started)
+        Self { process, admin, version: 1, main, listeners: Vec::new(), directory }
     }
 
     /// The address of the first listener.
     pub async fn address(&self) -> SocketAddr {
-        self.address_of(self.listeners[0].name()).await
+        self.address_of(&self.main).await
     }
 
     /// The address of a listener.
@@ -128,8 +154,10 @@ impl Envoy {
         let (refused, seen) = (refused(&self.stats().await), self.log().len());
         self.version += 1;
         let mut listeners = self.listeners.clone();
-        listeners.retain(|each| each.name() != listener.name());
-        listeners.insert(0, listener);
+        match listeners.iter_mut().find(|each| each.name() == listener.name()) {
+            Some(old) => *old = listener,
+            None => listeners.push(listener),
+        }
         write_listeners(self.directory.path(), self.version, &listeners);
         self.settled(self.version, refused, seen).await?;
         self.listeners = listeners;
@@ -167,7 +195,7 @@ impl Envoy {
 
     /// The lines of the first listener's access log, once there are so many.
     pub async fn access_log(&self, lines: usize) -> Vec<String> {
-        let path = self.directory.path().join(format!("{}.access", self.listeners[0].name()));
+        let path = self.directory.path().join(format!("{}.access", self.main));
         eventually(&format!("{lines} lines of access log"), async || {
             let log: Vec<_> = read(&path).lines().map(str::to_owned).collect();
             (log.len() >= lines).then_some(log)

@@ -25,7 +25,7 @@ pub use provider::{Answer, Call, StubProvider};
 pub use upstream::Upstream;
 
 /// How long anything may take before the wait for it is given up; far more than it takes on a busy machine.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Asks again and again until there is an answer, and panics with `what` if there is none by [`DEADLINE`].
 pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 use serde_json::{Value, json};
@@ -77,10 +77,9 @@ impl Oidc {
         let configuration = json!({"port": port, "clients": described, "resources": resources});
         let log = TempDir::new().expect("a temporary directory");
         let mut node = Command::new("node");
-        node.arg(project("tools/oidc/server.mjs")).arg(configuration.to_string()).stdout(Stdio::piped());
+        node.arg(project("tools/oidc/server.mjs")).arg(configuration.to_string());
         let path = log.path().join("oidc");
-        let mut process = Process::start(&mut node, &path);
-        let stdout = process.take_stdout().expect("it is piped");
+        let (process, stdout) = Process::start_and_listen(&mut node, &path);
         let line = tokio::task::spawn_blocking(move || {
             let mut line = String::new();
             BufReader::new(stdout).read_line(&mut line).map(|_| line)

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal};
 
@@ -17,12 +17,24 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` with standard error, and standard output unless it is already directed elsewhere, in the file `log`.
+    /// Starts `command` with all its output in the file `log`.
     pub fn start(command: &mut Command, log: &Path) -> Self {
-        let log = File::create(log).expect("a log file");
+        let stdout = File::create(log).expect("a log file");
+        let stderr = stdout.try_clone().expect("an open file");
+        Self::leashed(command.stdout(stdout).stderr(stderr))
+    }
+
+    /// Starts `command` with standard error in the file `log`, and gives its standard output.
+    pub fn start_and_listen(command: &mut Command, log: &Path) -> (Self, ChildStdout) {
+        let stderr = File::create(log).expect("a log file");
+        let mut process = Self::leashed(command.stdout(Stdio::piped()).stderr(stderr));
+        let stdout = process.child.stdout.take().expect("it is piped");
+        (process, stdout)
+    }
+
+    fn leashed(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
-            .stderr(log)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", command.get_program().display()));
         let leash = Command::new("sh")
@@ -43,11 +55,6 @@ impl Process {
     /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
-    }
-
-    /// Its standard output, where that was piped; once.
-    pub fn take_stdout(&mut self) -> Option<std::process::ChildStdout> {
-        self.child.stdout.take()
     }
 
     /// How it ended, if it did.

@@ -12,7 +12,7 @@ use wasm_encoder::{ExportKind, ExportSection, Module, RawSection};
 use wasmparser::{ExternalKind, Parser, Payload};
 
 /// What the host cannot do without, and the callbacks that `src/filter` implements.
-const EXPORTS: [&str; 14] = [
+const EXPORTS: [&str; 12] = [
     "memory",
     "_initialize",
     "proxy_abi_version_0_2_1",
@@ -24,8 +24,6 @@ const EXPORTS: [&str; 14] = [
     "proxy_on_request_headers",
     "proxy_on_response_headers",
     "proxy_on_http_call_response",
-    "proxy_on_done",
-    "proxy_on_log",
     "proxy_on_delete",
 ];
 

@@ -1,0 +1,79 @@
+//! The policies that are measured.
+
+use serde_json::{Value, json};
+use sidegate::credential::Digest;
+
+/// The key of the caller in every case.
+pub fn key(consumer: usize) -> String {
+    format!("bench-key-{consumer}")
+}
+
+/// So many consumers, each with a key, a binding with methods and paths, and a plan of three limits that nobody reaches.
+pub fn of_consumers(consumers: usize) -> Value {
+    let mut policy = base(json!(["api_key"]));
+    let known = (0..consumers).map(|index| {
+        let sha256 = Digest::of(key(index).as_bytes()).to_hex();
+        json!({"name": format!("consumer-{index}"), "plan": "basic", "keys": [{"id": "only", "sha256": sha256}]})
+    });
+    let bindings = (0..consumers).map(|index| {
+        json!({"consumer": format!("consumer-{index}"), "allow": "none", "paths": [
+            {"path": "/admin/**", "allow": "none"}, {"path": "/orders/**", "allow": {"methods": ["GET", "POST"]}}]})
+    });
+    set(&mut policy, "/consumers", known.collect());
+    set(&mut policy, "/apis/0/bindings", bindings.collect());
+    policy
+}
+
+/// Tokens of one OAuth2 client, introspected at `url` through the cluster `oidc`, kept for an hour.
+pub fn of_tokens(url: &str) -> Value {
+    let access = json!([{"introspection": {"provider": "oidc", "scopes": ["orders.read"], "audience": {"all": ["orders"]}}}]);
+    let mut policy = base(access);
+    set(
+        &mut policy,
+        "/providers",
+        json!({"oidc": {"introspection": {
+            "cluster": "oidc", "url": url, "timeout": "2s", "cache": {"ttl": "60m"},
+            "authentication": {"basic": {"id": "gateway", "secret": {"env": "OIDC_SECRET"}}},
+        }}}),
+    );
+    set(&mut policy, "/consumers", json!([{"name": "acme", "plan": "basic", "clients": ["acme-web"]}]));
+    set(&mut policy, "/apis/0/bindings", json!([{"consumer": "acme", "allow": {"methods": ["GET"]}}]));
+    policy
+}
+
+fn base(access: Value) -> Value {
+    json!({
+        "sidegate": "v1",
+        "revision": "bench",
+        "providers": {},
+        "metrics": {"hits": {}, "reads": {"parent": "hits"}},
+        "plans": {"basic": {"environment": "production", "limits": [
+            {"metric": "reads", "max": 1_000_000_000, "per": "second", "window": "sliding"},
+            {"metric": "hits", "max": 1_000_000_000, "per": "hour"},
+            {"metric": "hits", "max": 1_000_000_000, "per": "month"},
+        ]}},
+        "consumers": [],
+        "apis": [{
+            "name": "orders",
+            "hosts": ["orders.example.com"],
+            "base_path": "/v1",
+            "access": access,
+            "rules": [
+                {"path": "/health", "methods": ["GET"], "access": ["allow"]},
+                {"path": "/orders"},
+                {"path": "/orders/{id}"},
+                {"path": "/orders/{id}/items/**"},
+                {"path": "/admin/**", "access": ["deny"]},
+            ],
+            "metering": [{"path": "/orders/**", "methods": ["GET"], "metric": "reads"}],
+            "bindings": [],
+            "forward": {"headers": {"x-consumer": "{consumer}", "x-plan": "{plan}"}},
+        }],
+    })
+}
+
+fn set(policy: &mut Value, pointer: &str, value: Value) {
+    if let Some(place) = policy.pointer_mut(pointer) {
+        *place = value;
+    }
+}

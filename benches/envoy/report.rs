@@ -1,0 +1,116 @@
+//! Makes medians of samples, and a table and `target/bench.json` of these.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use sidegate_harness::project;
+
+use crate::measure::Sample;
+
+/// Where the table stands in docs/performance.md.
+const MARKS: (&str, &str) = ("<!-- table of `make bench` -->\n", "<!-- end of table -->");
+
+/// What came out for one case. Times are microseconds of CPU per request.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    name: &'static str,
+    cpu: f64,
+    /// Over the plain listener: first quartile, median, third quartile.
+    added: [f64; 3],
+    ratio_to_noop: f64,
+    requests_per_second: f64,
+}
+
+/// Evaluates rounds of samples, each in the order of `names`. Differences are taken within a round, then medians over all rounds.
+pub fn evaluate(names: &[&'static str], rounds: &[Vec<Sample>]) -> Vec<Outcome> {
+    let cpu = |sample: &Sample| microseconds(sample.cpu);
+    let column = |name: &str, value: &dyn Fn(&Sample, Option<&Sample>) -> f64| -> Vec<f64> {
+        let place = names.iter().position(|each| *each == name);
+        let plain = names.iter().position(|each| *each == "plain");
+        let of =
+            |round: &Vec<Sample>| Some(value(round.get(place?)?, plain.and_then(|plain| round.get(plain))));
+        rounds.iter().filter_map(of).collect()
+    };
+    let added = |name: &str| quartiles(column(name, &|sample, plain| cpu(sample) - plain.map_or(0.0, cpu)));
+    let [_, of_noop, _] = added("noop");
+    let outcome = |name: &&'static str| {
+        let [_, cpu, _] = quartiles(column(name, &|sample, _| cpu(sample)));
+        let [_, wall, _] = quartiles(column(name, &|sample, _| microseconds(sample.wall)));
+        let added = added(name);
+        let ratio_to_noop = added[1] / of_noop;
+        Outcome { name, cpu, added, ratio_to_noop, requests_per_second: 1e6 / wall }
+    };
+    names.iter().map(outcome).collect()
+}
+
+/// A table in Markdown.
+pub fn table(outcomes: &[Outcome]) -> String {
+    let mut table = String::from(
+        "| case | CPU µs per request | added µs (quartiles) | in units of `noop` | requests/s |\n",
+    );
+    table.push_str("|---|---:|---:|---:|---:|\n");
+    for Outcome { name, cpu, added: [low, added, high], ratio_to_noop, requests_per_second } in outcomes {
+        let _ = writeln!(
+            table,
+            "| `{name}` | {cpu:.1} | {added:.1} ({low:.1} to {high:.1}) | {ratio_to_noop:.2} | {requests_per_second:.0} |"
+        );
+    }
+    table
+}
+
+/// Writes `target/bench.json`, and the table into docs/performance.md.
+pub fn keep(outcomes: &[Outcome]) -> Result<(), Box<dyn Error>> {
+    std::fs::create_dir_all(project("target"))?;
+    std::fs::write(project("target/bench.json"), format!("{:#}\n", json(outcomes)))?;
+
+    let page = project("docs/performance.md");
+    let text = std::fs::read_to_string(&page)?;
+    let (before, rest) = text.split_once(MARKS.0).ok_or("docs/performance.md has no place for the table")?;
+    let (_, after) = rest.split_once(MARKS.1).ok_or("docs/performance.md has no end of the table")?;
+    std::fs::write(page, format!("{before}{}{}{}{after}", MARKS.0, table(outcomes), MARKS.1))?;
+    Ok(())
+}
+
+/// Whether the report is complete, whatever the times.
+pub fn check(outcomes: &[Outcome]) -> Result<(), Box<dyn Error>> {
+    let report = json(outcomes);
+    for outcome in outcomes {
+        for field in ["cpu_us_per_request", "added_us", "ratio_to_noop", "requests_per_second"] {
+            let value = report.get(outcome.name).and_then(|case| case.get(field));
+            value.and_then(Value::as_f64).ok_or_else(|| format!("{}: no {field}", outcome.name))?;
+        }
+    }
+    Ok(())
+}
+
+fn json(outcomes: &[Outcome]) -> Value {
+    let rounded = |value: f64| (value * 1000.0).round() / 1000.0;
+    let object = |outcome: &Outcome| {
+        json!({
+            "cpu_us_per_request": rounded(outcome.cpu),
+            "added_us": rounded(outcome.added[1]),
+            "added_us_quartiles": [rounded(outcome.added[0]), rounded(outcome.added[2])],
+            "ratio_to_noop": rounded(outcome.ratio_to_noop),
+            "requests_per_second": outcome.requests_per_second.round(),
+        })
+    };
+    Value::Object(
+        outcomes.iter().map(|outcome| (outcome.name.to_owned(), object(outcome))).collect::<Map<_, _>>(),
+    )
+}
+
+fn microseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+/// First quartile, median, third quartile; the nearest of the values that there are.
+fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1);
+    [1, 2, 3].map(|quarter| {
+        let place = last.saturating_mul(quarter).saturating_add(2) / 4;
+        values.get(place).copied().unwrap_or_default()
+    })
+}

@@ -1,0 +1,124 @@
+//! What the tour goes through: Envoy with `envoy/demo.yaml`, the OAuth2 server, and two echoing upstreams.
+
+use std::error::Error;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use serde_json::{Value, json};
+use sidegate_harness::{Envoy, Oidc, Upstream, project, sidegate_module};
+use tempfile::TempDir;
+
+use crate::clients;
+
+/// What Sidegate authenticates itself with to the OAuth2 server; Envoy's environment carries it.
+pub const GATEWAY_SECRET: &str = "demo-gateway-secret";
+
+/// Everything that runs. Ends when dropped.
+pub struct Parts {
+    /// The address of Envoy's listener.
+    pub address: SocketAddr,
+    /// The OAuth2 server.
+    pub oidc: Oidc,
+    _envoy: Envoy,
+    _upstreams: [Upstream; 2],
+    _directory: TempDir,
+}
+
+impl Parts {
+    /// Starts everything.
+    pub async fn start() -> Result<Self, Box<dyn Error>> {
+        let orders = Upstream::echo("orders").await;
+        let staging = Upstream::echo("orders-staging").await;
+        let oidc = Oidc::start(clients()).await;
+
+        let directory = TempDir::with_prefix("sidegate-demo-")?;
+        let filter = directory.path().join("filter.yaml");
+        std::fs::write(&filter, filter_with_policy()?.to_string())?;
+
+        let mut bootstrap = yaml("envoy/demo.yaml")?;
+        for (cluster, address) in
+            [("orders", orders.address()), ("orders-staging", staging.address()), ("oidc", oidc.address())]
+        {
+            *host_of(&mut bootstrap, cluster)? = json!(address.port());
+        }
+        let port = at(&mut bootstrap, "/static_resources/listeners/0/address/socket_address/port_value")?;
+        *port = json!(port_to_use(port)?);
+        let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+        let source = format!("{manager}/http_filters/0/config_discovery/config_source/path_config_source");
+        *at(&mut bootstrap, &source)? =
+            json!({"path": filter, "watched_directory": {"path": directory.path()}});
+
+        let envoy = Envoy::run(bootstrap, |envoy| {
+            envoy.args(["--concurrency", "2"]).env("OIDC_SECRET", GATEWAY_SECRET);
+        })
+        .await;
+        if envoy.stat("extension_config_discovery.http_filter.sidegate.update_success").await == 0 {
+            let log = envoy.log();
+            let of_the_module: Vec<_> = log.lines().filter(|line| line.contains("[wasm]")).collect();
+            return Err(format!(
+                "Envoy refuses the module or envoy/demo-policy.yaml:\n{}",
+                of_the_module.join("\n")
+            )
+            .into());
+        }
+        let address = envoy.address().await;
+        Ok(Self { address, oidc, _envoy: envoy, _upstreams: [orders, staging], _directory: directory })
+    }
+
+    /// Prints what one may try.
+    pub async fn invite(&self) {
+        let url = format!("http://localhost:{}/v1", self.address.port());
+        let token = self.oidc.token("acme-web", "orders.read", Some(Oidc::ORDERS)).await;
+        println!("\nEverything is left running. Try:\n");
+        println!("  curl -i {url}/health");
+        println!("  curl -i {url}/reports/2026");
+        println!("  curl -i -H 'apikey: acme-key' {url}/reports/2026");
+        println!("  curl -i -H 'apikey: tryout-key' {url}/reports/2026");
+        println!("  curl -i -H 'authorization: Bearer {token}' {url}/orders/17");
+        println!("\nAnother token:\n");
+        println!(
+            "  curl -u acme-web:acme-web-secret -d 'grant_type=client_credentials&scope=orders.read&resource={}' {}/token",
+            Oidc::ORDERS,
+            self.oidc.issuer()
+        );
+        println!("\nCtrl-C ends it.");
+    }
+}
+
+/// `envoy/demo-filter.yaml` with the built module, and the policy as JSON.
+fn filter_with_policy() -> Result<Value, Box<dyn Error>> {
+    let mut filter = yaml("envoy/demo-filter.yaml")?;
+    let config = "/resources/0/typed_config/config";
+    *at(&mut filter, &format!("{config}/vm_config/code/local/filename"))? = json!(sidegate_module());
+    *at(&mut filter, &format!("{config}/configuration/value"))? =
+        json!(yaml("envoy/demo-policy.yaml")?.to_string());
+    Ok(filter)
+}
+
+fn yaml(path: impl AsRef<Path>) -> Result<Value, Box<dyn Error>> {
+    Ok(serde_norway::from_str(&std::fs::read_to_string(project(path))?)?)
+}
+
+fn at<'a>(value: &'a mut Value, pointer: &str) -> Result<&'a mut Value, Box<dyn Error>> {
+    value.pointer_mut(pointer).ok_or_else(|| format!("nothing at {pointer}").into())
+}
+
+fn host_of<'a>(bootstrap: &'a mut Value, cluster: &str) -> Result<&'a mut Value, Box<dyn Error>> {
+    let clusters = at(bootstrap, "/static_resources/clusters")?.as_array_mut();
+    let found =
+        clusters.into_iter().flatten().find(|each| each.get("name").is_some_and(|name| name == cluster));
+    let host = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address/port_value";
+    at(found.ok_or_else(|| format!("no cluster {cluster}"))?, host)
+}
+
+/// `PORT`, or the one that the file names if it is free, or any free one.
+fn port_to_use(written: &Value) -> Result<u16, Box<dyn Error>> {
+    #[expect(clippy::disallowed_methods, reason = "the environment is how a port is given")]
+    let given = std::env::var("PORT");
+    if let Ok(given) = given {
+        return given.parse().map_err(|_| format!("PORT is no port: {given}").into());
+    }
+    let written = written.as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or_default();
+    let free = TcpListener::bind(("127.0.0.1", written)).is_ok();
+    Ok(if free { written } else { 0 })
+}

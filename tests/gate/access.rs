@@ -1,0 +1,195 @@
+//! Ways in, preflights, and requests that match nothing.
+
+use serde_json::{Value, json};
+use sidegate::gate::Gate;
+
+use super::{
+    Shared, asked, begin, call, gate, headers, permit, refused, sees,
+    support::{Ask, answer, ask, consumer, document, get},
+    through, verdict,
+};
+
+fn api(rules: Value) -> Value {
+    document(json!([consumer("acme")]), json!([{"name": "a", "hosts": ["api.example.com"], "rules": rules}]))
+}
+
+#[test]
+fn allow_lets_everybody_in_and_deny_nobody() {
+    let document =
+        api(json!([{"path": "/open", "access": ["allow"]}, {"path": "/closed", "access": ["deny"]}]));
+    let gate = gate(&document);
+    for ask in
+        [get("/open"), get("/open").key("guess"), get("/open").token("a b"), get("/open").key("key-of-acme")]
+    {
+        let step = begin(&gate, &ask);
+        assert_eq!((verdict(&step), step.facts().consumer()), ("ok", None), "{ask:?}");
+    }
+    for ask in [get("/closed"), get("/closed").key("key-of-acme")] {
+        assert_eq!(asked(&gate, &ask), "27", "{ask:?}");
+    }
+}
+
+#[test]
+fn the_first_way_in_whose_credential_is_there_decides() {
+    let introspection = json!({"introspection": {"provider": "hydra"}});
+    let first_token = gate(&api(json!([{"path": "/**", "access": [introspection, "api_key"]}])));
+    let first_key = gate(&api(json!([{"path": "/**", "access": ["api_key", introspection]}])));
+    let with_allow = gate(&api(json!([{"path": "/**", "access": ["api_key", "allow"]}])));
+    let with_deny = gate(&api(json!([{"path": "/**", "access": ["api_key", "deny"]}])));
+    let key = get("/").key("key-of-acme");
+    let both = key.clone().token("t");
+    for (gate, ask, expected, sentence) in [
+        (&first_token, &get("/").token("t"), "call", "a token asks the provider"),
+        (&first_token, &key, "ok", "a key alone is checked as a key"),
+        (&first_token, &both, "call", "of both, the token decides"),
+        (&first_token, &get("/"), "21", "nothing presented"),
+        (&first_key, &both, "ok", "of both, the key decides"),
+        (&first_key, &get("/").key("guess").token("t"), "13", "a bad key is not made up for by a token"),
+        (&first_key, &get("/").token("t"), "call", "a token alone asks the provider"),
+        (&with_allow, &get("/"), "ok", "without a key everybody"),
+        (&with_allow, &get("/").key("guess"), "13", "a bad key is a bad key"),
+        (&with_deny, &get("/"), "27", "without a key nobody"),
+        (&with_deny, &key, "ok", "with a key its consumer"),
+    ] {
+        assert_eq!(asked(gate, ask), expected, "{sentence}");
+    }
+    let inactive = answer(&json!({"active": false}));
+    assert_eq!(
+        verdict(&through(&first_token, &both, &inactive)),
+        "22",
+        "a bad token is not made up for by a key"
+    );
+}
+
+fn preflight(path: &str, method: &str) -> Ask {
+    ask("OPTIONS", path).with("origin", "https://app.example").with("access-control-request-method", method)
+}
+
+fn with_rules_for_preflights(mode: &str) -> Gate<Shared> {
+    let mut document = api(json!([
+        {"path": "/keyed", "methods": ["GET", "PUT"], "access": ["api_key"]},
+        {"path": "/closed", "access": ["deny"]},
+        {"path": "/options", "methods": ["OPTIONS"], "access": ["allow"]},
+    ]));
+    document["gate"]["preflight"] = json!(mode);
+    document["apis"][0]["limits"] = json!([{"metric": "hits", "max": 1, "per": "day", "of": "api"}]);
+    gate(&document)
+}
+
+#[test]
+fn a_preflight_goes_by_the_rule_for_the_method_that_it_asks_about() {
+    let pass = with_rules_for_preflights("pass");
+    for (ask, expected, sentence) in [
+        (preflight("/keyed", "PUT"), "ok", "without credentials"),
+        (preflight("/keyed", "PUT"), "ok", "without quota"),
+        (preflight("/keyed", "PUT").key("guess"), "ok", "whatever is presented"),
+        (preflight("/keyed", "DELETE"), "26", "no rule for the method"),
+        (preflight("/none", "PUT"), "00", "no rule for the path"),
+        (preflight("/closed", "GET"), "27", "never where the rule says deny"),
+        (ask("OPTIONS", "/keyed"), "26", "OPTIONS alone is a request like any other"),
+        (
+            ask("OPTIONS", "/keyed").with("origin", "https://app.example"),
+            "26",
+            "so it is without the asked method",
+        ),
+        (
+            ask("PUT", "/keyed").with("origin", "x").with("access-control-request-method", "PUT"),
+            "12",
+            "no other method is a preflight",
+        ),
+        (preflight("/keyed", "\u{e4}"), "26", "an odd method has no rule"),
+    ] {
+        assert_eq!(asked(&pass, &ask), expected, "{sentence}");
+    }
+    let odd = ask("OPTIONS", "/keyed").with("origin", "x").with("access-control-request-method", b"\xff");
+    assert_eq!(asked(&pass, &odd), "26", "bytes that are no method ask about none");
+}
+
+#[test]
+fn an_unreadable_asked_method_opens_no_rule() {
+    let gate = gate(&api(json!([{"path": "/keyed", "access": ["api_key"]}])));
+    let odd = ask("OPTIONS", "/keyed").with("origin", "x").with("access-control-request-method", b"\xff");
+    assert_eq!(asked(&gate, &odd), "12");
+}
+
+#[test]
+fn a_preflight_that_is_to_be_checked_is_a_request_like_any_other() {
+    let check = with_rules_for_preflights("check");
+    for (ask, expected) in [
+        (preflight("/keyed", "PUT"), "26"),
+        (preflight("/closed", "GET"), "27"),
+        (preflight("/options", "DELETE"), "ok"),
+        (preflight("/options", "DELETE"), "14"),
+    ] {
+        assert_eq!(asked(&check, &ask), expected, "{ask:?}");
+    }
+}
+
+#[test]
+fn a_preflight_carries_no_credential_and_no_forged_identity_to_the_service() {
+    let ask = preflight("/keyed", "PUT").key("key-of-acme").with("x-sidegate-consumer", "forged");
+    let permitted = permit(begin(&with_rules_for_preflights("pass"), &ask));
+    assert_eq!(
+        (sees(&ask, &permitted, "apikey"), sees(&ask, &permitted, "x-sidegate-consumer")),
+        (None, None)
+    );
+    assert!(permitted.into_response_headers().is_empty());
+}
+
+#[test]
+fn what_matches_no_api_is_refused_or_passed_as_the_policy_says() {
+    let mut document = api(json!([{"path": "/**", "access": ["allow"]}]));
+    document["apis"][0]["forward"] = json!({"headers": {"x-consumer": "{consumer}"}});
+    document["apis"][0]["base_path"] = json!("/v1");
+    assert_eq!(asked(&gate(&document), &get("/other")), "00");
+
+    document["gate"]["unmatched"] = json!("pass");
+    let gate = gate(&document);
+    let ask = get("//other/./x?q")
+        .with("x-consumer", "forged")
+        .with("x-sidegate-code", "00")
+        .key("for-the-service")
+        .with("accept", "*/*");
+    let permitted = permit(begin(&gate, &ask));
+    assert_eq!(sees(&ask, &permitted, "x-consumer"), None, "nobody forges an identity past the gate");
+    assert_eq!(sees(&ask, &permitted, "x-sidegate-code"), None);
+    assert_eq!(
+        sees(&ask, &permitted, "apikey").as_deref(),
+        Some("for-the-service"),
+        "no API, no credentials of ours"
+    );
+    assert_eq!(sees(&ask, &permitted, ":path").as_deref(), Some("/other/x?q"));
+    assert_eq!(asked(&gate, &self::ask("OPTIONS", "*")), "ok");
+    assert_eq!(asked(&gate, &get("/other/%zz")), "20", "a malformed request passes nowhere");
+    assert_eq!(asked(&gate, &get("/v1")), "ok", "the API itself is matched as ever");
+}
+
+#[test]
+fn a_path_of_an_api_without_rule_is_never_passed_as_unmatched() {
+    let mut document = api(json!([{"path": "/known", "methods": ["GET"], "access": ["allow"]}]));
+    document["gate"]["unmatched"] = json!("pass");
+    let gate = gate(&document);
+    let unknown = refused(begin(&gate, &get("/unknown")));
+    assert_eq!((unknown.refusal().row().digits, unknown.facts().api()), ("00", Some("a")));
+    let method = refused(begin(&gate, &ask("PUT", "/known")));
+    assert_eq!((method.refusal().row().digits, headers(&method, "allow")), ("26", vec!["GET, HEAD"]));
+}
+
+#[test]
+fn the_facts_name_what_matched() {
+    let mut document =
+        api(json!([{"path": "/orders/{id}", "access": [{"introspection": {"provider": "hydra"}}]}]));
+    document["plans"] = json!({"basic": {"environment": "staging"}});
+    document["consumers"][0]["plan"] = json!("basic");
+    let gate = gate(&document);
+    let call = call(begin(&gate, &get("/orders/7").token("t")));
+    assert_eq!((call.then.facts().api(), call.then.facts().rule()), (Some("a"), Some("/orders/{id}")));
+    let step =
+        through(&gate, &get("/orders/7").token("t"), &answer(&json!({"active": true, "azp": "acme-web"})));
+    let facts = step.facts();
+    assert_eq!(
+        (facts.consumer(), facts.plan(), facts.environment()),
+        (Some("acme"), Some("basic"), Some("staging"))
+    );
+    assert_eq!(facts.call, Some((0, "ok")));
+}

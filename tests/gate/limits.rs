@@ -1,0 +1,375 @@
+//! Quotas as requests meet them: who pays, which limits apply together, and what moves no counter.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sidegate::{gate::Gate, store::Store};
+
+use super::{
+    asked, begin, gate, headers, load, permit, refused,
+    support::{Ask, NOW, Shared, answer, ask, consumer, document, get},
+    through, verdict,
+};
+
+/// An API for keys and tokens; `acme` and `globex` are on the plan `basic`, which has these limits.
+fn plan(limits: Value) -> Value {
+    let consumers = ["acme", "globex"].map(|name| {
+        let mut consumer = consumer(name);
+        consumer["plan"] = json!("basic");
+        consumer
+    });
+    let introspection = json!({"introspection": {"provider": "hydra"}});
+    let rules = json!([{"path": "/**"}, {"path": "/open/**", "access": ["allow"]}]);
+    let api = json!({"name": "a", "base_path": "/a", "access": ["api_key", introspection], "rules": rules});
+    let other = json!({"name": "b", "base_path": "/b", "access": ["api_key"], "rules": [{"path": "/**"}]});
+    let mut document = document(json!(consumers), json!([api, other]));
+    document["plans"] = json!({"basic": {"limits": limits}});
+    document
+}
+
+/// The same, with the limits on the API `a` instead.
+fn api(limits: Value) -> Value {
+    let mut document = plan(json!([{"metric": "hits", "max": 1_000_000, "per": "eternity"}]));
+    document["apis"][0]["limits"] = limits;
+    document
+}
+
+/// What becomes of these requests, one after the other.
+fn run<S: Store>(gate: &Gate<S>, asks: &[Ask]) -> String {
+    asks.iter().map(|ask| asked(gate, ask)).collect::<Vec<_>>().join(" ")
+}
+
+fn acme() -> Ask {
+    get("/a/x").key("key-of-acme")
+}
+
+fn globex() -> Ask {
+    get("/a/x").key("key-of-globex")
+}
+
+/// A request with a token of this client and subject.
+fn by_token<S: Store>(
+    gate: &Gate<S>,
+    client: Option<&str>,
+    subject: Option<&str>,
+    address: &'static str,
+) -> &'static str {
+    let token = format!("{}-{}", client.unwrap_or("none"), subject.unwrap_or("none"));
+    let ask = Ask { address: Some(address), ..get("/a/x").token(&token) };
+    verdict(&through(gate, &ask, &answer(&json!({"active": true, "client_id": client, "sub": subject}))))
+}
+
+#[test]
+fn a_limit_admits_exactly_its_max_and_then_refuses() {
+    let gate = gate(&plan(json!([{"metric": "hits", "max": 3, "per": "day"}])));
+    let asks = [acme(), acme(), acme(), acme(), acme(), globex()];
+    assert_eq!(run(&gate, &asks), "ok ok ok 14 14 ok", "each consumer has its own");
+    assert_eq!(run(&gate, &[get("/b/x").key("key-of-acme")]), "14", "a plan's limit holds over all APIs");
+}
+
+#[test]
+fn an_apis_limits_count_on_that_api_alone() {
+    let gate = gate(&api(json!([{"metric": "hits", "max": 1, "per": "day"}])));
+    assert_eq!(run(&gate, &[acme(), acme(), get("/b/x").key("key-of-acme"), globex()]), "ok 14 ok ok");
+}
+
+#[test]
+fn usage_counts_together_by_what_the_limit_says() {
+    let of = |of: &str| gate(&api(json!([{"metric": "hits", "max": 1, "per": "day", "of": of}])));
+    let (one, two) = ("192.0.2.1", "192.0.2.2");
+
+    let consumer = of("consumer");
+    assert_eq!(by_token(&consumer, Some("acme-web"), Some("alice"), one), "ok");
+    assert_eq!(by_token(&consumer, Some("acme-web"), Some("bob"), two), "14", "of: consumer");
+    assert_eq!(asked(&consumer, &acme()), "14", "by key or by token, it is the same consumer");
+    assert_eq!(by_token(&consumer, Some("globex-web"), Some("alice"), one), "ok");
+
+    let client = of("client");
+    assert_eq!(by_token(&client, Some("c1"), Some("alice"), one), "ok");
+    assert_eq!(by_token(&client, Some("c1"), Some("bob"), two), "14", "of: client");
+    assert_eq!(by_token(&client, Some("c2"), Some("alice"), one), "ok");
+
+    let subject = of("subject");
+    assert_eq!(by_token(&subject, Some("c1"), Some("alice"), one), "ok");
+    assert_eq!(by_token(&subject, Some("c2"), Some("alice"), two), "14", "of: subject");
+    assert_eq!(by_token(&subject, Some("c1"), Some("bob"), one), "ok");
+
+    let address = of("address");
+    assert_eq!(by_token(&address, Some("c1"), Some("alice"), one), "ok");
+    assert_eq!(by_token(&address, Some("c2"), Some("bob"), one), "14", "of: address");
+    assert_eq!(by_token(&address, Some("c1"), Some("alice"), two), "ok");
+
+    let everybody = of("api");
+    assert_eq!(by_token(&everybody, Some("c1"), Some("alice"), one), "ok");
+    assert_eq!(by_token(&everybody, Some("c2"), Some("bob"), two), "14", "of: api");
+}
+
+#[test]
+fn who_has_none_of_a_kind_is_counted_by_the_next() {
+    let of = |of: &str| gate(&api(json!([{"metric": "hits", "max": 1, "per": "day", "of": of}])));
+    let open = |address| Ask { address, ..get("/a/open/x") };
+
+    let consumer = of("consumer");
+    assert_eq!(by_token(&consumer, Some("c1"), Some("alice"), "192.0.2.1"), "ok");
+    assert_eq!(by_token(&consumer, Some("c1"), Some("bob"), "192.0.2.2"), "14", "no consumer: by client");
+    assert_eq!(by_token(&consumer, None, Some("carol"), "192.0.2.1"), "ok");
+    assert_eq!(by_token(&consumer, None, Some("carol"), "192.0.2.2"), "14", "no client: by subject");
+    assert_eq!(by_token(&consumer, None, None, "192.0.2.3"), "ok");
+    assert_eq!(asked(&consumer, &open(Some("192.0.2.3"))), "14", "no subject: by address");
+    assert_eq!(asked(&consumer, &open(Some("192.0.2.4"))), "ok");
+    assert_eq!(asked(&consumer, &open(None)), "ok");
+    assert_eq!(asked(&consumer, &open(None)), "14", "who has no address shares with all who have none");
+
+    for kind in ["client", "subject"] {
+        let gate = of(kind);
+        assert_eq!(run(&gate, &[acme(), acme(), globex()]), "ok 14 ok", "{kind}: by consumer");
+    }
+}
+
+#[test]
+fn limits_of_several_kinds_that_fall_to_one_payer_do_not_count_twice() {
+    let limits = json!([
+        {"metric": "hits", "max": 4, "per": "day"},
+        {"metric": "hits", "max": 4, "per": "day", "of": "client"},
+        {"metric": "hits", "max": 4, "per": "day", "of": "subject"},
+    ]);
+    for document in [plan(limits.clone()), api(limits)] {
+        let gate = gate(&document);
+        assert_eq!(run(&gate, &vec![acme(); 5]), "ok ok ok ok 14", "four are admitted, whoever pays");
+    }
+}
+
+#[test]
+fn a_bindings_plan_replaces_the_consumers_and_the_stricter_of_plan_and_binding_holds() {
+    let mut document = plan(json!([{"metric": "hits", "max": 1, "per": "day"}]));
+    document["plans"]["gold"] = json!({"environment": "gold", "limits": [
+        {"metric": "hits", "max": 3, "per": "day"}, {"metric": "hits", "max": 9, "per": "month"},
+    ]});
+    let mut run_with = |binding: Value, expected: &str, sentence: &str| {
+        let mut binding = binding;
+        binding["consumer"] = json!("acme");
+        binding["allow"] = json!("all");
+        document["apis"][0]["bindings"] = json!([binding]);
+        assert_eq!(run(&gate(&document), &vec![acme(); 5]), expected, "{sentence}");
+    };
+    run_with(json!({}), "ok 14 14 14 14", "the consumer's plan");
+    run_with(json!({"plan": "gold"}), "ok ok ok 14 14", "the binding's plan instead");
+    let limit = |max: u64| json!([{"metric": "hits", "max": max, "per": "day"}]);
+    run_with(
+        json!({"plan": "gold", "limits": limit(2)}),
+        "ok ok 14 14 14",
+        "the binding's limit is stricter",
+    );
+    run_with(json!({"plan": "gold", "limits": limit(4)}), "ok ok ok 14 14", "the plan's limit is stricter");
+    let week = json!([{"metric": "hits", "max": 2, "per": "week"}]);
+    run_with(
+        json!({"plan": "gold", "limits": week}),
+        "ok ok 14 14 14",
+        "limits of other windows add to the plan's",
+    );
+    run_with(
+        json!({"limits": limit(4)}),
+        "ok 14 14 14 14",
+        "without a plan of its own, the consumer's holds beside the limits",
+    );
+}
+
+#[test]
+fn the_plan_is_told_as_it_applies() {
+    let mut document = plan(json!([{"metric": "hits", "max": 1, "per": "day"}]));
+    document["plans"]["gold"] = json!({});
+    document["apis"][0]["bindings"] =
+        json!([{"consumer": "acme", "allow": "all", "plan": "gold"}, {"consumer": "globex", "allow": "all"}]);
+    let gate = gate(&document);
+    assert_eq!(begin(&gate, &acme()).facts().plan(), Some("gold"));
+    assert_eq!(begin(&gate, &globex()).facts().plan(), Some("basic"));
+}
+
+#[test]
+fn usage_of_a_metric_counts_for_its_ancestors_and_rules_add_up() {
+    let mut document =
+        plan(json!([{"metric": "all", "max": 5, "per": "day"}, {"metric": "reads", "max": 2, "per": "day"}]));
+    document["metrics"] = json!({"all": {}, "reads": {"parent": "all"}, "writes": {"parent": "all"}});
+    document["apis"][0]["metering"] = json!([
+        {"path": "/**", "methods": ["GET"], "metric": "reads"},
+        {"path": "/**", "methods": ["POST"], "metric": "writes", "by": 2},
+        {"path": "/twice", "methods": ["POST"], "metric": "writes"},
+        {"path": "/free", "methods": ["PUT"], "metric": "reads"},
+    ]);
+    let gate = gate(&document);
+    let post = |path: &str| ask("POST", path).key("key-of-acme");
+    let asks = [
+        acme(),
+        acme(),
+        acme(),
+        post("/a/x"),
+        post("/a/x"),
+        post("/a/twice"),
+        ask("PUT", "/a/x").key("key-of-acme"),
+    ];
+    assert_eq!(
+        run(&gate, &asks),
+        "ok ok 14 ok 14 14 ok",
+        "reads 2; all 2 + 2, then 2 more are one too many; PUT counts nothing"
+    );
+}
+
+#[test]
+fn a_disabled_metric_is_forbidden_and_not_merely_late() {
+    let gate = gate(&plan(json!([{"metric": "hits", "max": 0, "per": "eternity"}])));
+    let refused = refused(begin(&gate, &acme()));
+    assert_eq!((refused.refusal().row().digits, headers(&refused, "retry-after").len()), ("27", 0));
+    assert_eq!(gate.store().0.keys(), 0, "and costs no look into the store");
+}
+
+#[test]
+fn three_limits_hold_at_once_and_a_refused_request_moves_none() {
+    let limits = json!([
+        {"metric": "hits", "max": 2, "per": "second"}, {"metric": "hits", "max": 3, "per": "minute"},
+        {"metric": "hits", "max": 4, "per": "hour"},
+    ]);
+    let gate = gate(&plan(limits));
+    let at = |seconds: u64| Ask { at: NOW.saturating_add(Duration::from_secs(seconds)), ..acme() };
+    assert_eq!(run(&gate, &[at(0), at(0), at(0), at(0)]), "ok ok 14 14", "two a second");
+    assert_eq!(
+        run(&gate, &[at(1), at(1), at(2)]),
+        "ok 14 14",
+        "three a minute: those refused above cost nothing"
+    );
+    assert_eq!(run(&gate, &[at(60), at(61), at(120)]), "ok 14 14", "four an hour");
+    assert_eq!(run(&gate, &[at(3600)]), "ok", "and all roll over");
+}
+
+#[test]
+fn when_a_later_meter_refuses_the_earlier_ones_get_their_charge_back() {
+    let mut document = plan(json!([{"metric": "hits", "max": 2, "per": "day"}]));
+    document["apis"][0]["limits"] = json!([
+        {"metric": "hits", "max": 1, "per": "minute", "of": "api"}, {"metric": "hits", "max": 9, "per": "day", "of": "address"},
+    ]);
+    let gate = gate(&document);
+    let at = |minutes: u64| Ask { at: NOW.saturating_add(Duration::from_secs(60 * minutes)), ..acme() };
+    assert_eq!(run(&gate, &[at(0), at(0), at(0), at(1), at(1), at(2)]), "ok 14 14 ok 14 14");
+    let refused = refused(begin(&gate, &at(3)));
+    assert_eq!(
+        headers(&refused, "x-ratelimit-limit"),
+        ["2"],
+        "two were admitted and counted, and the plan refuses now"
+    );
+}
+
+#[test]
+fn who_is_not_authorised_costs_no_quota() {
+    let mut document = api(json!([{"metric": "hits", "max": 1, "per": "day", "of": "api"}]));
+    document["apis"][0]["bindings"] = json!([{"consumer": "acme", "allow": {"methods": ["GET"]}}]);
+    let gate = gate(&document);
+    let asks = [
+        get("/a/x"),
+        get("/a/x").key("guess"),
+        get("/a/x").key("a").key("b"),
+        globex(),
+        ask("PUT", "/a/x").key("key-of-acme"),
+    ];
+    assert_eq!(run(&gate, &asks), "21 13 20 13 13");
+    for (token, reply) in [
+        ("t1", json!({"active": false})),
+        ("t2", json!({"active": true, "client_id": "stranger"})),
+        ("t3", json!({})),
+    ] {
+        through(&gate, &get("/a/x").token(token), &answer(&reply));
+    }
+    assert_eq!(run(&gate, &[acme(), acme()]), "ok 14");
+}
+
+#[test]
+fn windows_roll_with_the_clock_and_never_back() {
+    let gate = gate(&plan(json!([{"metric": "hits", "max": 1, "per": "minute"}])));
+    let at = |millis: u64| Ask { at: NOW.saturating_add(Duration::from_millis(millis)), ..acme() };
+    assert_eq!(run(&gate, &[at(0), at(59_999), at(60_000), at(60_001), at(30_000)]), "ok 14 ok 14 14");
+}
+
+#[test]
+fn callers_are_told_of_their_limits_when_admitted_and_when_refused() {
+    let limits =
+        json!([{"metric": "hits", "max": 2, "per": "minute"}, {"metric": "hits", "max": 9, "per": "day"}]);
+    let mut document = plan(limits);
+    let told = |document: &Value| {
+        let gate = gate(document);
+        let admitted = permit(begin(&gate, &acme())).into_response_headers();
+        let _second = begin(&gate, &acme());
+        let refused = refused(begin(&gate, &acme()));
+        (admitted, refused)
+    };
+    let (admitted, refused) = told(&document);
+    let lines: Vec<_> = admitted.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    assert_eq!(
+        lines,
+        [
+            "ratelimit-policy: \"hits-minute\";q=2;w=60, \"hits-day\";q=9;w=86400",
+            "ratelimit: \"hits-minute\";r=1;t=60, \"hits-day\";r=8;t=43200",
+            "x-ratelimit-limit: 2",
+            "x-ratelimit-remaining: 1",
+            "x-ratelimit-reset: 60",
+        ]
+    );
+    assert_eq!(headers(&refused, "retry-after"), ["60"]);
+    assert_eq!(headers(&refused, "ratelimit"), ["\"hits-minute\";r=0;t=60"]);
+    assert_eq!(headers(&refused, "x-ratelimit-remaining"), ["0"]);
+
+    document["gate"]["rate_limit_headers"] = json!("none");
+    let (admitted, refused) = told(&document);
+    assert_eq!((admitted, headers(&refused, "ratelimit").len()), (vec![], 0));
+    assert_eq!(headers(&refused, "retry-after"), ["60"], "when to come back is said all the same");
+}
+
+#[test]
+fn an_exhausted_eternity_names_no_time_to_come_back() {
+    let gate = gate(&plan(json!([{"metric": "hits", "max": 1, "per": "eternity"}])));
+    let _first = begin(&gate, &acme());
+    let refused = refused(begin(&gate, &acme()));
+    assert_eq!((refused.refusal().row().digits, headers(&refused, "retry-after").len()), ("14", 0));
+}
+
+#[test]
+fn counters_belong_to_the_store_and_outlive_the_policy() {
+    let store = Shared::default();
+    let mut document = plan(json!([{"metric": "hits", "max": 3, "per": "day"}]));
+    let before = Gate::new(load(&document), store.clone());
+    assert_eq!(run(&before, &[acme(), acme()]), "ok ok");
+    document["revision"] = json!("r2");
+    document["plans"]["another"] = json!({});
+    let after = Gate::new(load(&document), store);
+    assert_eq!(run(&after, &[acme(), acme()]), "ok 14");
+    assert_eq!(run(&before, &[acme()]), "14", "the old policy counts in the same meters");
+}
+
+#[test]
+fn bytes_that_are_no_meter_are_absent_and_counted() {
+    let mut document = plan(json!([{"metric": "hits", "max": 1, "per": "day"}]));
+    document["gate"]["capacity"] = json!({"meters": 1});
+    let gate = gate(&document);
+    assert_eq!(asked(&gate, &acme()), "ok");
+    let (_, cas) = gate.store().get("sidegate/meters/0");
+    gate.store().compare_and_swap("sidegate/meters/0", b"\x09junk", cas.unwrap()).unwrap();
+    let step = begin(&gate, &acme());
+    assert_eq!((verdict(&step), step.facts().store.corrupt), ("ok", 1));
+    let step = begin(&gate, &acme());
+    assert_eq!((verdict(&step), step.facts().store.corrupt), ("14", 0), "it counts again from there");
+}
+
+#[test]
+fn only_a_limit_by_address_asks_for_the_address() {
+    let asks = std::cell::Cell::new(0);
+    let address = || {
+        asks.set(asks.get() + 1);
+        Some("192.0.2.1".to_owned())
+    };
+    let limit = |of: &str| json!([{"metric": "hits", "max": 9, "per": "day", "of": of}]);
+    for (of, expected) in [("consumer", 0), ("api", 0), ("client", 0), ("address", 1)] {
+        asks.set(0);
+        let gate = gate(&api(limit(of)));
+        let ask = acme();
+        let request = sidegate::gate::Request { headers: &ask.headers, address: &address, stream: 1 };
+        assert_eq!(verdict(&gate.begin(&request, NOW)), "ok");
+        assert_eq!(asks.get(), expected, "{of}");
+    }
+}

@@ -1,0 +1,368 @@
+//! Every row of the refusal table that these features cause in the core, with its reason, and the order in which faults are told.
+
+use serde_json::{Value, json};
+use sidegate::{
+    gate::Gate,
+    provider::ProviderReply,
+    refusal::Blame,
+    store::{Cas, Lost, Store},
+};
+
+use super::{
+    asked, begin, gate, headers, load, refused,
+    support::{Ask, NOW, answer, ask, consumer, document, get, sha256},
+    through,
+};
+
+/// An API with rules of all kinds, bound to `acme` and, for GET below `/orders`, to `initech`; `globex` has no binding.
+fn everything() -> Value {
+    let mut acme = consumer("acme");
+    acme["keys"] = json!([
+        {"id": "good", "sha256": sha256("key-of-acme")},
+        {"id": "off", "sha256": sha256("key-switched-off"), "state": "inactive"},
+        {"id": "old", "sha256": sha256("key-expired"), "not_after": "2026-11-20T12:00:00Z"},
+    ]);
+    let mut sleepy = consumer("sleepy");
+    sleepy["state"] = json!("suspended");
+    let strict = json!([{"introspection": {
+        "provider": "hydra", "scopes": ["orders.read", "orders.write"], "issuers": ["https://idp"], "audience": {"all": ["orders"]},
+    }}]);
+    let api = json!({
+        "name": "orders",
+        "hosts": ["api.example.com"],
+        "base_path": "/v1",
+        "credentials": {"api_key": [{"header": "apikey"}, {"query": "api_key"}]},
+        "access": ["api_key"],
+        "rules": [
+            {"path": "/**"},
+            {"path": "/closed", "access": ["deny"]},
+            {"path": "/token", "methods": ["GET", "PUT"], "access": strict},
+            {"path": "/either", "access": [{"introspection": {"provider": "hydra"}}, "api_key"]},
+            {"path": "/limited"},
+            {"path": "/disabled"},
+        ],
+        "metering": [{"path": "/limited", "metric": "hits"}, {"path": "/disabled", "metric": "writes"}],
+        "limits": [{"metric": "hits", "max": 1, "per": "day"}, {"metric": "writes", "max": 0, "per": "eternity"}],
+        "bindings": [
+            {"consumer": "acme", "allow": "all"},
+            {"consumer": "sleepy", "allow": "all"},
+            {"consumer": "initech", "paths": [{"path": "/orders/**", "allow": {"methods": ["GET"]}}]},
+        ],
+    });
+    let consumers = json!([acme, sleepy, consumer("globex"), consumer("initech")]);
+    let mut document = document(consumers, json!([api]));
+    document["metrics"] = json!({"writes": {}});
+    document
+}
+
+fn good() -> Value {
+    json!({"active": true, "client_id": "acme-web", "iss": "https://idp", "aud": "orders", "scope": "orders.read orders.write"})
+}
+
+/// The good answer with one member changed.
+fn but(member: &str, value: Value) -> ProviderReply {
+    let mut body = good();
+    body[member] = value;
+    answer(&body)
+}
+
+fn status(status: u16, retry_after: Option<u64>) -> ProviderReply {
+    ProviderReply::Answered { status, content_type: None, retry_after, body: Vec::new() }
+}
+
+/// Code, status and reason of the refusal that `ask` gets, with `reply` where a call is made.
+fn outcome<S: Store>(gate: &Gate<S>, ask: &Ask, reply: &ProviderReply) -> (&'static str, u16, String) {
+    let refused = refused(through(gate, ask, reply));
+    let row = refused.refusal().row();
+    assert_eq!(refused.reply().status, row.status);
+    assert_eq!(headers(&refused, "x-sidegate-code"), [row.digits]);
+    (row.digits, row.status, refused.reason().as_str().to_owned())
+}
+
+#[test]
+fn what_is_wrong_with_the_request_alone_has_its_code_and_reason() {
+    let gate = gate(&everything());
+    let key = |path: &str| get(path).key("key-of-acme");
+    let tokens = |path: &str, value: &str| get(path).with("authorization", value);
+    let table = [
+        (get("/v2/orders"), "00", 404, "no API for host and path"),
+        (get("/v1x"), "00", 404, "no API for host and path"),
+        (ask("OPTIONS", "*"), "00", 404, "no API for host and path"),
+        (get("/v1/orders"), "12", 403, "no API key presented"),
+        (get("/v1/orders").key(""), "12", 403, "no API key presented"),
+        (get("/v1/orders").token("t"), "12", 403, "no API key presented"),
+        (get("/v1/orders").key("guess"), "13", 401, "the API key is unknown"),
+        (get("/v1/orders").key("KEY-OF-ACME"), "13", 401, "the API key is unknown"),
+        (get("/v1/orders").key("key-switched-off"), "13", 401, "the API key is inactive"),
+        (get("/v1/orders").key("key-expired"), "13", 401, "the API key has expired"),
+        (get("/v1/orders").key("key-of-sleepy"), "13", 401, "the API key's consumer is suspended"),
+        (get("/v1/orders").key("key-of-globex"), "13", 401, "the consumer has no binding on the API"),
+        (
+            ask("PUT", "/v1/orders").key("key-of-initech"),
+            "13",
+            401,
+            "the binding does not grant method and path",
+        ),
+        (get("/v1/files").key("key-of-initech"), "13", 401, "the binding does not grant method and path"),
+        (key("/v1/%zz"), "20", 400, "an escape is malformed"),
+        (key("orders"), "20", 400, "the path does not start with a slash"),
+        (key("/v1/orders").key("key-of-acme"), "20", 400, "the credential arrives twice"),
+        (key("/v1/orders?api_key=key-of-acme"), "20", 400, "the credential arrives twice"),
+        (get("/v1/orders").with("apikey", b"\xff"), "20", 400, "the credential cannot be decoded"),
+        (get("/v1/orders?api_key=%ff"), "20", 400, "the credential cannot be decoded"),
+        (get("/v1/orders").key(&"k".repeat(16 * 1024 + 1)), "20", 400, "the credential is too long"),
+        (tokens("/v1/token", "Bearer"), "20", 400, "no single token follows the authentication scheme"),
+        (tokens("/v1/token", "Bearer a b"), "20", 400, "no single token follows the authentication scheme"),
+        (get("/v1/token").token("a").token("a"), "20", 400, "the credential arrives twice"),
+        (get("/v1/token"), "21", 401, "nothing presented"),
+        (tokens("/v1/token", "Basic YTpi"), "21", 401, "nothing presented"),
+        (key("/v1/token"), "21", 401, "nothing presented"),
+        (get("/v1/either"), "21", 401, "nothing presented"),
+        (ask("DELETE", "/v1/token").key("key-of-acme"), "26", 405, "no rule for the method"),
+        (get("/v1/closed"), "27", 403, "the rule says deny"),
+        (key("/v1/closed"), "27", 403, "the rule says deny"),
+        (key("/v1/disabled"), "27", 403, "a limit of the metric is 0 or below the request's usage"),
+    ];
+    for (ask, code, status, reason) in table {
+        let (found, found_status, found_reason) = outcome(&gate, &ask, &ProviderReply::Failed);
+        assert_eq!((found, found_status), (code, status), "{found_reason}: {ask:?}");
+        if code != "20" || !reason.contains("path") && !reason.contains("escape") {
+            assert_eq!(found_reason, reason, "{ask:?}");
+        }
+    }
+}
+
+#[test]
+fn a_method_host_or_path_that_is_not_utf8_is_malformed() {
+    let gate = gate(&everything());
+    for name in [":method", ":authority", ":path"] {
+        let mut ask = get("/v1/orders").key("key-of-acme");
+        ask.headers.retain(|(other, _)| other != name);
+        assert_eq!(asked(&gate, &ask.with(name, b"/\xff")), "20", "{name}");
+    }
+    assert_eq!(asked(&gate, &Ask { headers: Vec::new(), address: None, at: NOW }), "20", "no header at all");
+}
+
+#[test]
+fn what_the_provider_says_of_the_token_has_its_code_and_reason() {
+    let gate = gate(&everything());
+    let now = NOW.seconds();
+    let table = [
+        (answer(&json!({"active": false})), "22", 401, "the token is not active"),
+        (but("token_use", json!("refresh_token")), "22", 401, "the token is not an access token"),
+        (but("token_type", json!("DPoP")), "22", 401, "the token is not a bearer token"),
+        (but("exp", json!(now)), "22", 401, "the token has expired"),
+        (but("nbf", json!(now + 31)), "22", 401, "the token is not valid yet"),
+        (but("iat", json!(now + 31)), "22", 401, "the token was issued in the future"),
+        (but("iss", json!("https://evil")), "22", 401, "the issuer of the token is not trusted"),
+        (but("aud", json!(["files"])), "22", 401, "the token is meant for another audience"),
+        (but("cnf", json!({"jkt": "x"})), "22", 401, "the token is bound to a key, which is not verified"),
+        (but("scope", json!("orders.read")), "23", 403, "the token lacks a required scope"),
+        (but("client_id", json!("stranger")), "27", 403, "the consumer has no binding on the API"),
+        (but("client_id", Value::Null), "27", 403, "the consumer has no binding on the API"),
+        (but("client_id", json!("globex-web")), "27", 403, "the consumer has no binding on the API"),
+        (but("client_id", json!("sleepy-web")), "27", 403, "the consumer is suspended"),
+        (but("client_id", json!("initech-web")), "27", 403, "the binding does not grant method and path"),
+        (ProviderReply::UnknownCluster, "09", 500, "the cluster of the provider is unknown"),
+        (ProviderReply::NoHealthyHost, "10", 500, "the cluster of the provider has no healthy host"),
+        (ProviderReply::TimedOut, "24", 503, "the provider does not answer in time"),
+        (ProviderReply::Failed, "24", 503, "the call to the provider failed"),
+        (ProviderReply::TooManyCalls, "24", 503, "too many calls are open"),
+        (status(401, None), "24", 503, "the provider refuses our own credentials with status 401"),
+        (status(403, None), "24", 503, "the provider refuses our own credentials with status 403"),
+        (status(500, None), "24", 503, "the provider answers with status 500"),
+        (status(200, None), "24", 503, "the provider does not answer in JSON"),
+        (answer(&json!({"active": "true"})), "24", 503, "the provider answers nonsense"),
+        (answer(&json!({})), "24", 503, "the provider answers nonsense"),
+        (answer(&json!("x".repeat(64 * 1024))), "24", 503, "the answer of the provider is too long"),
+    ];
+    for (place, (reply, code, status, reason)) in table.into_iter().enumerate() {
+        let ask = get("/v1/token").token(&format!("token-{place}"));
+        assert_eq!(outcome(&gate, &ask, &reply), (code, status, reason.to_owned()), "{reply:?}");
+    }
+    assert!(matches!(through(&gate, &get("/v1/token").token("t"), &answer(&good())), super::Step::Permit(_)));
+}
+
+#[test]
+fn a_reached_limit_is_14_and_an_uncountable_request_25() {
+    let ask = get("/v1/limited").key("key-of-acme");
+    let limited = gate(&everything());
+    assert_eq!(asked(&limited, &ask), "ok");
+    let code = outcome(&limited, &ask, &ProviderReply::Failed);
+    assert_eq!(code, ("14", 429, "a limit is reached".to_owned()));
+
+    let hostile = Gate::new(load(&everything()), Hostile);
+    let refused = refused(begin(&hostile, &ask));
+    assert_eq!(refused.refusal().row().digits, "25");
+    assert_eq!(headers(&refused, "retry-after"), ["1"]);
+    assert_eq!(
+        asked(&hostile, &get("/v1/orders").key("key-of-acme")),
+        "ok",
+        "what is not limited is not counted"
+    );
+}
+
+/// A store in which somebody else is always faster.
+struct Hostile;
+
+impl Store for Hostile {
+    fn get(&self, _: &str) -> (Option<Vec<u8>>, Option<Cas>) {
+        (None, None)
+    }
+
+    fn compare_and_swap(&self, _: &str, _: &[u8], _: Cas) -> Result<(), Lost> {
+        Err(Lost)
+    }
+}
+
+#[test]
+fn of_several_faults_the_first_in_order_is_told() {
+    let gate = gate(&everything());
+    let worst = "/v1/%zz?api_key=a&api_key=b";
+    let table = [
+        (ask("DELETE", worst).token("a b"), "20", "a malformed path before everything"),
+        (
+            ask("DELETE", "/v2/token?api_key=a&api_key=b").token("a b"),
+            "00",
+            "no API before the method and the credential",
+        ),
+        (ask("DELETE", "/v1/token").token("a b"), "26", "the method before the credential"),
+        (get("/v1/closed").key("a").key("b"), "27", "`deny` before any credential is looked at"),
+        (get("/v1/token").key("a").key("b"), "21", "only credentials that the rule takes are looked at"),
+        (get("/v1/either").token("a").token("b").key("guess"), "20", "a misplaced token before the key"),
+        (get("/v1/either").key("guess"), "13", "the key where no token is there"),
+        (get("/v1/limited").key("key-of-globex"), "13", "the binding before the limit"),
+        (get("/v1/disabled").key("guess"), "13", "the key before the disabled metric"),
+    ];
+    for (ask, code, sentence) in table {
+        assert_eq!(asked(&gate, &ask), code, "{sentence}");
+    }
+}
+
+#[test]
+fn every_refusal_names_who_is_at_fault() {
+    let gate = gate(&everything());
+    let key = get("/v1/orders").key("guess");
+    let token = get("/v1/token").token("t");
+    for (ask, reply, blame) in [
+        (&key, ProviderReply::Failed, Blame::Caller),
+        (&token, ProviderReply::UnknownCluster, Blame::Operator),
+        (&token, ProviderReply::NoHealthyHost, Blame::Dependency),
+        (&token, ProviderReply::TimedOut, Blame::Dependency),
+        (&token, status(401, None), Blame::Dependency),
+        (&token, answer(&json!({"active": false})), Blame::Caller),
+    ] {
+        assert_eq!(refused(through(&gate, ask, &reply)).refusal().row().blame, blame, "{reply:?}");
+    }
+}
+
+#[test]
+fn every_401_and_every_scope_refusal_carries_its_challenge() {
+    let gate = gate(&everything());
+    let bearer = |error: &str| format!("Bearer realm=\"api.example.com\"{error}");
+    let key = "ApiKey realm=\"api.example.com\"".to_owned();
+    let no = ProviderReply::Failed;
+    let invalid = bearer(", error=\"invalid_token\"");
+    for (ask, reply, expected) in [
+        (get("/v1/orders").key("guess"), &no, vec![key.clone()]),
+        (get("/v1/orders"), &no, vec![]),
+        (get("/v1/token"), &no, vec![bearer("")]),
+        (get("/v1/either"), &no, vec![bearer(""), key.clone()]),
+        (get("/v1/token").token("a b"), &no, vec![bearer(", error=\"invalid_request\"")]),
+        (get("/v1/orders").key("a").key("b"), &no, vec![]),
+        (get("/v1/token").token("1"), &answer(&json!({"active": false})), vec![invalid]),
+        (
+            get("/v1/token").token("2"),
+            &but("scope", json!("")),
+            vec![bearer(", error=\"insufficient_scope\", scope=\"orders.read orders.write\"")],
+        ),
+        (get("/v1/token").token("3"), &no, vec![]),
+    ] {
+        assert_eq!(headers(&refused(through(&gate, &ask, reply)), "www-authenticate"), expected, "{ask:?}");
+    }
+}
+
+#[test]
+fn a_405_names_the_methods_and_an_unavailable_provider_when_to_come_back() {
+    let gate = gate(&everything());
+    let not_allowed = refused(begin(&gate, &ask("DELETE", "/v1/token")));
+    assert_eq!(headers(&not_allowed, "allow"), ["GET, HEAD, PUT"]);
+    for (reply, expected) in [
+        (status(503, Some(17)), vec!["17"]),
+        (status(500, Some(17)), vec![]),
+        (ProviderReply::TimedOut, vec![]),
+    ] {
+        let refused = refused(through(&gate, &get("/v1/token").token("t"), &reply));
+        assert_eq!(headers(&refused, "retry-after"), expected, "{reply:?}");
+    }
+}
+
+#[test]
+fn a_stranger_reads_the_same_whatever_the_reason() {
+    let gate = gate(&everything());
+    let bodies = |asks: Vec<Ask>| {
+        let mut bodies: Vec<_> = asks
+            .iter()
+            .map(|ask| refused(begin(&gate, ask)))
+            .map(|refused| (refused.reply().body.clone(), refused.reply().headers.clone()))
+            .collect();
+        bodies.dedup();
+        bodies.len()
+    };
+    let keys = ["guess", "key-switched-off", "key-expired", "key-of-sleepy", "key-of-globex"];
+    assert_eq!(bodies(keys.map(|key| get("/v1/orders").key(key)).to_vec()), 1);
+}
+
+#[test]
+fn problem_details_are_sent_where_the_policy_asks_for_them() {
+    let mut document = everything();
+    document["gate"]["errors"] =
+        json!({"format": "problem", "details": "https://docs.example.com/errors#{code}"});
+    let refused = refused(begin(&gate(&document), &get("/v1/orders")));
+    assert_eq!(headers(&refused, "content-type"), ["application/problem+json"]);
+    let body: Value = serde_json::from_str(&refused.reply().body).unwrap();
+    assert_eq!(
+        body,
+        json!({"type": "https://docs.example.com/errors#12", "title": "My lips are sealed.", "status": 403, "code": 12})
+    );
+}
+
+#[test]
+fn the_correlation_id_is_the_callers_if_it_is_plain_and_ours_if_not() {
+    let gate = gate(&everything());
+    let ours = format!("{:x}-7", NOW.millis());
+    let long = "x".repeat(129);
+    for (id, expected) in [
+        (Some("3f1c-1"), "3f1c-1"),
+        (None, ours.as_str()),
+        (Some(""), &ours),
+        (Some("a b"), &ours),
+        (Some("a\"b"), &ours),
+        (Some("a\r\nset-cookie: x"), &ours),
+        (Some("ä"), &ours),
+        (Some(long.as_str()), &ours),
+    ] {
+        let ask = get("/v1/orders");
+        let ask = match id {
+            Some(id) => ask.with("x-request-id", id),
+            None => ask,
+        };
+        let refused = refused(begin(&gate, &ask));
+        assert_eq!(refused.correlation(), expected, "{id:?}");
+        assert_eq!(headers(&refused, "x-sidegate-correlation-id"), [expected], "{id:?}");
+    }
+    let broken = refused(begin(&gate, &get("/v1/orders").with("x-request-id", b"\xff")));
+    assert_eq!(broken.correlation(), ours);
+}
+
+#[test]
+fn a_grpc_caller_is_told_apart() {
+    let gate = gate(&everything());
+    for (content_type, grpc) in
+        [("application/grpc", true), ("application/grpc+proto", true), ("application/json", false)]
+    {
+        let refused = refused(begin(&gate, &ask("POST", "/v1/orders").with("content-type", content_type)));
+        assert_eq!(refused.grpc(), grpc, "{content_type}");
+        assert_eq!(refused.reply().grpc, (16, "My lips are sealed."));
+    }
+}

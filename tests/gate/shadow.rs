@@ -1,0 +1,82 @@
+//! Shadow mode: decide, log, count; never refuse.
+
+use serde_json::{Value, json};
+use sidegate::provider::ProviderReply;
+
+use super::{
+    asked, begin, gate, permit, sees,
+    support::{answer, ask, consumer, document, get},
+    through,
+};
+
+fn shadow(is_on: bool) -> Value {
+    let api = json!({
+        "name": "orders", "base_path": "/v1", "shadow": is_on, "access": ["api_key"],
+        "rules": [
+            {"path": "/orders", "methods": ["GET"]},
+            {"path": "/closed", "access": ["deny"]},
+            {"path": "/token", "access": [{"introspection": {"provider": "hydra", "scopes": ["a"]}}]},
+        ],
+        "limits": [{"metric": "hits", "max": 2, "per": "day"}],
+        "forward": {"headers": {"x-consumer": "{consumer}"}},
+    });
+    document(json!([consumer("acme")]), json!([api]))
+}
+
+#[test]
+fn shadow_mode_refuses_nothing_that_belongs_to_the_api_and_says_what_it_would_have() {
+    let (live, shadowed) = (gate(&shadow(false)), gate(&shadow(true)));
+    let inactive = answer(&json!({"active": false}));
+    let failed = ProviderReply::Failed;
+    for (ask, reply, code) in [
+        (get("/v1/none"), &failed, "00"),
+        (get("/v1/orders"), &failed, "12"),
+        (get("/v1/orders").key("guess"), &failed, "13"),
+        (get("/v1/orders").key("a").key("b"), &failed, "20"),
+        (get("/v1/token"), &failed, "21"),
+        (get("/v1/token").token("one"), &inactive, "22"),
+        (get("/v1/token").token("two"), &answer(&json!({"active": true})), "23"),
+        (get("/v1/token").token("three"), &failed, "24"),
+        (get("/v1/token").token("four"), &ProviderReply::UnknownCluster, "09"),
+        (ask("PUT", "/v1/orders").key("key-of-acme"), &failed, "26"),
+        (get("/v1/closed"), &failed, "27"),
+    ] {
+        assert_eq!(super::verdict(&through(&live, &ask, reply)), code, "{ask:?}");
+        let permitted = permit(through(&shadowed, &ask, reply));
+        assert_eq!(permitted.facts().shadowed.as_ref().map(|shadowed| shadowed.code), Some(code), "{ask:?}");
+    }
+    assert_eq!(asked(&shadowed, &get("/v2/orders")), "00", "what belongs to no API has no shadow");
+    assert_eq!(asked(&shadowed, &get("/v1/%zz")), "20");
+}
+
+#[test]
+fn shadow_mode_counts_and_passes_what_is_over_the_limit() {
+    let gate = gate(&shadow(true));
+    let ask = get("/v1/orders").key("key-of-acme");
+    for expected in [None, None, Some("14"), Some("14")] {
+        let permitted = permit(begin(&gate, &ask));
+        assert_eq!(permitted.facts().shadowed.as_ref().map(|shadowed| shadowed.code), expected);
+        assert_eq!(permitted.facts().consumer(), Some("acme"));
+    }
+}
+
+#[test]
+fn shadow_mode_strips_what_callers_must_not_send() {
+    let gate = gate(&shadow(true));
+    let ask = get("/v1//orders").key("guess").with("x-consumer", "forged").with("x-sidegate-code", "1");
+    let permitted = permit(begin(&gate, &ask));
+    for name in ["apikey", "x-consumer", "x-sidegate-code"] {
+        assert_eq!(sees(&ask, &permitted, name), None, "{name}");
+    }
+    assert_eq!(sees(&ask, &permitted, ":path").as_deref(), Some("/v1/orders"));
+}
+
+#[test]
+fn shadow_mode_tells_the_service_who_calls_even_over_the_limit() {
+    let gate = gate(&shadow(true));
+    let ask = get("/v1/orders").key("key-of-acme");
+    for request in 0..4 {
+        let permitted = permit(begin(&gate, &ask));
+        assert_eq!(sees(&ask, &permitted, "x-consumer").as_deref(), Some("acme"), "request {request}");
+    }
+}

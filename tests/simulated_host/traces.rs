@@ -1,0 +1,194 @@
+//! What requests leave behind: in the store's metrics, log lines, filter state and response headers. Never a secret.
+
+use super::*;
+
+#[test]
+fn rate_limit_headers_reach_the_response_also_after_a_wait() {
+    let (paper, thread) = thread();
+    let streams = waiting(&thread, 1);
+    thread.reply(1, &active());
+    thread.response(streams[0]);
+    thread.response(streams[0]);
+    let told = |text: &str| paper.written.borrow().iter().filter(|(_, line)| line == text).count();
+    assert_eq!(told("response x-ratelimit-remaining: 199"), 1, "{:?}", paper.written.borrow());
+}
+
+/// A store that somebody else always writes first.
+#[derive(Clone, Default)]
+struct Contended(Shared);
+
+impl Store for Contended {
+    fn get(&self, key: &str) -> (Option<Vec<u8>>, Option<Cas>) {
+        self.0.get(key)
+    }
+
+    fn compare_and_swap(&self, _: &str, _: &[u8], _: Cas) -> Result<(), Lost> {
+        Err(Lost)
+    }
+}
+
+#[test]
+fn a_store_that_is_always_contended_refuses_and_is_counted() {
+    let paper = Paper::new();
+    let thread = start(&paper, Contended::default(), &policy());
+    let (stream, outcome) = thread.request(get("/v1/x").key("key-of-acme"));
+    assert_eq!(outcome, "25");
+    assert_eq!(paper.end(stream), [End::Answered(503, "25".to_owned())]);
+    assert_eq!(paper.metric("sidegate.store_conflicts"), 127);
+    let streams = waiting(&thread, 2);
+    thread.reply(1, &active());
+    assert_eq!(outcomes(&paper, &streams), all("25"));
+}
+
+#[test]
+fn bytes_that_are_none_of_ours_are_counted_and_cost_nobody_a_request() {
+    let store = Shared::default();
+    let mut small = policy();
+    small["gate"]["capacity"] = json!({"meters": 1, "tokens": 1});
+    for key in ["sidegate/meters/0", "sidegate/tokens/0"] {
+        store.compare_and_swap(key, b"junk", ABSENT).expect("it is new");
+    }
+    let paper = Paper::new();
+    let thread = start(&paper, store, &small);
+    let streams = waiting(&thread, 1);
+    thread.reply(1, &active());
+    assert_eq!(outcomes(&paper, &streams), all("ok"));
+    assert_eq!(thread.request(with_token("t0ken")).1, "ok");
+    assert_eq!(
+        paper.metric("sidegate.store_corrupt"),
+        3,
+        "a look and a write of the cache, a write of the meter"
+    );
+}
+
+#[test]
+fn each_refusal_leaves_one_line_that_names_what_is_known() {
+    let (paper, thread) = thread();
+    paper.logs.borrow_mut().clear();
+    let mut shadow = policy();
+    shadow["apis"][0]["shadow"] = json!(true);
+    for (ask, expected) in [
+        (
+            get("/nowhere"),
+            "refused code=00 api=- rule=- consumer=- id=id-1 reason=\"no API for host and path\"",
+        ),
+        (
+            get("/v1/x").key("guess"),
+            "refused code=13 api=orders rule=/** consumer=- id=id-1 reason=\"the API key is unknown\"",
+        ),
+        (
+            get("/v1/x").key("a").key("b"),
+            "refused code=20 api=orders rule=/** consumer=- id=id-1 reason=\"the credential arrives twice\"",
+        ),
+    ] {
+        let (_, _) = thread.request(ask.with("x-request-id", "id-1"));
+        let lines: Vec<_> = paper.logs.take();
+        assert_eq!(lines, [(log::Level::Info, expected.to_owned())]);
+    }
+    assert_eq!(thread.request(get("/v1/x").key("key-of-acme")).1, "ok");
+    assert_eq!(paper.logs.take(), [], "who is admitted leaves none");
+
+    let shadowed = start(&paper, Shared::default(), &shadow);
+    paper.logs.take();
+    assert_eq!(shadowed.request(get("/v1/x").key("guess").with("x-request-id", "id-1")).1, "ok");
+    let expected =
+        "would refuse code=13 api=orders rule=/** consumer=- id=id-1 reason=\"the API key is unknown\"";
+    assert_eq!(paper.logs.take(), [(log::Level::Info, expected.to_owned())]);
+    assert_eq!(paper.metric("sidegate.api=.=orders;.outcome=.=shadowed;.code=.=13;.decisions"), 1);
+}
+
+#[test]
+fn a_refusal_over_the_limit_names_the_consumer() {
+    let paper = Paper::new();
+    let mut limited = policy();
+    limited["apis"][0]["limits"] = json!([{"metric": "hits", "max": 0, "per": "day"}]);
+    let thread = start(&paper, Shared::default(), &limited);
+    let (stream, outcome) = thread.request(get("/v1/x").key("key-of-acme"));
+    assert_eq!(outcome, "27");
+    assert!(paper.logs.borrow().iter().any(|(_, line)| line.contains(" consumer=acme ")));
+    for (name, value) in
+        [("api", "orders"), ("rule", "/**"), ("consumer", "acme"), ("plan", "basic"), ("code", "27")]
+    {
+        let state = paper.state.borrow();
+        assert_eq!(
+            state.get(&(stream, format!("sidegate.{name}"))).map(String::as_str),
+            Some(value),
+            "{name}"
+        );
+    }
+}
+
+/// Everything that a request may carry or the policy holds and that nobody may read afterwards.
+const SECRETS: [&str; 7] =
+    ["key-of-acme", "key-unknown", "token-good", "token-bad", "token-lost", PROVIDER_SECRET, DEBUG_SECRET];
+
+#[test]
+fn no_log_line_metric_filter_state_reply_or_explanation_holds_a_secret() {
+    for shadow in [false, true] {
+        let paper = Paper::new();
+        let mut document = policy();
+        document["apis"][0]["shadow"] = json!(shadow);
+        document["apis"][0]["credentials"] =
+            json!({"api_key": [{"header": "apikey"}, {"query": "api_key"}, {"cookie": "key"}]});
+        let thread = start(&paper, Shared::default(), &document);
+        let explained = |ask: Ask| ask.with("x-sidegate-debug", DEBUG_SECRET);
+        for ask in [
+            get("/v1/x").key("key-of-acme"),
+            get("/v1/x?api_key=key-of-acme"),
+            get("/v1/x").with("cookie", "key=key-of-acme"),
+            get("/v1/x").key("key-unknown"),
+            get("/v1/x").key("key-unknown").key("key-of-acme"),
+            get("/v1/x?api_key=key-of-acme&api_key=key-of-acme"),
+            get("/v1/%zz?api_key=key-of-acme"),
+            get("/elsewhere?api_key=key-of-acme").key("key-of-acme").token("token-good"),
+            ask("OPTIONS", "/v1/x")
+                .key("key-of-acme")
+                .with("origin", "x")
+                .with("access-control-request-method", "GET"),
+            with_token("token-good"),
+            with_token("token-good").token("token-bad"),
+            with_token("token-bad"),
+            with_token("token-lost"),
+            get("/v1/scoped").token("token-good"),
+        ] {
+            for ask in [ask.clone(), explained(ask)] {
+                let (stream, _) = thread.request(ask);
+                thread.response(stream);
+            }
+        }
+        let questions: Vec<_> = paper
+            .calls
+            .borrow()
+            .iter()
+            .map(|(_, request)| String::from_utf8_lossy(&request.body).into_owned())
+            .collect();
+        for (place, question) in questions.iter().enumerate() {
+            let reply = if question.contains("token-good") {
+                active()
+            } else if question.contains("token-bad") {
+                answer(&json!({"active": false}))
+            } else {
+                ProviderReply::Answered {
+                    status: 401,
+                    content_type: None,
+                    retry_after: None,
+                    body: b"token-lost".to_vec(),
+                }
+            };
+            thread.reply(u32::try_from(place + 1).expect("few"), &reply);
+        }
+        let mut seen: Vec<String> = paper.logs.borrow().iter().map(|(_, line)| line.clone()).collect();
+        seen.extend(paper.metrics.borrow().keys().cloned());
+        seen.extend(paper.state.borrow().iter().map(|((_, name), value)| format!("{name}={value}")));
+        seen.extend(paper.written.borrow().iter().map(|(_, text)| text.clone()));
+        assert!(seen.len() > 50, "there is something to look at");
+        for line in &seen {
+            for secret in SECRETS {
+                assert!(!line.contains(secret), "{secret} in {line}");
+                assert!(!line.contains(&sha256(secret)), "the digest of {secret} in {line}");
+            }
+            assert!(!line.chars().any(|c| c.is_control()), "a control character in {line:?}");
+        }
+        assert_eq!(paper.now.get(), NOW);
+    }
+}
