@@ -9,10 +9,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::bootstrap::admin_on_a_free_port;
+use crate::bootstrap::{COMPONENT_LOG_LEVEL, admin_on_a_free_port};
 use crate::client::{Request, Response, send, send_all};
 use crate::process::Process;
-use crate::bootstrap::COMPONENT_LOG_LEVEL;
 use crate::{Listener, Setup, eventually, project};
 
 /// The version that `tools/envoy` installs.
