@@ -63,7 +63,8 @@ lint: rust $(DENY) ## Check format, lints, licences and sources of dependencies
 	cargo fmt --all --check
 	for package in $(ASIDE); do cargo fmt --check --manifest-path $$package/Cargo.toml; done
 	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --target wasm32-wasip1 -- -D warnings
+	cargo clippy --locked --lib --target wasm32-wasip1 -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --lib
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path benches/noop/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path tests/saboteur/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	cargo clippy --locked --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings

@@ -109,8 +109,10 @@ async fn a_stub_provider_holds_calls_until_told_otherwise() {
     assert_eq!(call.await.unwrap().unwrap().json(), json!({"active": true}));
     assert_eq!(provider.calls()[0].body, "token=t");
 
-    provider.now(Answer::Close);
+    provider.now(Answer::close());
     assert!(send(address, &Request::get("/")).await.is_err());
+    provider.now(Answer::Last(b"HTTP/1.1 429 Later\r\nretry-after: 7\r\n\r\n".to_vec()));
+    assert_eq!(send(address, &Request::get("/")).await.unwrap().header("retry-after"), Some("7"));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::{
 pub struct Binding {
     /// The plan that applies instead of the consumer's own.
     pub plan: Option<usize>,
-    /// Limits that count for this consumer on this API alone: those of `plan`, and the binding's own.
+    /// Limits that count on this API alone: those of `plan`, and the binding's own.
     pub limits: LimitSets,
     /// What is granted where no path matches.
     pub allow: Grant,

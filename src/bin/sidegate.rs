@@ -1,3 +1,7 @@
 //! The `sidegate` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sidegate::cli::main()
+}

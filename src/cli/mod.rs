@@ -1,1 +1,98 @@
-//! (being built)
+//! The `sidegate` command: checks and converts policies and makes keys, with the same core that runs in Envoy.
+//!
+//! Commands take what they read and write as arguments; [`main`] alone touches the process's own.
+
+mod check;
+mod convert;
+mod environment;
+mod input;
+mod key;
+pub mod schema;
+
+use std::{
+    io::{self, Read, Write},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+/// What a command ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All is well: exit code 0.
+    Fine,
+    /// A document is wrong, and standard error says how: exit code 1.
+    Wrong,
+    /// The command was called wrongly, or could not read or write: exit code 2, as for arguments that clap refuses.
+    Failed,
+}
+
+/// What a command reads and writes.
+pub struct Streams<'a> {
+    /// Standard input.
+    pub input: &'a mut dyn Read,
+    /// Standard output.
+    pub output: &'a mut dyn Write,
+    /// Standard error.
+    pub errors: &'a mut dyn Write,
+}
+
+/// API management inside Envoy: the policy's tools.
+#[derive(Parser)]
+#[command(name = "sidegate", version, after_help = EXIT_CODES, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check policies: everything that is wrong, one line each
+    Check(check::Arguments),
+    /// Turn a policy into the plugin configuration: one line of JSON
+    Convert(convert::Arguments),
+    /// Make an API key, or the digest of one
+    Key(key::Arguments),
+    /// Print the JSON Schema of the policy document
+    #[command(after_help = "Example:\n  sidegate schema > policy.schema.json")]
+    Schema,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  all is well
+  1  a document is wrong; standard error says how
+  2  wrong arguments, or a file that cannot be read or written";
+
+/// Runs the command that the process's arguments name.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let (mut input, mut output, mut errors) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
+    let streams = &mut Streams { input: &mut input, output: &mut output, errors: &mut errors };
+    let verdict = run(arguments.command, &environment::of_process, streams).unwrap_or_else(|error| {
+        // A reader that has gone away has heard enough; nobody is left to tell.
+        let _told = writeln!(streams.errors, "sidegate: {error}");
+        Verdict::Failed
+    });
+    ExitCode::from(match verdict {
+        Verdict::Fine => 0,
+        Verdict::Wrong => 1,
+        Verdict::Failed => 2,
+    })
+}
+
+fn run(
+    command: Command,
+    process: &dyn Fn(&str) -> Option<String>,
+    streams: &mut Streams<'_>,
+) -> io::Result<Verdict> {
+    match command {
+        Command::Check(arguments) => check::run(&arguments, process, streams),
+        Command::Convert(arguments) => convert::run(&arguments, process, streams),
+        Command::Key(arguments) => key::run(&arguments, streams),
+        Command::Schema => {
+            streams.output.write_all(schema::text().as_bytes())?;
+            Ok(Verdict::Fine)
+        }
+    }
+}

@@ -128,7 +128,9 @@ impl Drop for Request {
     }
 }
 
-/// A call that failed comes back without headers, one that took too long with status 504 of Envoy's own and no headers besides.
+/// A call that failed while its reply came in comes back without headers; one that failed earlier with a 502 or 503 of Envoy's own, one that
+/// took too long with a 504. Envoy's own replies are plain text without a date; a provider's that look the same are no harm: all of them are
+/// answers that cannot be used, and only what asks for patience must not be overlooked.
 fn read_reply(headers: usize, body: usize) -> ProviderReply {
     if headers == 0 {
         return ProviderReply::Failed;
@@ -142,13 +144,17 @@ fn read_reply(headers: usize, body: usize) -> ProviderReply {
         return ProviderReply::Failed;
     };
     let content_type = header("content-type").map(str::to_owned);
-    if status == 504 && header("date").is_none() {
-        return ProviderReply::TimedOut;
+    let retry_after = header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
+    let is_envoys_own =
+        header("date").is_none() && retry_after.is_none() && content_type.as_deref() == Some("text/plain");
+    match status {
+        502 | 503 if is_envoys_own => return ProviderReply::Failed,
+        504 if is_envoys_own => return ProviderReply::TimedOut,
+        _ => {}
     }
     let size = body.min(MAX_REPLY.saturating_add(1));
     let body =
         hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size).ok().flatten().unwrap_or_default();
-    let retry_after = header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
     ProviderReply::Answered { status, content_type, retry_after, body }
 }
 

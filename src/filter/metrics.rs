@@ -1,6 +1,6 @@
 //! The metrics, defined once each, under stable names.
 //!
-//! Labels stand in the name as `label=.=value;.`, the form that Istio's tag extraction (and the `stats_tags` in `envoy/`) splits off:
+//! Labels stand in the name as `label=.=value;.`, the form that Istio's tag extraction (and the `stats_tags` in `docs/operations.md`) splits off:
 //! `sidegate.api=.=orders;.outcome=.=refused;.code=.=14;.decisions` becomes `sidegate.decisions{api="orders",outcome="refused",code="14"}`.
 
 use std::{cell::RefCell, collections::BTreeMap};
@@ -125,8 +125,25 @@ impl Metrics {
 }
 
 impl Metric {
-    /// The name by which the host knows it.
-    fn name(self, policy: Option<&Policy>) -> String {
+    /// One of each, for the page that lists them.
+    pub const fn all() -> [Self; 11] {
+        [
+            Self::Decisions(None, Outcome::Admitted, NONE),
+            Self::QuotaRefusals(None),
+            Self::IdentityLookups(Lookup::Hit),
+            Self::IdentityEvictions,
+            Self::StoreConflicts,
+            Self::StoreCorrupt,
+            Self::RefundsLost,
+            Self::ProviderCalls(0, NONE),
+            Self::ProviderCallMilliseconds(0),
+            Self::PolicyLoads(true),
+            Self::PolicyInForce,
+        ]
+    }
+
+    /// The name by which the host knows it; `policy` has the names of APIs and providers.
+    pub fn name(self, policy: Option<&Policy>) -> String {
         let api = |index: Option<usize>| {
             label(index.and_then(|index| policy?.api(index)).map(|api| api.name.as_str()))
         };

@@ -1,6 +1,6 @@
 //! The shell's logic: carries the gate's steps out. One worker holds one policy in one thread of Envoy.
 //!
-//! [`Worker::admit`] is the one place that lets a request go on, and it takes a [`Permit`]; [`Worker::refuse`] is the one place that
+//! `Worker::admit` is the one place that lets a request go on, and it takes a [`Permit`]; `Worker::refuse` is the one place that
 //! answers in the service's stead, and it takes a [`Refused`].
 
 use std::{cell::RefCell, rc::Rc, time::Duration};

@@ -5,7 +5,7 @@
 pub struct Request<'a> {
     /// The whole header map, pseudo-headers included, names in lower case, in the order received.
     pub headers: &'a [(String, Vec<u8>)],
-    /// Asks for the caller's network address, without port; asked at most once, and only where a limit needs it.
+    /// Asks for the caller's network address, without port; asked only where a limit counts by it, and before a call to a provider.
     pub address: &'a dyn Fn() -> Option<String>,
     /// The stream's number in its worker: names the request in logs where it has no id of its own.
     pub stream: u32,

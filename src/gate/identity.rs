@@ -151,7 +151,8 @@ impl<S: Store> Gate<S> {
         found
     }
 
-    /// Keeps a provider's answer for all workers. Where it cannot be kept, the next request asks again.
+    /// Keeps a provider's answer for all workers. Where it cannot be kept, the next request asks again; an earlier answer goes in any case,
+    /// or it would stand in for this one while the provider is unavailable.
     pub(super) fn keep(
         &self,
         visit: &mut Visit,
@@ -161,13 +162,14 @@ impl<S: Store> Gate<S> {
         now: Timestamp,
     ) {
         let entry = Entry::new(introspected, now);
-        if let Some(expires) = entry.kept_until(provider) {
-            let mut met = store::Facts::default();
-            let put = Change::Put { expires, payload: entry.encode() };
-            let _kept =
-                self.policy.tokens.update(&self.store, question, now, &mut met, |_| (put.clone(), ()));
-            visit.facts.add_store(met);
-        }
+        let kept_until = entry.kept_until(provider);
+        let put = Change::Put { expires: kept_until.unwrap_or(now), payload: entry.encode() };
+        let mut met = store::Facts::default();
+        let _kept = self.policy.tokens.update(&self.store, question, now, &mut met, |earlier| {
+            let change = if kept_until.is_some() || earlier.is_some() { put.clone() } else { Change::Keep };
+            (change, ())
+        });
+        visit.facts.add_store(met);
     }
 }
 

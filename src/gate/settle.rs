@@ -70,7 +70,7 @@ impl<'a, S: Store, E: FnOnce() -> Edits> Matched<'a, S, E> {
         }
 
         let plan = own_plan.filter(|_| bound_plan.is_none()).and_then(|plan| policy.plans.get(plan));
-        let payers = Payers { consumer, subject: &subject, address };
+        let payers = Payers { api: &self.api.name, consumer, subject: &subject, address };
         let mut demands = Vec::new();
         if let Some(plan) = plan {
             payers.demand(&mut demands, &plan.limits);
@@ -159,6 +159,7 @@ impl Edits {
 
 /// On whom usage can be counted.
 struct Payers<'a> {
+    api: &'a str,
     consumer: Option<&'a Consumer>,
     subject: &'a Subject,
     address: &'a dyn Fn() -> Option<String>,
@@ -185,7 +186,7 @@ impl Payers<'_> {
             Of::Client => client().unwrap_or_else(identified),
             Of::Subject => subject().unwrap_or_else(identified),
             Of::Address => address(),
-            Of::Api => named(b"api", ""),
+            Of::Api => named(b"api", self.api),
         }
     }
 }

@@ -1,24 +1,37 @@
 //! What the operator writes: the policy document, as it stands in YAML or JSON.
 //!
-//! These types only say which shapes are legal; what the shapes mean is decided in [`compile`](super::compile). Unknown fields
+//! These types only say which shapes are legal; what the shapes mean is decided in `compile/`. Unknown fields
 //! and names written twice are errors. The JSON Schema in `docs/policy.schema.json` is generated from here.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 #[cfg(not(target_family = "wasm"))]
 use schemars::JsonSchema;
 
 use crate::quota::{HeaderStyle, Shape, Window};
 
-use super::value::{Instant, Named, Secret, Span};
+use super::value::{Instant, MapOnly, Named, Secret, Span, given};
 
+/// `field?: Type` may be left out, but not be `null`: a list whose entries are all commented out must not mean "anything goes".
 macro_rules! document {
-    ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident : $type:ty,)* })*) => { $(
+    ($($(#[$meta:meta])* pub struct $name:ident {
+        $($(#[$fmeta:meta])* pub $field:ident $(? : $given:ty)? $(: $type:ty)?,)*
+    })*) => { $(
         $(#[$meta])*
         #[derive(Clone, Debug, Deserialize)]
         #[cfg_attr(not(target_family = "wasm"), derive(JsonSchema))]
-        #[serde(deny_unknown_fields)]
-        pub struct $name { $($(#[$fmeta])* pub $field: $type,)* }
+        #[serde(deny_unknown_fields, remote = "Self")]
+        pub struct $name { $(
+            $(#[$fmeta])*
+            $(#[serde(default, deserialize_with = "given")] pub $field: Option<$given>)?
+            $(pub $field: $type)?,
+        )* }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $name::deserialize(MapOnly(deserializer))
+            }
+        }
     )* };
 }
 
@@ -38,7 +51,7 @@ document! {
         /// Version of this document's schema.
         pub sidegate: SchemaVersion,
         /// The operator's name for this state of the policy; shown in metrics and debug headers.
-        pub revision: Option<String>,
+        pub revision?: String,
         /// What holds for every request.
         #[serde(default)]
         pub gate: Gate,
@@ -52,7 +65,7 @@ document! {
         #[serde(default)]
         pub plans: Named<Plan>,
         /// Known callers.
-        pub consumers: Option<Vec<Consumer>>,
+        pub consumers?: Vec<Consumer>,
         /// The APIs behind the gate.
         pub apis: Vec<Api>,
     }
@@ -63,7 +76,7 @@ document! {
         #[serde(default = "default_realm")]
         pub realm: String,
         /// URL of the protected resource metadata (RFC 9728), named in Bearer challenges.
-        pub resource_metadata: Option<String>,
+        pub resource_metadata?: String,
         /// What becomes of a request that matches no API.
         #[serde(default)]
         pub unmatched: Unmatched,
@@ -80,7 +93,7 @@ document! {
         #[serde(default)]
         pub filter_state: FilterState,
         /// Who may ask for explanation headers.
-        pub debug: Option<Debug>,
+        pub debug?: Debug,
         /// How much the shared store holds.
         #[serde(default)]
         pub capacity: Capacity,
@@ -93,7 +106,7 @@ document! {
         #[serde(default)]
         pub format: ErrorFormat,
         /// URL of the page that explains a code; `{code}` stands for its two digits.
-        pub details: Option<String>,
+        pub details?: String,
     }
 
     /// Who may ask for explanation headers.
@@ -105,9 +118,11 @@ document! {
     /// How much the shared store holds, in entries. Changing a capacity starts its table afresh.
     pub struct Capacity {
         /// Meters: 1 to 16,777,216.
+        #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 1, max = 16_777_216)))]
         #[serde(default = "default_meters")]
         pub meters: u32,
         /// Cached identities: 1 to 16,777,216.
+        #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 1, max = 16_777_216)))]
         #[serde(default = "default_tokens")]
         pub tokens: u32,
     }
@@ -165,15 +180,15 @@ document! {
     /// Something that is counted.
     pub struct Metric {
         /// The metric that usage of this one counts for as well.
-        pub parent: Option<String>,
+        pub parent?: String,
     }
 
     /// A named set of limits.
     pub struct Plan {
         /// Name of the environment that callers on this plan are routed to.
-        pub environment: Option<String>,
+        pub environment?: String,
         /// The limits.
-        pub limits: Option<Vec<Limit>>,
+        pub limits?: Vec<Limit>,
     }
 
     /// At most `max` of a metric per window.
@@ -200,24 +215,24 @@ document! {
         #[serde(default)]
         pub state: ConsumerState,
         /// Its plan, where no binding names another.
-        pub plan: Option<String>,
+        pub plan?: String,
         /// Its API keys.
-        pub keys: Option<Vec<Key>>,
+        pub keys?: Vec<Key>,
         /// OAuth2 client ids that are this consumer.
-        pub clients: Option<Vec<String>>,
+        pub clients?: Vec<String>,
     }
 
     /// One API key, as a digest.
     pub struct Key {
         /// The operator's name for the key.
-        pub id: Option<String>,
+        pub id?: String,
         /// SHA-256 of the key, in hexadecimal.
         pub sha256: String,
         /// Whether the key is accepted.
         #[serde(default)]
         pub state: KeyState,
         /// From this moment on the key is refused (RFC 3339).
-        pub not_after: Option<Instant>,
+        pub not_after?: Instant,
     }
 
     /// Hosts and a base path that belong together.
@@ -225,22 +240,22 @@ document! {
         /// Its name, unique.
         pub name: String,
         /// Hosts it answers for; any host if absent. `*.example.com` covers every name below.
-        pub hosts: Option<Vec<String>>,
+        pub hosts?: Vec<String>,
         /// The path that all its rules are under.
-        pub base_path: Option<String>,
+        pub base_path?: String,
         /// Where credentials sit.
         #[serde(default)]
         pub credentials: Credentials,
         /// The ways in, for rules that name none.
-        pub access: Option<Vec<Access>>,
+        pub access?: Vec<Access>,
         /// Its rules.
         pub rules: Vec<Rule>,
         /// What requests count; one of `hits` each if absent.
-        pub metering: Option<Vec<Metering>>,
+        pub metering?: Vec<Metering>,
         /// Who may call it; every consumer if absent.
-        pub bindings: Option<Vec<Binding>>,
+        pub bindings?: Vec<Binding>,
         /// Limits on top of those of plans.
-        pub limits: Option<Vec<Limit>>,
+        pub limits?: Vec<Limit>,
         /// What the service behind sees.
         #[serde(default)]
         pub forward: Forward,
@@ -253,33 +268,33 @@ document! {
     #[derive(Default)]
     pub struct Credentials {
         /// API keys; the header `apikey` if absent.
-        pub api_key: Option<Vec<Location>>,
+        pub api_key?: Vec<Location>,
         /// Access tokens; `authorization: Bearer` if absent.
-        pub token: Option<Vec<Location>>,
+        pub token?: Vec<Location>,
     }
 
     /// One place: exactly one of `header`, `query`, `cookie`.
     pub struct Location {
         /// A header, by name.
-        pub header: Option<String>,
+        pub header?: String,
         /// The authentication scheme that precedes the credential in the header.
-        pub scheme: Option<String>,
+        pub scheme?: String,
         /// A query parameter, by name.
-        pub query: Option<String>,
+        pub query?: String,
         /// A cookie, by name.
-        pub cookie: Option<String>,
+        pub cookie?: String,
     }
 
     /// A path with methods, and the ways in.
     pub struct Rule {
         /// The path below the base path: literals, `{parameter}`, a last `/**`. Exactly one of `path`, `regex`.
-        pub path: Option<String>,
+        pub path?: String,
         /// The path as a regular expression, anchored at both ends.
-        pub regex: Option<String>,
+        pub regex?: String,
         /// Methods; all if absent. `GET` covers `HEAD`.
-        pub methods: Option<Vec<String>>,
+        pub methods?: Vec<String>,
         /// The ways in, in order: the first whose credential is present decides.
-        pub access: Option<Vec<Access>>,
+        pub access?: Vec<Access>,
     }
 
     /// What a rule asks of an introspected token.
@@ -287,14 +302,14 @@ document! {
         /// Name of the introspection provider.
         pub provider: String,
         /// Scopes that must all be granted.
-        pub scopes: Option<Vec<String>>,
+        pub scopes?: Vec<String>,
         /// How granted scopes cover required ones.
         #[serde(default)]
         pub scope_strategy: ScopeStrategy,
         /// Audiences the token must be for.
-        pub audience: Option<Audience>,
+        pub audience?: Audience,
         /// Issuers that are trusted; any if absent.
-        pub issuers: Option<Vec<String>>,
+        pub issuers?: Vec<String>,
     }
 
     /// Which requests count how much of a metric.
@@ -308,10 +323,11 @@ document! {
         #[serde(default)]
         pub query: Named<String>,
         /// Methods; all if absent.
-        pub methods: Option<Vec<String>>,
+        pub methods?: Vec<String>,
         /// What is counted.
         pub metric: String,
         /// How much, at least 1.
+        #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 1)))]
         #[serde(default = "default_by")]
         pub by: u64,
         /// No rule after this one counts, where this one does.
@@ -324,22 +340,22 @@ document! {
         /// The consumer's name.
         pub consumer: String,
         /// The plan that applies here instead of the consumer's own.
-        pub plan: Option<String>,
+        pub plan?: String,
         /// What is granted where no entry of `paths` matches; nothing if absent.
         #[serde(default)]
         pub allow: Grant,
         /// Grants by path inside the API; the first that matches decides.
-        pub paths: Option<Vec<PathGrant>>,
+        pub paths?: Vec<PathGrant>,
         /// Limits of this binding, on top of the plan's.
-        pub limits: Option<Vec<Limit>>,
+        pub limits?: Vec<Limit>,
     }
 
     /// A grant for some paths.
     pub struct PathGrant {
         /// The path inside the API, as in rules.
-        pub path: Option<String>,
+        pub path?: String,
         /// The path as a regular expression, anchored at both ends.
-        pub regex: Option<String>,
+        pub regex?: String,
         /// What is granted there.
         pub allow: Grant,
     }
@@ -465,7 +481,7 @@ choice! {
         Subject,
         /// The network address's.
         Address,
-        /// Everybody's.
+        /// Everybody's on the API.
         Api,
     }
 

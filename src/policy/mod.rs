@@ -221,6 +221,11 @@ impl Policy {
         self.apis.get(index)
     }
 
+    /// All APIs, in the order of the document.
+    pub fn apis(&self) -> &[Api] {
+        &self.apis
+    }
+
     /// The consumer whose key has this digest, where key and consumer are accepted at `now`.
     pub fn consumer_by_key(&self, digest: &Digest, now: Timestamp) -> Result<usize, KeyFault> {
         let key = self.keys.get(digest).ok_or(KeyFault::Unknown)?;

@@ -83,19 +83,28 @@ fn hopeless(message: String) -> Unreadable {
 }
 
 fn not_json(json: &[u8]) -> String {
-    // A google.protobuf.Struct reaches the module in protobuf's wire format: field 1, length-delimited.
-    if json.first() == Some(&0x0a)
-        && std::str::from_utf8(json).is_ok_and(|text| !text.trim_start().starts_with('{'))
-        || std::str::from_utf8(json).is_err()
-    {
-        return "the configuration is not JSON text but looks like a binary google.protobuf.Struct: \
+    // A google.protobuf.Struct reaches the module in protobuf's wire format: entries, each of which begins with its key.
+    if first_field(json).and_then(first_field).is_some_and(|key| std::str::from_utf8(key).is_ok()) {
+        return "the configuration is not JSON text but a binary google.protobuf.Struct: \
                 give it as a google.protobuf.StringValue that holds the JSON"
             .to_owned();
     }
     match serde_json::from_slice::<serde::de::IgnoredAny>(json) {
-        Err(error) => format!("the configuration is not JSON: {error}"),
+        Err(error) => {
+            format!("the configuration is not JSON, which `sidegate convert` makes of YAML: {error}")
+        }
         Ok(_) => "the configuration is not a JSON document that can be held".to_owned(),
     }
+}
+
+/// The content of field 1, where a protobuf message begins with it and it is length-delimited.
+fn first_field(message: &[u8]) -> Option<&[u8]> {
+    let rest = message.strip_prefix(&[0x0a])?;
+    let last = rest.iter().take(4).position(|byte| *byte < 0x80)?;
+    let (length, rest) = rest.split_at_checked(last.checked_add(1)?)?;
+    let length =
+        length.iter().rev().fold(0_usize, |length, byte| length.wrapping_shl(7) | usize::from(byte & 0x7f));
+    rest.get(..length)
 }
 
 /// The first fault that only the text shows, such as a field that stands twice.
@@ -239,11 +248,14 @@ fn explain(path: &Path, message: &str) -> String {
         {
             let kind = found.split([' ', '`', '"']).next().unwrap_or("something");
             let expected = match expected.split_once(' ') {
-                Some(("struct", _)) => "a map",
                 Some(("enum", _)) | Some(("variant", _)) => "a name or a map with one entry",
-                _ if expected == "a sequence" => "a list",
-                _ if matches!(expected, "u8" | "u16" | "u32" | "u64" | "usize") => "a whole number",
-                _ => expected,
+                _ => match expected {
+                    "a sequence" => "a list",
+                    "string or map" => "a name or a map with one entry",
+                    "u32" => "a whole number from 0 to 4294967295",
+                    "u64" => "a whole number from 0 on",
+                    _ => expected,
+                },
             };
             return format!("{fault}{kind}, expected {expected}");
         }
@@ -255,7 +267,10 @@ fn explain(path: &Path, message: &str) -> String {
         return format!("unknown way, expected {expected}");
     }
     // The text's position says nothing where the path says everything.
-    message.split(" at line ").next().unwrap_or(message).to_owned()
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let of_version = path.to_string() == "sidegate";
+    message
+        .replace("unknown variant", if of_version { "unsupported schema version" } else { "unknown value" })
 }
 
 #[cfg(test)]
@@ -292,7 +307,7 @@ mod tests {
                 "apis[0].rules[2].methods: invalid type: string, expected a list",
                 "apis[1]: missing field `name`",
                 "apis[2].shadow: invalid type: string, expected a boolean",
-                "gate.capacity.meters: invalid type: string, expected a whole number",
+                "gate.capacity.meters: invalid type: string, expected a whole number from 0 to 4294967295",
                 "gate.relm: unknown field `relm`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `errors`, `rate_limit_headers`, `filter_state`, `debug`, `capacity`",
                 "providers.p.introspection.authentication.basic: missing field `secret`",
                 "providers.p.introspection.timeout: `soon` is not a span of time such as `200ms`, `30s`, `5m`, `1h` or `1d`",
@@ -304,7 +319,7 @@ mod tests {
     fn what_follows_from_a_removed_part_is_not_told_again() {
         assert_eq!(
             problems(&format!(r#"{{"sidegate":"v2",{API}}}"#)),
-            ["sidegate: unknown variant `v2`, expected `v1`"]
+            ["sidegate: unsupported schema version `v2`, expected `v1`"]
         );
     }
 
@@ -319,7 +334,10 @@ mod tests {
         assert!(problems("")[0].contains("empty"));
         assert!(problems("  \n")[0].contains("empty"));
         assert!(problems("\n{\"sidegate\":")[0].contains("not JSON"));
-        assert!(problems("\u{a}\u{12}\u{a}\u{8}sidegate\u{12}\u{6}\u{1a}\u{4}v1")[0].contains("StringValue"));
+        assert!(problems("\u{a}\u{10}\u{a}\u{8}sidegate\u{12}\u{4}\u{1a}\u{2}v1")[0].contains("StringValue"));
+        for yaml in ["\nsidegate: v1\n", "\n\n\n\n\n\n\n\n\n\n\n\n\nsidegate: v1\n", "\n\u{80}", "\n"] {
+            assert!(!problems(yaml)[0].contains("StringValue"), "{yaml:?}");
+        }
     }
 
     #[test]

@@ -125,12 +125,11 @@ fn a_reply_after_everybody_left_changes_nothing() {
     thread.gone(streams[1]);
     thread.gone(streams[0]);
     assert!(!thread.tick());
-    thread.deliver(None, 1, &active());
-    assert_eq!(outcomes(&paper, &streams), all("waits"));
     let again = waiting(&thread, 1);
     assert_eq!(paper.calls.borrow().len(), 2, "the next request asks anew");
     thread.deliver(None, 1, &active());
     assert_eq!(outcomes(&paper, &again), all("waits"), "and the old answer is not for it");
+    assert_eq!(outcomes(&paper, &streams), all("waits"), "nor for those who left");
     thread.reply(2, &active());
     assert_eq!(outcomes(&paper, &again), all("ok"));
 }

@@ -58,6 +58,26 @@ fn a_request_under_way_ends_under_the_policy_it_began_with() {
 }
 
 #[test]
+fn no_name_in_a_policy_breaks_a_log_line_or_a_header() {
+    let refused = |path: &str, value: &str| {
+        let mut document = policy();
+        *document.pointer_mut(path).expect("there") = json!(value);
+        let paper = Paper::new();
+        let loaded =
+            load(Envoy(Rc::clone(&paper)), Shared::default(), document.to_string().as_bytes(), &environment);
+        loaded.is_none()
+    };
+    for path in ["/revision", "/consumers/0/name", "/apis/0/name", "/apis/0/rules/0/path"] {
+        assert!(refused(path, "a\r\nset-cookie: b"), "{path}");
+        assert!(refused(path, ""), "{path}");
+    }
+    let mut document = policy();
+    document["apis"][0]["rules"][0] = json!({"regex": "/a|\n"});
+    let paper = Paper::new();
+    assert!(load(Envoy(paper), Shared::default(), document.to_string().as_bytes(), &environment).is_none());
+}
+
+#[test]
 fn a_policy_that_does_not_load_is_told_in_full_and_counted() {
     let paper = Paper::new();
     let mut bad = policy();

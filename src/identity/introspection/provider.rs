@@ -123,7 +123,8 @@ impl InvalidProvider {
             Self::EmptyCluster => "cluster",
             Self::EmptyClientId | Self::BearerToken => "authentication",
             Self::ZeroTimeout => "timeout",
-            Self::NoClients | Self::NothingStale => "unavailable",
+            Self::NoClients => "unavailable.allow_clients",
+            Self::NothingStale => "unavailable",
         }
     }
 }
@@ -245,7 +246,10 @@ pub(super) mod tests {
         };
         let faults = Provider::new(wrong).unwrap_err();
         let attributes: Vec<_> = faults.into_iter().map(InvalidProvider::attribute).collect();
-        assert_eq!(attributes, ["cluster", "authentication", "timeout", "unavailable", "unavailable"]);
+        assert_eq!(
+            attributes,
+            ["cluster", "authentication", "timeout", "unavailable.allow_clients", "unavailable"]
+        );
         for token in ["", "a b", "a\r\n", "é"] {
             let authentication = Authentication::Bearer { token: ProviderSecret::new(token) };
             let faults = Provider::new(Settings { authentication, ..settings() }).unwrap_err();

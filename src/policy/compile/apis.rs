@@ -1,6 +1,9 @@
 //! Compiles APIs: where they are, what they ask for, what the service behind them sees.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    rc::Rc,
+};
 
 use crate::{
     access::{Binding, Grant},
@@ -37,8 +40,12 @@ pub(super) fn compile(apis: Vec<document::Api>, names: &Names, report: &mut Repo
     let table = table.unwrap_or_else(|conflicts| {
         for conflict in conflicts {
             let host = conflict.host.map_or_else(|| "any host".to_owned(), |host| format!("host `{host}`"));
-            let message = format!("the same base path for {host} as apis[{}]", conflict.first);
-            report.add(&format!("apis[{}].base_path", conflict.second), message);
+            if conflict.first == conflict.second {
+                report.add(&format!("apis[{}].hosts", conflict.second), format!("{host} is named twice"));
+            } else {
+                let message = format!("the same base path for {host} as apis[{}]", conflict.first);
+                report.add(&format!("apis[{}].base_path", conflict.second), message);
+            }
         }
         ApiTable::default()
     });
@@ -196,11 +203,14 @@ fn path_grants(
     report: &mut Report,
 ) -> Vec<(PathPattern, Grant)> {
     let paths = report.list(&format!("{}.paths", path()), Some(paths));
-    let mut compiled = Vec::with_capacity(paths.len());
+    let mut compiled: Vec<(PathPattern, Grant)> = Vec::with_capacity(paths.len());
     for (place, document::PathGrant { path: template, regex, allow }) in paths.into_iter().enumerate() {
         let path = || format!("{}.paths[{place}]", path());
         let allow = grant(allow, &path, report);
         if let Some(pattern) = pattern(template.as_deref(), regex.as_deref(), &path(), report) {
+            if compiled.iter().any(|(earlier, _)| *earlier == pattern) {
+                report.add(&path(), "is never reached: an earlier entry has the same path");
+            }
             compiled.push((pattern, allow));
         }
     }
@@ -233,8 +243,8 @@ fn applying_limits<'a>(
     bindings: Option<&'a HashMap<usize, Binding>>,
     names: &'a Names,
 ) -> Applying<'a> {
-    let own = limits.iter().flat_map(|set| &set.limits).map(|limit| (limit, "the API".to_owned()));
-    let mut applying: Applying = own.collect();
+    let all = |sets: &'a LimitSets| sets.iter().flat_map(|set| &set.limits);
+    let mut applying: Applying = all(limits).map(|limit| (limit, "the API".to_owned())).collect();
     let mut plans = vec![false; names.plans.list.len()];
     let mut use_plan = |plan: Option<usize>| {
         if let Some(used) = plan.and_then(|plan| plans.get_mut(plan)) {
@@ -246,18 +256,18 @@ fn applying_limits<'a>(
             for (consumer, binding) in bindings {
                 let of_consumer = names.consumers.list.get(*consumer).and_then(|consumer| consumer.plan);
                 use_plan(binding.plan.or(of_consumer));
-                if binding.plan.is_none() {
-                    let limits = binding.limits.iter().flat_map(|set| &set.limits);
-                    applying.extend(limits.map(|limit| (limit, "a binding".to_owned())));
-                }
+                let plan = binding.plan.and_then(|plan| names.plans.list.get(plan));
+                let of_plan =
+                    |limit: &Limit| plan.is_some_and(|plan| all(&plan.limits).any(|other| other == limit));
+                let own = all(&binding.limits).filter(|limit| !of_plan(limit));
+                applying.extend(own.map(|limit| (limit, "a binding".to_owned())));
             }
         }
         None => names.consumers.list.iter().for_each(|consumer| use_plan(consumer.plan)),
     }
     for (plan, used) in names.plans.list.iter().zip(plans) {
         if used {
-            let limits = plan.limits.iter().flat_map(|set| &set.limits);
-            applying.extend(limits.map(|limit| (limit, format!("plan `{}`", plan.name))));
+            applying.extend(all(&plan.limits).map(|limit| (limit, format!("plan `{}`", plan.name))));
         }
     }
     applying
@@ -310,22 +320,25 @@ fn metering_rule(
         report.0.push(super::Problem::dangling(&format!("{path}.metric"), "metric", &metric));
         return None;
     };
-    for (limit, whose) in applying {
-        if limit.max() > 0 && limit.max() < by && names.metrics.lineage(id).contains(&limit.metric()) {
-            let message = format!(
-                "{by} is above {whose}'s limit `{}` of {}: no such request could ever pass",
-                limit.name(),
-                limit.max()
-            );
-            report.add(&format!("{path}.by"), message);
-        }
-    }
+    let lineage = names.metrics.lineage(id);
+    let too_small = |limit: &Limit| limit.max() > 0 && limit.max() < by && lineage.contains(&limit.metric());
+    // Many bindings may have the same limit: it is told once.
+    let messages: BTreeSet<_> = applying
+        .iter()
+        .filter(|(limit, _)| too_small(limit))
+        .map(|(limit, whose)| {
+            let (name, max) = (limit.name(), limit.max());
+            format!("{by} is above {whose}'s limit `{name}` of {max}: no such request could ever pass")
+        })
+        .collect();
+    messages.into_iter().for_each(|message| report.add(&format!("{path}.by"), message));
     let query = query.0.into_iter().map(|(name, value)| (name, QueryValue::parse(&value))).collect();
     Some(MeteringRule { path: pattern?, methods, query, metric: id, by, last })
 }
 
-/// Names that Envoy or HTTP itself needs, and that no policy may set.
-const RESERVED: [&str; 6] = ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te"];
+/// Names that Envoy, HTTP itself or the caller's session needs, and that no policy may set.
+const RESERVED: [&str; 7] =
+    ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "cookie"];
 
 fn forward_headers(headers: Named<String>, path: &str, report: &mut Report) -> Vec<(Rc<str>, Template)> {
     let mut compiled: Vec<(Rc<str>, Template)> = Vec::new();
@@ -333,7 +346,7 @@ fn forward_headers(headers: Named<String>, path: &str, report: &mut Report) -> V
         let path = format!("{path}.{name}");
         let lower = name.to_ascii_lowercase();
         let Some(template) = report.take(&path, Template::parse(&template)) else { continue };
-        if Location::header(&lower, None).is_err() {
+        if lower != "cookie" && Location::header(&lower, None).is_err() {
             report.add(&path, "not the name of a header");
         } else if RESERVED.contains(&lower.as_str()) || lower.starts_with(OWN_PREFIX) {
             report.add(&path, "this header is not for policies to set");

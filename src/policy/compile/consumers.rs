@@ -67,11 +67,13 @@ impl Consumers {
         }
         self.add_keys(index, keys.unwrap_or_default(), path, report);
         for (place, client) in clients.unwrap_or_default().into_iter().enumerate() {
-            if self.clients.contains_key(&client) || client.is_empty() {
-                report.add(
-                    &format!("{}.clients[{place}]", path()),
-                    "empty, or already a client of some consumer",
-                );
+            let fault = match self.clients.contains_key(&client) {
+                _ if client.is_empty() => Some("an OAuth2 client id must not be empty"),
+                true => Some("some consumer has this client already"),
+                false => None,
+            };
+            if let Some(fault) = fault {
+                report.add(&format!("{}.clients[{place}]", path()), fault);
             }
             self.clients.insert(client, index);
         }

@@ -48,7 +48,17 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
     let filter_state = match filter_state {
         document::FilterState::All => StateName::ALL.to_vec(),
         document::FilterState::None => Vec::new(),
-        document::FilterState::Only(names) => report.list("gate.filter_state.only", Some(names)),
+        document::FilterState::Only(names) => {
+            let names = report.list("gate.filter_state.only", Some(names));
+            if names
+                .iter()
+                .enumerate()
+                .any(|(place, name)| names.iter().take(place).any(|other| other == name))
+            {
+                report.add("gate.filter_state.only", "a name is listed twice");
+            }
+            names
+        }
     };
     let meters = compile_capacity("gate.capacity.meters", capacity.meters, report);
     let tokens = compile_capacity("gate.capacity.tokens", capacity.tokens, report);

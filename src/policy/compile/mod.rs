@@ -7,7 +7,10 @@ mod limits;
 mod providers;
 mod rules;
 
-use std::{collections::HashMap, fmt::Display};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Display,
+};
 
 use crate::{quota::Metrics, store::Table};
 
@@ -22,6 +25,9 @@ pub(super) fn compile(
     let document::Document { sidegate: _, revision, gate, providers, metrics, plans, consumers, apis } =
         document;
     let mut report = Report::default();
+    if let Some(revision) = &revision {
+        report.name("revision", revision);
+    }
     let gate = gate::compile(gate, &mut report);
     let providers = providers::compile(providers, environment, &mut report);
     let metrics = compile_metrics(&metrics, &mut report);
@@ -96,6 +102,18 @@ impl Report {
         list.unwrap_or_default()
     }
 
+    /// Notes texts of a list that are empty or stand there twice.
+    fn distinct(&mut self, path: &str, texts: &[String]) {
+        let mut known = HashSet::with_capacity(texts.len());
+        for (place, text) in texts.iter().enumerate() {
+            if text.is_empty() {
+                self.add(&format!("{path}[{place}]"), "must not be empty");
+            } else if !known.insert(text) {
+                self.add(&format!("{path}[{place}]"), format!("`{text}` is listed twice"));
+            }
+        }
+    }
+
     /// Notes a name that headers or logs could not carry.
     fn name(&mut self, path: &str, name: &str) {
         self.take(path, check_name(name));
@@ -134,8 +152,8 @@ fn compile_metrics(declared: &Named<document::Metric>, report: &mut Report) -> M
             report.add(&format!("metrics.{}", error.metric()), &error);
         }
         // Names that are declared stay known, so that those who use them are not blamed as well.
-        let names: Vec<_> = list.iter().map(|(name, _)| (*name, None)).collect();
-        Metrics::new(&names).unwrap_or_default()
+        let known = list.iter().map(|(name, _)| (*name, None)).filter(|name| Metrics::new(&[*name]).is_ok());
+        Metrics::new(&known.collect::<Vec<_>>()).unwrap_or_default()
     })
 }
 

@@ -1,6 +1,6 @@
 //! Compiles providers and resolves their secrets.
 
-use std::{collections::BTreeSet, collections::HashMap};
+use std::collections::HashMap;
 
 use crate::{
     credential::ProviderSecret,
@@ -52,8 +52,9 @@ fn introspection(
     let settings = Settings {
         name,
         cluster,
-        endpoint: endpoint?,
-        authentication: authentication?,
+        // What is missing is a problem already; the rest is looked at all the same.
+        endpoint: endpoint.or_else(|| Endpoint::parse("http://unknown").ok())?,
+        authentication,
         timeout: timeout.duration(),
         cache: CacheSettings {
             ttl: cache.ttl.duration(),
@@ -65,7 +66,8 @@ fn introspection(
             document::Unavailable::Deny => Unavailable::Deny,
             document::Unavailable::Stale => Unavailable::Stale,
             document::Unavailable::AllowClients(clients) => {
-                Unavailable::AllowClients(clients.into_iter().collect::<BTreeSet<_>>())
+                report.distinct(&format!("{path}.unavailable.allow_clients"), &clients);
+                Unavailable::AllowClients(clients.into_iter().collect())
             }
         },
     };
@@ -83,27 +85,27 @@ fn compile_authentication(
     environment: &dyn Fn(&str) -> Option<String>,
     path: &str,
     report: &mut Report,
-) -> Option<Authentication> {
+) -> Authentication {
     let mut resolve = |path: String, secret: Secret| match secret {
-        Secret::Inline(text) => Some(ProviderSecret::new(text)),
+        Secret::Inline(text) => ProviderSecret::new(text),
         Secret::Env(name) => {
-            let value = environment(&name).filter(|value| !value.is_empty()).map(ProviderSecret::new);
+            let value = environment(&name).filter(|value| !value.is_empty());
             if value.is_none() {
                 report.add(&path, format!("the environment has no variable `{name}`, or an empty one"));
             }
-            value
+            ProviderSecret::new(value.unwrap_or_else(|| "unknown".to_owned()))
         }
     };
-    Some(match authentication {
+    match authentication {
         document::Authentication::Basic(document::Client { id, secret }) => {
-            Authentication::Basic { id, secret: resolve(format!("{path}.basic.secret"), secret)? }
+            Authentication::Basic { id, secret: resolve(format!("{path}.basic.secret"), secret) }
         }
         document::Authentication::Post(document::Client { id, secret }) => {
-            Authentication::Post { id, secret: resolve(format!("{path}.post.secret"), secret)? }
+            Authentication::Post { id, secret: resolve(format!("{path}.post.secret"), secret) }
         }
         document::Authentication::Bearer(document::BearerToken { token }) => {
-            Authentication::Bearer { token: resolve(format!("{path}.bearer.token"), token)? }
+            Authentication::Bearer { token: resolve(format!("{path}.bearer.token"), token) }
         }
         document::Authentication::None => Authentication::None,
-    })
+    }
 }

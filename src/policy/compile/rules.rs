@@ -43,6 +43,12 @@ pub(super) fn compile(
             matches.push(RuleMatch { path: pattern, methods });
             places.push(place);
         }
+        if regex.as_ref().is_some_and(|regex| regex.chars().any(char::is_control)) {
+            report.add(
+                &format!("{path}.regex"),
+                "a control character stands in no path: write it as an escape",
+            );
+        }
         let ways = Ways {
             key: access.iter().any(|access| matches!(access, Access::ApiKey)),
             token: access.iter().any(|access| matches!(access, Access::Introspection { .. })),
@@ -130,6 +136,7 @@ fn introspection(
         report.take(&format!("{path}.audience"), audience)
     });
     let issuers = report.list(&format!("{path}.issuers"), issuers);
+    report.distinct(&format!("{path}.issuers"), &issuers);
     Some(Access::Introspection {
         provider: provider?,
         requirement: Requirement { issuers, audience, scopes },

@@ -26,9 +26,6 @@ const CRASHING: &str = concat!(
     "ZWF0ZQADGHByb3h5X29uX3JlcXVlc3RfaGVhZGVycwAEChMFAgALAgALBABBAAsCAAsDAAAL",
 );
 
-/// The level of some components' log, unless a test sets another: Envoy's own comings and goings are not told.
-pub(crate) const COMPONENT_LOG_LEVEL: &str = "main:warning";
-
 /// A Wasm filter.
 #[derive(Clone, Debug)]
 pub struct Wasm {
@@ -255,6 +252,7 @@ impl Listener {
 pub struct Setup {
     pub(crate) workers: usize,
     pub(crate) log_level: &'static str,
+    pub(crate) drain_seconds: u32,
     pub(crate) component_log_level: &'static str,
     pub(crate) listeners: Vec<Listener>,
     clusters: Vec<Value>,
@@ -266,7 +264,8 @@ impl Setup {
         Self {
             workers: 2,
             log_level: "info",
-            component_log_level: COMPONENT_LOG_LEVEL,
+            drain_seconds: 1,
+            component_log_level: "main:warning",
             listeners: vec![listener],
             clusters: Vec::new(),
         }
@@ -290,6 +289,13 @@ impl Setup {
     #[must_use]
     pub fn log_level(mut self, level: &'static str) -> Self {
         self.log_level = level;
+        self
+    }
+
+    /// Sets for how long a replaced listener may serve the requests that it has; one second unless set.
+    #[must_use]
+    pub fn drain_seconds(mut self, seconds: u32) -> Self {
+        self.drain_seconds = seconds;
         self
     }
 

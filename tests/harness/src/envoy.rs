@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::bootstrap::{COMPONENT_LOG_LEVEL, admin_on_a_free_port};
+use crate::bootstrap::admin_on_a_free_port;
 use crate::client::{Request, Response, send, send_all};
 use crate::process::Process;
 use crate::{Listener, Setup, eventually, project};
@@ -58,6 +58,7 @@ impl Envoy {
         let main = setup.listeners[0].name().into();
         let mut started = Self::launch(directory, main, &setup.bootstrap(&lds.join("lds.json")), |envoy| {
             envoy.args(["--concurrency", &setup.workers.to_string(), "--log-level", setup.log_level]);
+            envoy.args(["--drain-time-s", &setup.drain_seconds.to_string()]);
             envoy.args(["--component-log-level", setup.component_log_level]);
         })
         .await;
@@ -75,11 +76,7 @@ impl Envoy {
             .expect("a listener with a name")
             .into();
         let directory = TempDir::with_prefix("sidegate-envoy-").expect("a temporary directory");
-        let started = Self::launch(directory, main, &bootstrap, |envoy| {
-            envoy.args(["--component-log-level", COMPONENT_LOG_LEVEL]);
-            prepare(envoy);
-        })
-        .await;
+        let started = Self::launch(directory, main, &bootstrap, prepare).await;
         eventually("Envoy to be ready", async || {
             let listening = started.stat("listener_manager.workers_started").await == 1;
             (listening && started.admin("/ready").await.status == 200).then_some(())
@@ -100,7 +97,7 @@ impl Envoy {
         envoy
             .args(["--disable-hot-restart", "--reject-unknown-dynamic-fields"])
             .args(["--file-flush-interval-msec", "20"])
-            .args(["--drain-time-s", "1", "--drain-strategy", "immediate"])
+            .args(["--drain-strategy", "immediate"])
             .arg("--config-path")
             .arg(path("bootstrap.json"))
             .arg("--admin-address-path")

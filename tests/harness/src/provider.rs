@@ -28,14 +28,19 @@ pub enum Answer {
     Hold,
     /// Never answers.
     Never,
-    /// Closes the connection without an answer.
-    Close,
+    /// Sends these bytes as they are, if any, and closes the connection.
+    Last(Vec<u8>),
 }
 
 impl Answer {
     /// Status 200 with JSON.
     pub fn json(body: &Value) -> Self {
         Self::with(200, "application/json", body.to_string())
+    }
+
+    /// Closes the connection without an answer.
+    pub fn close() -> Self {
+        Self::Last(Vec::new())
     }
 
     /// A whole answer.
@@ -119,11 +124,13 @@ async fn perform(mut script: watch::Receiver<Answer>) -> Reply {
                 *then
             }
             Answer::Hold => {
-                script.changed().await.ok()?;
+                if script.changed().await.is_err() {
+                    return Reply::Last(Vec::new());
+                }
                 script.borrow_and_update().clone()
             }
             Answer::Never => std::future::pending().await,
-            Answer::Close => return None,
+            Answer::Last(bytes) => return Reply::Last(bytes),
         }
     }
 }

@@ -1,21 +1,30 @@
 //! The HTTP server under upstreams and stub providers: one task per connection, ends with the value that holds it.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Mutex;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// A request with its body read.
 pub type Received = hyper::Request<Bytes>;
 
-/// What goes back; `None` closes the connection without an answer.
-pub type Reply = Option<hyper::Response<Full<Bytes>>>;
+/// What goes back.
+#[derive(Debug)]
+pub enum Reply {
+    /// An answer.
+    Whole(hyper::Response<Full<Bytes>>),
+    /// These bytes as they are, if any, and then the connection is closed.
+    Last(Vec<u8>),
+}
 
 /// A listening socket on loopback, served until dropped.
 #[derive(Debug)]
@@ -58,20 +67,30 @@ pub async fn http<F>(stream: TcpStream, answer: impl Fn(Received) -> F)
 where
     F: Future<Output = Reply>,
 {
-    let answer = &answer;
-    let service = service_fn(async |request: hyper::Request<Incoming>| -> Result<_, io::Error> {
+    let (answer, last) = (&answer, &Mutex::default());
+    let respond = async move |request: hyper::Request<Incoming>| -> Result<_, io::Error> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-        answer(hyper::Request::from_parts(head, body))
-            .await
-            .ok_or_else(|| io::ErrorKind::ConnectionReset.into())
-    });
+        match answer(hyper::Request::from_parts(head, body)).await {
+            Reply::Whole(answer) => Ok(answer),
+            Reply::Last(bytes) => {
+                *last.lock().expect("no panic while it was held") = bytes;
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
+        }
+    };
+    let service = service_fn(|request| Box::pin(respond(request)));
+    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     // The peer going away, or our closing on purpose, is no error here.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let _ = poll_fn(|context| connection.poll_without_shutdown(context)).await;
+    let mut stream = connection.into_parts().io.into_inner();
+    let last = std::mem::take(&mut *last.lock().expect("no panic while it was held"));
+    let _ = stream.write_all(&last).await;
 }
 
 /// A whole answer.
 pub fn reply(status: u16, content_type: &str, body: impl Into<Bytes>) -> Reply {
     let answer = hyper::Response::builder().status(status).header("content-type", content_type);
-    Some(answer.body(Full::new(body.into())).unwrap_or_else(|error: hyper::http::Error| panic!("{error}")))
+    let answer = answer.body(Full::new(body.into()));
+    Reply::Whole(answer.unwrap_or_else(|error: hyper::http::Error| panic!("{error}")))
 }

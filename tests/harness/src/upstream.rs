@@ -39,7 +39,7 @@ impl Upstream {
 
     /// Takes every request and closes the connection without an answer.
     pub async fn closing() -> Self {
-        Self::answering(|_| async { None }).await
+        Self::answering(|_| async { Reply::Last(Vec::new()) }).await
     }
 
     /// Takes every request and never answers.

@@ -1,0 +1,4 @@
+//! Policy documents.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sidegate::fuzzing::policy(bytes));

@@ -1,0 +1,71 @@
+//! `sidegate key`: API keys, of which policies hold the digests only.
+
+use std::io;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use clap::Args;
+
+use crate::credential::Digest;
+
+use super::{Streams, Verdict};
+
+/// Which key to make.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  sidegate key                          a key of 256 random bits, and the line for the policy
+  sidegate key --prefix acme_ --bytes 16
+  sidegate key --digest < key.txt       the digest of a key that exists already
+
+The key is printed once and kept nowhere. The line that starts with `{sha256:` belongs into the policy, under the consumer's `keys`.
+Exit codes: 0 done, 2 wrong arguments, or no key on standard input.")]
+pub struct Arguments {
+    /// Random bytes in the key
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(16..=1024))]
+    bytes: u16,
+    /// What the key starts with, so that people and scanners know it for a key
+    #[arg(long, default_value = "sg_", value_parser = prefix)]
+    prefix: String,
+    /// Read a key from standard input and print its digest instead
+    #[arg(long, conflicts_with_all = ["bytes", "prefix"])]
+    digest: bool,
+}
+
+/// Makes a key, or the digest of one.
+///
+/// # Errors
+///
+/// The system has no randomness, or standard input has no key, or the result cannot be written.
+pub fn run(arguments: &Arguments, streams: &mut Streams<'_>) -> io::Result<Verdict> {
+    if arguments.digest {
+        let mut text = String::new();
+        streams.input.read_to_string(&mut text)?;
+        // Editors and `echo` end a line; no key has a line break.
+        let key = text.strip_suffix('\n').unwrap_or(&text);
+        let key = key.strip_suffix('\r').unwrap_or(key);
+        if key.is_empty() || key.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "standard input must hold one key and nothing else",
+            ));
+        }
+        writeln!(streams.output, "{}", entry(key))?;
+        return Ok(Verdict::Fine);
+    }
+    let mut random = vec![0; usize::from(arguments.bytes)];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let key = format!("{}{}", arguments.prefix, URL_SAFE_NO_PAD.encode(random));
+    writeln!(streams.output, "{key}\n{}", entry(&key))?;
+    Ok(Verdict::Fine)
+}
+
+/// The key as an entry of a consumer's `keys`.
+fn entry(key: &str) -> String {
+    format!("{{sha256: \"{}\"}}", Digest::of(key.as_bytes()).to_hex())
+}
+
+fn prefix(text: &str) -> Result<String, &'static str> {
+    let fits =
+        text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if fits { Ok(text.to_owned()) } else { Err("up to 32 ASCII letters, digits, `-`, `_` and `.`") }
+}

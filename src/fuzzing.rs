@@ -1,0 +1,178 @@
+//! What strangers send, as functions of bytes: the targets of `fuzz/` and of `tests/fuzz_regressions.rs`.
+//!
+//! Each target takes any bytes. It panics where a promise does not hold, and that is what fuzzers look for.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a fuzz target says by a panic that a promise does not hold"
+)]
+
+use std::{num::NonZeroU32, rc::Rc};
+
+use crate::{
+    credential::Digest,
+    gate::{Gate, Request, Step},
+    identity::introspection::{Entry, read},
+    matching::{Target, normalise},
+    policy::Policy,
+    provider::ProviderReply,
+    quota::{self, Demand, Limit, Metrics, Shape, Usage, Verdict, Window},
+    store::{ABSENT, Change, Facts, Memory, Store, Table},
+    time::Timestamp,
+};
+
+/// A target with its name, which its corpus has too.
+pub type NamedTarget = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [NamedTarget; 4] =
+    [("policy", policy), ("request", request), ("introspection", introspection), ("store", store)];
+
+const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+/// The policy that [`request`] sends its requests through. The key is `test`.
+const POLICY: &str = r#"{
+    "sidegate": "v1",
+    "gate": {"debug": {"secret_sha256": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"}},
+    "providers": {"p": {"introspection": {"cluster": "c", "url": "http://idp/introspect"}}},
+    "plans": {"basic": {"environment": "staging", "limits": [{"metric": "hits", "max": 2, "per": "minute", "window": "sliding"}]}},
+    "consumers": [{"name": "acme", "plan": "basic", "clients": ["web"],
+                   "keys": [{"sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}]}],
+    "apis": [{
+        "name": "a", "hosts": ["a.example", "*.b.example"], "base_path": "/v1",
+        "credentials": {"api_key": [{"header": "apikey"}, {"query": "key"}, {"cookie": "key"}]},
+        "access": [{"introspection": {"provider": "p", "scopes": ["read"]}}, "api_key"],
+        "rules": [
+            {"path": "/open/**", "access": ["allow"]}, {"path": "/closed/**", "access": ["deny"]},
+            {"path": "/{id}", "methods": ["GET"]}, {"path": "/{id}/items/**"}, {"regex": "/r[0-9]+/.*"}
+        ],
+        "metering": [{"path": "/**", "metric": "hits"}, {"path": "/r{n}/x$", "match": "prefix", "query": {"q": "{v}"}, "metric": "hits"}],
+        "bindings": [{"consumer": "acme", "allow": {"methods": ["GET"]}, "paths": [{"path": "/{id}/items/**", "allow": "all"}]}],
+        "limits": [{"metric": "hits", "max": 3, "per": "second", "of": "address"}],
+        "forward": {"headers": {"x-consumer": "{consumer}", "x-scope": "{scope}"}}
+    }]
+}"#;
+
+/// A policy document: it loads, or everything that is wrong is told, each thing on one line, and the same each time.
+pub fn policy(json: &[u8]) {
+    let environment = |name: &str| (!name.is_empty()).then(|| "secret".to_owned());
+    match (Policy::load(json, &environment), Policy::load(json, &environment)) {
+        (Ok(policy), Ok(_)) => {
+            let gate = Gate::new(Rc::new(policy), Memory::new());
+            decide(
+                &gate,
+                &headers(b"GET\n/v1/orders/7?key=test\na.example\napikey: test"),
+                b"{\"active\":true}",
+            );
+        }
+        (Err(problems), Err(again)) => {
+            assert!(!problems.0.is_empty(), "refused without a problem");
+            assert_eq!(problems, again, "told differently the second time");
+            let is_plain = |message: &str| !message.contains('\n');
+            assert!(problems.0.iter().all(|problem| is_plain(&problem.message)), "{problems}");
+        }
+        _ => panic!("the same document loads once and not twice"),
+    }
+}
+
+/// A request, its method, target, host and headers on a line each, through `POLICY`: what is closed stays closed, and what goes on
+/// is the path that was decided on, without forged identity.
+pub fn request(lines: &[u8]) {
+    let policy = Policy::load(POLICY.as_bytes(), &|_| None).expect("the policy is right");
+    let gate = Gate::new(Rc::new(policy), Memory::new());
+    let headers = headers(lines);
+    for reply in [r#"{"active":true,"client_id":"web","scope":"read"}"#, r#"{"active":false}"#] {
+        decide(&gate, &headers, reply.as_bytes());
+    }
+}
+
+/// An introspection endpoint's reply: what is read of it survives the cache.
+pub fn introspection(body: &[u8]) {
+    if let Ok(introspected) = read(&answered(body)) {
+        let entry = Entry::new(introspected, NOW);
+        assert_eq!(Entry::decode(&entry.encode()), Some(entry));
+    }
+}
+
+/// Bytes in the store, as a whole slot and as the payload of an entry: nothing in them admits more than the limit.
+pub fn store(bytes: &[u8]) {
+    let metrics = Metrics::new(&[("hits", None)]).expect("the metric is right");
+    let hits = metrics.find("hits").expect("the metric is there");
+    let limit = |window, shape| Limit::new(&metrics, "hits", 2, window, shape).expect("the limit is right");
+    let limits = [limit(Window::Day, Shape::Fixed), limit(Window::Hour, Shape::Sliding)];
+    let mut usage = Usage::new();
+    usage.add(&metrics, hits, 1);
+
+    let meter = Digest::of(b"meter");
+    let table = Table::meters(NonZeroU32::MIN);
+    let slot = Memory::new();
+    let _absent = slot.compare_and_swap("sidegate/meters/0", bytes, ABSENT);
+    let entry = Memory::new();
+    let put = Change::Put { expires: Timestamp::MAX, payload: bytes.to_vec() };
+    let _empty = table.update(&entry, &meter, NOW, &mut Facts::default(), |_| (put.clone(), ()));
+    for store in [slot, entry] {
+        let demands = [Demand { meter, limits: &limits }];
+        let charge = || quota::charge(&store, &table, &demands, &usage, NOW).verdict;
+        let admitted = (0..4).filter(|_| matches!(charge(), Verdict::Admitted)).count();
+        assert!(admitted <= 2, "{admitted} are admitted");
+    }
+    if let Some(entry) = Entry::decode(bytes) {
+        assert_eq!(Entry::decode(&entry.encode()), Some(entry));
+    }
+}
+
+/// Method, target and authority, then `name: value`, on a line each.
+fn headers(lines: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut lines = lines.split(|byte| *byte == b'\n');
+    let mut headers: Vec<_> = [":method", ":path", ":authority"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), lines.next()?.to_vec())))
+        .collect();
+    headers.extend(lines.filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let (name, value) = line.split_at_checked(colon)?;
+        let name = std::str::from_utf8(name).ok()?.to_ascii_lowercase();
+        Some((name, value.get(1..)?.trim_ascii().to_vec()))
+    }));
+    headers
+}
+
+/// Takes a request to its end, where providers answer with `body`.
+fn decide(gate: &Gate<Memory>, headers: &[(String, Vec<u8>)], body: &[u8]) {
+    let address = || Some("192.0.2.1".to_owned());
+    let request = Request { headers, address: &address, stream: 1 };
+    let step = match gate.begin(&request, NOW) {
+        Step::Call(call) => call.then.resume(gate, &answered(body), NOW, true),
+        step => step,
+    };
+    let Step::Permit(permit) = step else { return };
+    let edits = permit.edits();
+    let forged = |name: &str| {
+        edits.remove.iter().all(|removed| removed != name) && edits.set.iter().all(|(set, _)| **set != *name)
+    };
+    let identity =
+        |name: &str| gate.policy().identity_headers.contains(name) || name.starts_with("x-sidegate-");
+    assert!(
+        !headers.iter().any(|(name, _)| identity(name) && forged(name)),
+        "a forged identity goes on: {edits:?}"
+    );
+
+    let set = edits.set.iter().find(|(name, _)| **name == *":path").map(|(_, path)| path);
+    let sent = headers.iter().rfind(|(name, _)| name == ":path").map(|(_, path)| path);
+    let path = set.or(sent).and_then(|path| std::str::from_utf8(path).ok());
+    if let Some(Ok(Target::Path(path))) = path.map(normalise) {
+        assert!(!path.is_changed(), "another path goes on than was decided on: {edits:?}");
+        let closed = path.path() == "/v1/closed" || path.path().starts_with("/v1/closed/");
+        assert!(!closed || permit.facts().api() != Some("a"), "what is closed opens: {edits:?}");
+    }
+}
+
+fn answered(body: &[u8]) -> ProviderReply {
+    ProviderReply::Answered {
+        status: 200,
+        content_type: Some("application/json".to_owned()),
+        retry_after: None,
+        body: body.to_vec(),
+    }
+}

@@ -1,0 +1,184 @@
+//! The `sidegate` command as people and scripts use it: what it prints, where, and what it ends with.
+#![cfg(not(target_family = "wasm"))]
+#![expect(clippy::unwrap_used, reason = "a test that panics fails, as it should")]
+
+use std::{
+    fs,
+    io::Write as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use sidegate::{credential::Digest, policy::Policy};
+use tempfile::TempDir;
+
+const RIGHT: &str = "\
+sidegate: v1
+revision: r1
+consumers: [{name: acme}]
+apis:
+  - {name: orders, access: [api_key], rules: [{path: /**}]}   # everything
+";
+
+const WITH_SECRET: &str = "\
+sidegate: v1
+providers:
+  p: {introspection: {cluster: c, url: 'http://idp/', authentication: {bearer: {token: {env: SIDEGATE_TEST_TOKEN}}}}}
+apis: [{name: a, access: [introspection: {provider: p}], rules: [{path: /}]}]
+";
+
+struct Ended {
+    code: i32,
+    output: String,
+    errors: String,
+}
+
+fn sidegate(arguments: &[&str], input: &str) -> Ended {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sidegate"))
+        .args(arguments)
+        .env_remove("SIDEGATE_TEST_TOKEN")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that reads nothing may be gone already.
+    let _written = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let ended = child.wait_with_output().unwrap();
+    Ended {
+        code: ended.status.code().unwrap(),
+        output: String::from_utf8(ended.stdout).unwrap(),
+        errors: String::from_utf8(ended.stderr).unwrap(),
+    }
+}
+
+fn file(directory: &TempDir, name: &str, text: &str) -> String {
+    let path: PathBuf = directory.path().join(name);
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn check_says_ok_with_revision_digest_and_numbers() {
+    let directory = TempDir::new().unwrap();
+    let yaml = file(&directory, "policy.yaml", RIGHT);
+    let converted = sidegate(&["convert", &yaml], "");
+    let digest: String = Digest::of(converted.output.as_bytes()).to_hex().chars().take(16).collect();
+    let ended = sidegate(&["check", &yaml], "");
+    let expected = format!("{yaml}: ok (revision r1, digest {digest}, 1 API, 1 consumer)\n");
+    assert_eq!((ended.code, ended.output, ended.errors), (0, expected, String::new()));
+
+    let json = file(&directory, "policy.json", &converted.output);
+    assert!(
+        sidegate(&["check", &json], "").output.contains(&digest),
+        "what is converted has the digest that was told"
+    );
+    assert!(sidegate(&["check", "-"], RIGHT).output.starts_with("stdin: ok (revision r1, "));
+}
+
+#[test]
+fn check_tells_every_problem_of_every_file_on_a_line_of_its_own() {
+    let directory = TempDir::new().unwrap();
+    let right = file(&directory, "right.yaml", RIGHT);
+    let wrong =
+        file(&directory, "wrong.yaml", "sidegate: v1\ncolour: red\napis:\n  - {name: a, rules: []}\n");
+    let twice = file(&directory, "twice.yaml", "sidegate: v1\napis: []\nsidegate: v1\n");
+    let ended = sidegate(&["check", &wrong, &right, &twice], "");
+    assert_eq!(ended.code, 1);
+    assert!(ended.output.starts_with(&format!("{right}: ok ")) && ended.output.lines().count() == 1);
+    let lines: Vec<_> = ended.errors.lines().collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines[0].starts_with(&format!("{wrong}: colour: unknown field `colour`")), "{lines:?}");
+    assert_eq!(
+        lines[1],
+        format!("{wrong}: apis[0].rules: the list is empty: leave it out, or give it an entry")
+    );
+    assert_eq!(lines[2], format!("{twice}: line 3 column 1: the key `sidegate` stands twice"));
+}
+
+#[test]
+fn a_missing_secret_is_told_by_the_name_of_its_variable() {
+    let directory = TempDir::new().unwrap();
+    let policy = file(&directory, "policy.yaml", WITH_SECRET);
+    let variables = file(&directory, "secrets.env", "# for tests\nSIDEGATE_TEST_TOKEN=hunter2\n");
+    let broken = file(&directory, "broken.env", "hunter2\n");
+    let ended = sidegate(&["check", &policy], "");
+    let message = "providers.p.introspection.authentication.bearer.token: the environment has no variable `SIDEGATE_TEST_TOKEN`, or an empty one";
+    assert_eq!((ended.code, ended.errors), (1, format!("{policy}: {message}\n")));
+    assert_eq!(sidegate(&["check", "--without-secrets", &policy], "").code, 0);
+    assert_eq!(sidegate(&["check", "--env-file", &variables, &policy], "").code, 0);
+
+    let converted = sidegate(&["convert", "--env-file", &variables, &policy], "");
+    assert!(
+        converted.output.contains(r#"{"env":"SIDEGATE_TEST_TOKEN"}"#)
+            && !converted.output.contains("hunter2")
+    );
+
+    let ended = sidegate(&["check", "--env-file", &broken, &policy], "");
+    let message = format!("sidegate: {broken}: line 1 is not of the form NAME=value\n");
+    assert_eq!((ended.code, ended.errors), (2, message));
+}
+
+#[test]
+fn convert_prints_one_line_of_json_or_nothing() {
+    let ended = sidegate(&["convert", "-"], RIGHT);
+    let json = r#"{"apis":[{"access":["api_key"],"name":"orders","rules":[{"path":"/**"}]}],"consumers":[{"name":"acme"}],"revision":"r1","sidegate":"v1"}"#;
+    assert_eq!((ended.code, ended.output.as_str()), (0, json));
+    assert_eq!(sidegate(&["convert", "-"], json).output, json);
+
+    let ended = sidegate(&["convert", "-"], "sidegate: v2\napis: []\n");
+    assert_eq!((ended.code, ended.output.as_str()), (1, ""));
+    assert!(ended.errors.starts_with("stdin: sidegate: unsupported schema version `v2`"), "{}", ended.errors);
+}
+
+#[test]
+fn a_key_is_accepted_by_the_policy_that_holds_its_line() {
+    let made = sidegate(&["key", "--prefix", "acme_", "--bytes", "16"], "");
+    assert_eq!(made.code, 0);
+    let (key, entry) = made.output.trim_end().split_once('\n').unwrap();
+    assert!(key.starts_with("acme_") && key.len() == "acme_".len() + 22, "{key}");
+    let yaml = format!(
+        "sidegate: v1\nconsumers:\n  - name: acme\n    keys:\n      - {entry}\napis: [{{name: a, access: [api_key], rules: [{{path: /}}]}}]\n"
+    );
+    let converted = sidegate(&["convert", "-"], &yaml);
+    let policy = Policy::load(converted.output.as_bytes(), &|_| None).unwrap();
+    let now = sidegate::time::Timestamp::from_seconds(1_800_000_000);
+    assert_eq!(policy.consumer_by_key(&Digest::of(key.as_bytes()), now), Ok(0));
+
+    assert_eq!(sidegate(&["key", "--digest"], &format!("{key}\n")).output, format!("{entry}\n"));
+    assert_ne!(sidegate(&["key"], "").output, sidegate(&["key"], "").output);
+}
+
+#[test]
+fn wrong_use_ends_with_two() {
+    for (arguments, input) in [
+        (&[][..], ""),
+        (&["chekc"], ""),
+        (&["check"], ""),
+        (&["check", "/no/such/file"], ""),
+        (&["convert", "/no/such/file"], ""),
+        (&["key", "--bytes", "8"], ""),
+        (&["key", "--prefix", "a b"], ""),
+        (&["key", "--digest"], ""),
+        (&["key", "--digest"], "two keys\n"),
+        (&["key", "--digest", "--bytes", "32"], ""),
+        (&["check", "--env-file", "/no/such/file", "-"], RIGHT),
+        (&["check", "--env-file", "a", "--without-secrets", "-"], RIGHT),
+    ] {
+        let ended = sidegate(arguments, input);
+        assert_eq!(ended.code, 2, "{arguments:?}");
+        assert!(ended.output.is_empty() && !ended.errors.is_empty(), "{arguments:?}");
+    }
+    let ended = sidegate(&["check", "/no/such/file", "-"], "sidegate: v1\napis: []\n");
+    assert_eq!(ended.code, 2, "what cannot be read weighs more than what is wrong");
+}
+
+#[test]
+fn help_names_examples_and_exit_codes() {
+    for arguments in [&["--help"][..], &["check", "--help"], &["convert", "--help"], &["key", "--help"]] {
+        let ended = sidegate(arguments, "");
+        assert_eq!(ended.code, 0);
+        assert!(ended.output.contains("Exit codes:"), "{arguments:?}");
+        assert!(arguments.len() == 1 || ended.output.contains("Examples:"), "{arguments:?}");
+    }
+}

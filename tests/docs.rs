@@ -1,0 +1,243 @@
+//! Holds the documents to the code: what they list is what there is, and what they show works.
+#![cfg(not(target_family = "wasm"))]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "what cannot be read is a test that fails")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use sidegate::{
+    filter::metrics::Metric,
+    gate::{Gate, Request, Step},
+    policy::{Policy, StateName},
+    refusal::{Blame, Refusal},
+    store::Memory,
+    time::Timestamp,
+};
+
+fn project(path: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = project(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every document, by its path from the top.
+fn documents() -> Vec<(PathBuf, String)> {
+    let listed = ["", "docs"].into_iter().flat_map(|folder| fs::read_dir(project(folder)).unwrap());
+    let mut paths: Vec<PathBuf> = listed
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .map(|path| path.strip_prefix(project("")).unwrap().to_owned())
+        .collect();
+    paths.sort();
+    assert!(paths.len() >= 8, "{paths:?}");
+    paths.into_iter().map(|path| (path.clone(), read(path))).collect()
+}
+
+/// The contents of the fenced blocks in this language.
+fn fences<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
+    let opening = format!("```{language}\n");
+    text.split(&opening).skip(1).map(|rest| rest.split("\n```").next().unwrap()).collect()
+}
+
+/// What stands outside of fenced blocks.
+fn prose(text: &str) -> String {
+    text.split("```").step_by(2).collect()
+}
+
+/// What stands between backticks.
+fn code_spans(text: &str) -> BTreeSet<String> {
+    prose(text).split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The cells of every table row.
+fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix('|'))
+        .map(|line| line.split('|').map(str::trim).collect())
+}
+
+#[test]
+fn errors_md_has_the_catalogue_row_by_row() {
+    let page = read("docs/errors.md");
+    let rows: Vec<Vec<&str>> = rows(&page).filter(|row| row[0].starts_with('[')).collect();
+    let catalogue = Refusal::all();
+    assert_eq!(rows.len(), catalogue.len());
+    for (row, refusal) in rows.iter().zip(catalogue) {
+        let expected = refusal.row();
+        let [code, status, grpc, fault, message, headers] = row[..] else { panic!("{row:?}") };
+        let fault_of = match expected.blame {
+            Blame::Caller => "caller",
+            Blame::Operator => "operator",
+            Blame::Dependency => "dependency",
+            Blame::Us => "us",
+        };
+        assert!(code.starts_with(&format!("[{}]", expected.digits)), "{row:?}");
+        assert_eq!(status, expected.status.to_string(), "{row:?}");
+        assert_eq!(grpc.split(' ').next(), Some(expected.grpc_status.to_string().as_str()), "{row:?}");
+        assert_eq!((fault, message), (fault_of, expected.message));
+        assert_eq!(headers.contains("www-authenticate"), matches!(expected.code, 13 | 20..=23), "{row:?}");
+        assert_eq!(headers.contains("retry-after"), matches!(expected.code, 14 | 24 | 25), "{row:?}");
+        let told = page.contains(&format!("\n## {}\n", expected.digits)) || (3..=7).contains(&expected.code);
+        assert!(told, "no section on {}", expected.digits);
+    }
+}
+
+#[test]
+fn operations_md_lists_every_metric_with_its_labels() {
+    let page = read("docs/operations.md");
+    let listed: Vec<Vec<&str>> = rows(&page).filter(|row| row[0].starts_with("`sidegate.")).collect();
+    let expected = Metric::all().map(|metric| {
+        let name = metric.name(None).strip_prefix("sidegate.").unwrap().to_owned();
+        let mut parts: Vec<&str> = name.split(";.").collect();
+        let last = parts.pop().unwrap();
+        let labels = parts.iter().map(|part| part.split("=.=").next().unwrap());
+        (
+            format!("`sidegate.{last}`"),
+            labels.map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", "),
+        )
+    });
+    assert_eq!(listed.len(), expected.len());
+    let tags = fences(&page, "yaml").into_iter().find(|fence| fence.contains("stats_tags")).unwrap();
+    for (name, labels) in expected {
+        let row = listed.iter().find(|row| row[0] == name).unwrap_or_else(|| panic!("{name} is not listed"));
+        assert_eq!(row[2], labels, "{name}");
+        for label in labels.split(", ").filter(|label| !label.is_empty()) {
+            let label = label.trim_matches('`');
+            let tag = format!(r"- {{tag_name: {label}, regex: '(\b{label}=\.=(.*?);\.)'}}");
+            assert!(tags.contains(&tag), "no stats_tag for {label}");
+        }
+    }
+}
+
+#[test]
+fn operations_md_lists_every_value_for_access_logs() {
+    let spans = code_spans(&read("docs/operations.md"));
+    for name in StateName::ALL {
+        let name = format!("wasm.sidegate.{}", format!("{name:?}").to_lowercase());
+        assert!(spans.contains(&name), "{name}");
+    }
+}
+
+/// The JSON of a document in YAML.
+fn json(yaml: &str) -> Vec<u8> {
+    let value: serde_json::Value =
+        serde_norway::from_str(yaml).unwrap_or_else(|error| panic!("{error}: {yaml}"));
+    value.to_string().into_bytes()
+}
+
+#[test]
+fn every_whole_policy_in_the_documents_loads() {
+    let mut policies = vec![("envoy/demo-policy.yaml".into(), read("envoy/demo-policy.yaml"))];
+    for (path, text) in documents() {
+        let whole = fences(&text, "yaml")
+            .into_iter()
+            .filter(|fence| fence.lines().any(|line| line.starts_with("sidegate: v1")));
+        policies.extend(whole.map(|fence| (path.clone(), fence.to_owned())));
+    }
+    assert!(policies.len() >= 2);
+    for (path, policy) in policies {
+        if let Err(problems) = Policy::load(&json(&policy), &|_| Some("secret".to_owned())) {
+            panic!("{}: {problems}\n{policy}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_first_policy_does_what_the_readme_says() {
+    let readme = read("README.md");
+    let policy = Policy::load(&json(fences(&readme, "yaml")[0]), &|_| None).unwrap();
+    let gate = Gate::new(policy.into(), Memory::new());
+    let answer = |method: &str, path: &str, key: &str| {
+        let pairs = [(":method", method), (":path", path), (":authority", "127.0.0.1:8080"), ("apikey", key)];
+        let headers = pairs.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+        let request = Request { headers: &headers, address: &|| None, stream: 1 };
+        match gate.begin(&request, Timestamp::from_seconds(1_800_000_000)) {
+            Step::Permit(_) => None,
+            Step::Refuse(refused) => Some(refused.refusal().row().digits),
+            Step::Call(_) => panic!("nobody is to be asked"),
+        }
+    };
+    assert_eq!(answer("GET", "/v1/health", ""), None);
+    assert_eq!(answer("GET", "/v1/orders/17", ""), Some("12"));
+    assert_eq!(answer("POST", "/v1/orders/17", "acme-key"), Some("13"));
+    assert_eq!(answer("GET", "/v2/orders/17", "acme-key"), Some("00"));
+    for _ in 0..5 {
+        assert_eq!(answer("GET", "/v1/orders/17", "acme-key"), None);
+    }
+    assert_eq!(answer("GET", "/v1/orders/17", "acme-key"), Some("14"));
+}
+
+#[test]
+fn make_targets_that_are_named_exist() {
+    let makefile = read("Makefile");
+    let exists = |target: &str| makefile.lines().any(|line| line.starts_with(&format!("{target}:")));
+    for (path, text) in documents() {
+        let commands = fences(&text, "sh").into_iter().flat_map(str::lines).map(str::to_owned);
+        for command in commands.chain(code_spans(&text)) {
+            let mut words = command.split_whitespace();
+            if words.next() == Some("make") {
+                let target = words.next().unwrap();
+                assert!(exists(target), "{}: `make {target}`", path.display());
+            }
+        }
+    }
+}
+
+/// The anchor that a heading gets: lower case, words joined by `-`.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings =
+        text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let kept = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    headings
+        .map(|heading| {
+            heading.to_lowercase().chars().filter(|c| kept(*c)).collect::<String>().replace(' ', "-")
+        })
+        .collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for (path, text) in documents() {
+        let prose = prose(&text);
+        for target in prose.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if target.contains("://") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let there = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            assert!(project(&there).exists(), "{}: {target}", path.display());
+            let anchored = anchor.is_empty() || anchors(&read(&there)).contains(anchor);
+            assert!(anchored, "{}: {target} has no such heading", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_and_folders_that_are_named_exist() {
+    for (path, text) in documents() {
+        for span in code_spans(&text) {
+            let ours = ["src/", "tests/", "docs/", "envoy/", "examples/", "tools/", "benches/"];
+            let made = ["node_modules", "*"].iter().any(|part| span.contains(part));
+            if ours.iter().any(|folder| span.starts_with(folder)) && !made {
+                assert!(project(&span).exists(), "{}: `{span}`", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn architecture_md_has_every_folder_of_the_source() {
+    let spans = code_spans(&read("docs/architecture.md"));
+    for entry in fs::read_dir(project("src")).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() {
+            assert!(spans.contains(&format!("src/{name}/")), "src/{name}/ is not in docs/architecture.md");
+        }
+    }
+}
