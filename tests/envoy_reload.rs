@@ -57,11 +57,18 @@ fn wrong() -> Vec<(Wasm, Vec<&'static str>)> {
         ),
         (
             with(&|policy| policy["sidegate"] = json!("v2")),
-            vec!["sidegate: unknown variant `v2`, expected `v1`"],
+            vec!["sidegate: unsupported schema version `v2`, expected `v1`"],
         ),
         (
             with(&|policy| policy["providers"] = json!({"oidc": provider})),
             vec!["providers.oidc.introspection.authentication.basic.secret", "`NO_SUCH_SECRET`"],
+        ),
+        (
+            with(&|policy| {
+                policy["apis"][0]["limits"] = json!([{"metric": "nothing", "max": 1, "per": "day"}]);
+                policy["apis"][0]["bindings"] = json!([{"consumer": "nobody", "allow": "all"}]);
+            }),
+            vec!["apis[0].limits[0].metric: ", "apis[0].bindings[0].consumer: "],
         ),
         (
             Wasm::sidegate_with_struct(&policy("struct")),
