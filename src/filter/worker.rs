@@ -3,7 +3,11 @@
 //! `Worker::admit` is the one place that lets a request go on, and it takes a [`Permit`]; `Worker::refuse` is the one place that
 //! answers in the service's stead, and it takes a [`Refused`].
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
 
 use crate::{
     credential::Digest,
@@ -37,9 +41,9 @@ pub struct Stream {
     /// Headers for the caller, on the service's response.
     response_headers: RefCell<Vec<(&'static str, String)>>,
     /// The request waits, or has waited, for a provider.
-    waits: RefCell<bool>,
+    waits: Cell<bool>,
     /// Envoy has forgotten the request.
-    gone: RefCell<bool>,
+    gone: Cell<bool>,
 }
 
 /// What Envoy is to do with a request now.
@@ -64,8 +68,8 @@ impl Stream {
         Rc::new(Self {
             id,
             response_headers: RefCell::default(),
-            waits: RefCell::default(),
-            gone: RefCell::default(),
+            waits: Cell::default(),
+            gone: Cell::default(),
         })
     }
 }
@@ -103,8 +107,8 @@ impl<H: Host, S: Store> Worker<H, S> {
 
     /// Envoy forgets the stream.
     pub fn on_gone(&self, stream: &Stream) {
-        stream.gone.replace(true);
-        if *stream.waits.borrow() && self.flights.borrow_mut().left(stream.id) {
+        stream.gone.set(true);
+        if stream.waits.get() && self.flights.borrow_mut().left(stream.id) {
             self.host.tick_every(ORPHAN_TICK);
         }
     }
@@ -150,7 +154,7 @@ impl<H: Host, S: Store> Worker<H, S> {
         let mut first = true;
         for (id, (stream, pending)) in landed.waiters {
             // It may have gone while another was answered: there is no switching to it, and its end would befall that other.
-            if *stream.gone.borrow() {
+            if stream.gone.get() {
                 continue;
             }
             self.host.switch_to(id);
@@ -206,7 +210,7 @@ impl<H: Host, S: Store> Worker<H, S> {
         let boarding = self.flights.borrow_mut().board(question, stream.id, (Rc::clone(stream), then));
         match boarding {
             Boarding::Waiting => {
-                stream.waits.replace(true);
+                stream.waits.set(true);
                 Flow::Pause
             }
             Boarding::Lead((_, pending)) => self.lead(stream, question, request, pending, now, moment),
@@ -231,7 +235,7 @@ impl<H: Host, S: Store> Worker<H, S> {
             Ok(call) => {
                 let waiter = (Rc::clone(stream), pending);
                 self.flights.borrow_mut().departed(question, call, stream.id, waiter, request, now);
-                stream.waits.replace(true);
+                stream.waits.set(true);
                 Flow::Pause
             }
             Err(reply) => {
