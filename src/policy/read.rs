@@ -42,7 +42,7 @@ impl Rest {
             .into_iter()
             .filter(|problem| !problem.dangling)
             .map(|problem| Problem { path: self.removed.original(&problem.path), ..problem })
-            .filter(|problem| !self.removed.paths.iter().any(|path| path.starts_with(&problem.path)))
+            .filter(|problem| !self.removed.paths.iter().any(|path| is_within(path, &problem.path)))
             .collect()
     }
 }
@@ -128,6 +128,12 @@ fn member(path: &str, field: &str) -> String {
     if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
 }
 
+/// Whether `path` is `whole` or a part of it.
+fn is_within(path: &str, whole: &str) -> bool {
+    path.strip_prefix(whole)
+        .is_some_and(|rest| whole.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
 /// What was taken out of the document, so that paths stay those which the operator sees.
 #[derive(Default)]
 struct Removed {
@@ -146,14 +152,16 @@ impl Removed {
             let parent = steps.iter().try_fold(&mut *value, |value, step| step.enter(value));
             if parent.is_some_and(|parent| last.remove_from(parent)) {
                 let list = self.original(&steps.iter().fold(String::new(), |path, step| step.join(&path)));
-                let path = self.original(&last.join(&list));
+                let last = match last {
+                    Step::Item(index) => Step::Item(self.original_index(&list, index)),
+                    member @ Step::Member(_) => member,
+                };
+                self.paths.push(last.join(&list));
                 if let Step::Item(index) = last {
-                    let index = self.original_index(&list, index);
                     let items = self.items.entry(list).or_default();
                     items.push(index);
                     items.sort_unstable();
                 }
-                self.paths.push(path);
                 return true;
             }
         }
@@ -166,7 +174,7 @@ impl Removed {
             Some(field) => self.paths.contains(&member(path, field)),
             None => {
                 message.ends_with("expected map with a single key")
-                    && self.paths.iter().any(|removed| removed.starts_with(&member(path, "")))
+                    && self.paths.iter().any(|removed| removed != path && is_within(removed, path))
             }
         }
     }
@@ -321,6 +329,22 @@ mod tests {
             problems(&format!(r#"{{"sidegate":"v2",{API}}}"#)),
             ["sidegate: unsupported schema version `v2`, expected `v1`"]
         );
+    }
+
+    #[test]
+    fn what_follows_is_known_also_behind_an_item_that_was_removed() {
+        let json = format!(r#"{{"sidegate":"v1","consumers":[5,{{"name":1}}],{API}}}"#);
+        let paths: Vec<_> =
+            problems(&json).iter().map(|told| told.split(':').next().unwrap().to_owned()).collect();
+        assert_eq!(paths, ["consumers[0]", "consumers[1].name"]);
+    }
+
+    #[test]
+    fn a_fault_in_one_entry_hides_none_of_another_whose_name_begins_alike() {
+        let json = format!(r#"{{"sidegate":"v1","plans":{{"a":{{}},"ab":{{"limits":5}}}},{API}}}"#);
+        let rest = read(json.as_bytes()).unwrap_err().rest.unwrap();
+        let further = rest.further(vec![Problem::new("plans.a", "x"), Problem::new("plans.ab", "x")]);
+        assert_eq!(further.iter().map(|problem| problem.path.as_str()).collect::<Vec<_>>(), ["plans.a"]);
     }
 
     #[test]
