@@ -97,7 +97,7 @@ impl<S: Store, E: FnOnce() -> Edits> Matched<'_, S, E> {
             self.visit.facts.lookup = Some(Lookup::Hit);
             return self.introspected(requirement, bearer);
         }
-        let waiting = Waiting::new(&self.visit.facts, way, &self.asked);
+        let waiting = Waiting::new(way, &self.asked);
         let then = Pending::new(self.visit, question, (self.edits)(), waiting);
         Step::Call(Box::new(Call { question, request: provider.request(token), then }))
     }

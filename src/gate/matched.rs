@@ -44,7 +44,7 @@ impl<'a, S, E: FnOnce() -> Edits> Matched<'a, S, E> {
         visit.facts.api = Some(api);
         let Some(api) = gate.policy.api(api) else {
             return Err(visit.refuse(
-                None,
+                Vec::new(),
                 Refusal::Internal,
                 Reason::new("the table names no API"),
                 Ways::default(),
@@ -69,13 +69,13 @@ impl<'a, S, E: FnOnce() -> Edits> Matched<'a, S, E> {
             }
             Found::None => (Refusal::NoRoute, Reason::new("no rule for the path")),
         };
-        Err(refuse(visit, api, None, refusal, reason, Ways::default(), |_| edits()))
+        Err(refuse(visit, api, Vec::new(), refusal, reason, Ways::default(), |_| edits()))
     }
 
     /// Refuses the request; in shadow mode it passes all the same.
     pub(super) fn refuse(self, refusal: Refusal, reason: Reason) -> Step {
         let edits = self.edits;
-        refuse(self.visit, self.api, None, refusal, reason, self.rule.ways, |_| edits())
+        refuse(self.visit, self.api, Vec::new(), refusal, reason, self.rule.ways, |_| edits())
     }
 
     /// The same for a caller who is known and may call, but not now: with headers for it and, in shadow mode, with what `tell` adds for
@@ -88,7 +88,7 @@ impl<'a, S, E: FnOnce() -> Edits> Matched<'a, S, E> {
         tell: impl FnOnce(&mut Edits, &Facts),
     ) -> Step {
         let Self { gate: _, visit, api, rule, asked: _, now: _, edits } = self;
-        refuse(visit, api, Some(headers), refusal, reason, rule.ways, |facts| {
+        refuse(visit, api, headers, refusal, reason, rule.ways, |facts| {
             let mut edits = edits();
             tell(&mut edits, facts);
             edits
@@ -99,7 +99,7 @@ impl<'a, S, E: FnOnce() -> Edits> Matched<'a, S, E> {
 fn refuse(
     mut visit: Visit,
     api: &Api,
-    headers: Option<Vec<(&'static str, String)>>,
+    headers: Vec<(&'static str, String)>,
     refusal: Refusal,
     reason: Reason,
     ways: Ways,

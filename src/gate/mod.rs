@@ -111,7 +111,7 @@ impl<S: Store> Gate<S> {
         let visit = Visit::new(&self.policy, &head, request.stream, now);
         let (method, authority, target) = match read(&head) {
             Ok(read) => read,
-            Err(reason) => return visit.refuse(None, Refusal::Malformed, reason, Ways::default()),
+            Err(reason) => return visit.refuse(Vec::new(), Refusal::Malformed, reason, Ways::default()),
         };
         let Target::Path(path) = target else {
             return self.unmatched(visit, request, None);
@@ -129,9 +129,12 @@ impl<S: Store> Gate<S> {
 
     fn unmatched(&self, visit: Visit, request: &Request<'_>, path: Option<&RequestPath<'_>>) -> Step {
         match self.policy.unmatched {
-            Unmatched::Deny => {
-                visit.refuse(None, Refusal::NoRoute, Reason::new("no API for host and path"), Ways::default())
-            }
+            Unmatched::Deny => visit.refuse(
+                Vec::new(),
+                Refusal::NoRoute,
+                Reason::new("no API for host and path"),
+                Ways::default(),
+            ),
             Unmatched::Pass => {
                 visit.permit(Edits::strip(&self.policy, None, request.headers, path), Vec::new())
             }

@@ -29,8 +29,6 @@ pub struct Pending {
 
 /// What it asks for, and which of its rule's ways in it takes.
 pub(super) struct Waiting {
-    api: Option<usize>,
-    rule: Option<usize>,
     way: usize,
     method: String,
     inside: String,
@@ -39,10 +37,8 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn new(facts: &Facts, way: usize, asked: &Asked<'_>) -> Self {
+    pub(super) fn new(way: usize, asked: &Asked<'_>) -> Self {
         Self {
-            api: facts.api,
-            rule: facts.rule,
             way,
             method: asked.method.to_owned(),
             inside: asked.inside.to_owned(),
@@ -72,29 +68,18 @@ impl Pending {
     ) -> Step {
         let Self { mut visit, question, edits, waiting } = self;
         let policy = Rc::clone(&visit.facts.policy);
-        let found = waiting.api.and_then(|api| policy.api(api)).and_then(|api| {
-            let rule = api.rules.get(waiting.rule?)?;
+        let found = visit.facts.api.and_then(|api| policy.api(api)).and_then(|api| {
+            let rule = api.rules.get(visit.facts.rule?)?;
             match rule.access.get(waiting.way)? {
-                Access::Introspection { provider, requirement } => Some((api, rule, *provider, requirement)),
+                Access::Introspection { provider, requirement } => {
+                    Some((api, rule, *provider, policy.providers.get(*provider)?, requirement))
+                }
                 Access::Allow | Access::Deny | Access::ApiKey => None,
             }
         });
-        let provider = |index: usize| policy.providers.get(index);
-        let Some((api, rule, index, requirement)) = found else {
-            return visit.refuse(
-                None,
-                Refusal::Internal,
-                Reason::new("the rule that waits is gone"),
-                Ways::default(),
-            );
-        };
-        let Some(provider) = provider(index) else {
-            return visit.refuse(
-                None,
-                Refusal::Internal,
-                Reason::new("the provider is gone"),
-                Ways::default(),
-            );
+        let Some((api, rule, index, provider, requirement)) = found else {
+            let reason = Reason::new("the rule that waits is gone");
+            return visit.refuse(Vec::new(), Refusal::Internal, reason, Ways::default());
         };
         let outcome = match read(reply) {
             Ok(introspected) => {

@@ -47,15 +47,14 @@ impl Visit {
     /// Refuses the request for good; `further` are headers for the caller.
     pub(super) fn refuse(
         self,
-        further: Option<Vec<(&'static str, String)>>,
+        mut further: Vec<(&'static str, String)>,
         refusal: Refusal,
         reason: Reason,
         ways: Ways,
     ) -> Step {
-        let mut response_headers = further.unwrap_or_default();
-        self.explain(&mut response_headers);
+        self.explain(&mut further);
         let Self { facts, usage: _, correlation, grpc, explain: _ } = self;
-        let reply = render(&refusal, &facts.policy.style, ways, &correlation, response_headers);
+        let reply = render(&refusal, &facts.policy.style, ways, &correlation, further);
         Step::Refuse(Box::new(Refused { refusal, reason, reply, grpc, correlation, facts }))
     }
 

@@ -165,10 +165,8 @@ fn compile_bindings(
         // Paths are made only where they are needed: there may be a hundred thousand bindings.
         let document::Binding { consumer, plan, allow, paths, limits } = binding;
         let path = || format!("{path}[{place}]");
-        let plan = plan.and_then(|plan| match names.plans.by_name.get(&plan) {
-            Some(plan) => Some(*plan),
-            None => report.find(&format!("{}.plan", path()), "plan", &plan, &names.plans.by_name),
-        });
+        let plan = plan
+            .and_then(|plan| report.find(|| format!("{}.plan", path()), "plan", &plan, &names.plans.by_name));
         let own = match limits {
             Some(limits) => limits::compile(
                 Some(limits),
@@ -179,19 +177,21 @@ fn compile_bindings(
             ),
             None => LimitSets::new(),
         };
-        let plans = plan.and_then(|plan| names.plans.list.get(plan));
-        let limits = plans.map_or(own.clone(), |plan| limits::merge(own, &plan.limits, Scope::Binding(api)));
+        let limits = match plan.and_then(|plan| names.plans.list.get(plan)) {
+            Some(plan) => limits::merge(own, &plan.limits, Scope::Binding(api)),
+            None => own,
+        };
         let allow = grant(allow, &path, report);
         let paths = match paths {
             Some(paths) => path_grants(paths, &path, report),
             None => Vec::new(),
         };
-        let Some(index) = names.consumers.by_name.get(&consumer) else {
-            report.find(&format!("{}.consumer", path()), "consumer", &consumer, &names.consumers.by_name);
+        let consumer_path = || format!("{}.consumer", path());
+        let Some(index) = report.find(consumer_path, "consumer", &consumer, &names.consumers.by_name) else {
             continue;
         };
-        if compiled.insert(*index, Binding { plan, limits, allow, paths }).is_some() {
-            report.add(&format!("{}.consumer", path()), format!("`{consumer}` has a binding here already"));
+        if compiled.insert(index, Binding { plan, limits, allow, paths }).is_some() {
+            report.add(&consumer_path(), format!("`{consumer}` has a binding here already"));
         }
     }
     compiled

@@ -55,10 +55,8 @@ impl Consumers {
         if self.by_name.insert(name.clone(), index).is_some() {
             report.add(&format!("{}.name", path()), format!("there is a consumer `{name}` already"));
         }
-        let plan = plan.and_then(|plan| match plans.by_name.get(&plan) {
-            Some(plan) => Some(*plan),
-            None => report.find(&format!("{}.plan", path()), "plan", &plan, &plans.by_name),
-        });
+        let plan =
+            plan.and_then(|plan| report.find(|| format!("{}.plan", path()), "plan", &plan, &plans.by_name));
         let payer = Consumer::payer_of(&name);
         self.list.push(Consumer { name, active: state == document::ConsumerState::Active, plan, payer });
         if keys.as_ref().is_some_and(Vec::is_empty) || clients.as_ref().is_some_and(Vec::is_empty) {

@@ -85,11 +85,18 @@ impl Report {
         result.map_err(|error| self.add(path, error)).ok()
     }
 
-    /// The index under which `name` is known, or none and a problem at `path`.
-    fn find(&mut self, path: &str, kind: &str, name: &str, known: &HashMap<String, usize>) -> Option<usize> {
+    /// The index under which `name` is known, or none and a problem at `path`, which is made only then: there may be a hundred
+    /// thousand names.
+    fn find(
+        &mut self,
+        path: impl FnOnce() -> String,
+        kind: &str,
+        name: &str,
+        known: &HashMap<String, usize>,
+    ) -> Option<usize> {
         let index = known.get(name).copied();
         if index.is_none() {
-            self.0.push(Problem::dangling(path, kind, name));
+            self.0.push(Problem::dangling(&path(), kind, name));
         }
         index
     }

@@ -120,7 +120,8 @@ fn introspection(
 ) -> Option<Access> {
     let document::IntrospectionAccess { provider, scopes, scope_strategy, audience, issuers } = access;
     let path = format!("{path}.introspection");
-    let provider = report.find(&format!("{path}.provider"), "provider", &provider, &names.providers.by_name);
+    let provider =
+        report.find(|| format!("{path}.provider"), "provider", &provider, &names.providers.by_name);
     let strategy = match scope_strategy {
         document::ScopeStrategy::Exact => ScopeStrategy::Exact,
         document::ScopeStrategy::Hierarchic => ScopeStrategy::Hierarchic,
