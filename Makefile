@@ -27,11 +27,17 @@ OIDC := tools/oidc/node_modules/.package-lock.json
 # An Envoy of the user's own wins.
 ENVOY_NEEDED := $(if $(or $(ENVOY),$(shell command -v envoy)),,$(ENVOY_INSTALLED))
 
+# What the mesh is made of. Each takes minutes to build, once; see tools/istio/go.mod and tools/kubernetes/go.mod for versions.
+ISTIO := $(addprefix $(TOOLS)/istio/,istiod istioctl pilot-agent envoy_bootstrap.json crds.yaml)
+KUBERNETES := $(addprefix $(TOOLS)/kubernetes/,etcd kube-apiserver kubectl)
+KUBERNETES_VERSION := $(shell sed -n 's,^.*k8s.io/kubernetes \(v[0-9.]*\)$$,\1,p' tools/kubernetes/go.mod)
+
 # Packages of their own beside the main one.
 ASIDE := benches/noop tests/saboteur tools/trim tools/node-runner
 
-# The tests in real Envoy are named tests/envoy_*.rs; all others need only Rust.
-CORE_TESTS := $(patsubst tests/%.rs,--test %,$(filter-out tests/envoy_%.rs,$(wildcard tests/*.rs)))
+# The tests in real Envoy are named tests/envoy_*.rs, those in a real Istio tests/istio_*.rs; all others need only Rust.
+CORE_TESTS := $(patsubst tests/%.rs,--test %,$(filter-out tests/envoy_%.rs tests/istio_%.rs,$(wildcard tests/*.rs)))
+ISTIO_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/istio_*.rs))
 ENVOY_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/envoy_*.rs))
 
 .PHONY: help
@@ -60,6 +66,11 @@ test-envoy: setup-demo build noop saboteur ## Test the module in a real Envoy wi
 	cargo test --locked $(ENVOY_TESTS) --bench envoy
 	cargo run --quiet --locked --example demo
 
+# One mesh at a time: each is a control plane and proxies of its own.
+.PHONY: test-istio
+test-istio: mesh-tools build ## Test the module in a real Istio (Linux, root; its tools take some ten minutes to build, once)
+	cargo test --locked $(ISTIO_TESTS) -- --test-threads 1
+
 .PHONY: lint
 lint: rust $(DENY) ## Check format, lints, licences and sources of dependencies
 	cargo fmt --all --check
@@ -83,6 +94,11 @@ bench: setup-demo build noop ## Measure CPU per request in a real Envoy; writes 
 
 .PHONY: setup
 setup: setup-demo $(NODE_RUNNER) $(DENY) ## Install what all of this needs
+
+.PHONY: mesh-tools
+mesh-tools: setup-demo
+	@tools/preflight mesh go
+	@$(MAKE) --no-print-directory $(ISTIO) $(KUBERNETES)
 
 .PHONY: clean
 clean: ## Remove what was built and installed
@@ -124,6 +140,22 @@ $(ENVOY_INSTALLED): tools/envoy.txt
 $(OIDC): tools/oidc/package.json tools/oidc/package-lock.json
 	cd tools/oidc && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
+
+$(TOOLS)/istio/%: tools/istio/%/main.go tools/istio/go.mod tools/istio/go.sum
+	@tools/go-build tools/istio $* $(@D)
+
+$(TOOLS)/istio/envoy_bootstrap.json: tools/istio/go.mod
+	@mkdir -p $(@D)
+	install -m 644 "$$(cd tools/istio && go mod download istio.io/istio && go list -m -f '{{.Dir}}' istio.io/istio)/tools/packaging/common/envoy_bootstrap.json" $@
+	@touch $@
+
+$(TOOLS)/istio/crds.yaml: tools/istio/go.mod
+	@mkdir -p $(@D)
+	install -m 644 "$$(cd tools/istio && go mod download istio.io/istio && go list -m -f '{{.Dir}}' istio.io/istio)/manifests/charts/base/files/crd-all.gen.yaml" $@
+	@touch $@
+
+$(TOOLS)/kubernetes/%: tools/kubernetes/%/main.go tools/kubernetes/go.mod tools/kubernetes/go.sum
+	@tools/go-build tools/kubernetes $* $(@D) '-X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION)'
 
 # It runs what wasm-bindgen of the same version has built, and no other.
 $(NODE_RUNNER): tools/node-runner/Cargo.lock | rust

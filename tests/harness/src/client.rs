@@ -147,6 +147,13 @@ impl Connection {
         Ok(Self { stream, buffer: Vec::new() })
     }
 
+    /// Uses a connection that is open already.
+    pub fn over(stream: std::net::TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: TcpStream::from_std(stream)?, buffer: Vec::new() })
+    }
+
     /// Sends a request and reads the answer.
     pub async fn send(&mut self, request: &Request) -> io::Result<Response> {
         self.send_bytes(&request.bytes(), request.method == "HEAD").await

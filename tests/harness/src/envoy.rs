@@ -93,7 +93,7 @@ impl Envoy {
     ) -> Self {
         let path = |name: &str| directory.path().join(name);
         std::fs::write(path("bootstrap.json"), bootstrap.to_string()).expect("a writable directory");
-        let mut envoy = Command::new(binary());
+        let mut envoy = Command::new(envoy_binary());
         envoy
             .args(["--disable-hot-restart", "--reject-unknown-dynamic-fields"])
             .args(["--file-flush-interval-msec", "20"])
@@ -162,9 +162,7 @@ impl Envoy {
 
     /// All counters and gauges.
     pub async fn stats(&self) -> Stats {
-        let stats = self.admin("/stats?format=json").await.json();
-        let stats = stats["stats"].as_array().into_iter().flatten();
-        stats.filter_map(|stat| Some((stat["name"].as_str()?.to_owned(), stat["value"].as_u64()?))).collect()
+        stats(&self.admin("/stats?format=json").await.json())
     }
 
     /// A counter or gauge; 0 where there is none of that name.
@@ -237,19 +235,25 @@ impl Drop for Envoy {
     }
 }
 
+/// The counters and gauges in an answer to `/stats?format=json`.
+pub fn stats(answer: &Value) -> Stats {
+    let stats = answer["stats"].as_array().into_iter().flatten();
+    stats.filter_map(|stat| Some((stat["name"].as_str()?.to_owned(), stat["value"].as_u64()?))).collect()
+}
+
 /// Has Envoy check a bootstrap file; its complaint is the error.
 pub fn validate(bootstrap: &Path) -> Result<(), String> {
-    let mut envoy = Command::new(binary());
+    let mut envoy = Command::new(envoy_binary());
     envoy
         .args(["--mode", "validate", "--log-level", "error", "--disable-hot-restart", "--config-path"])
         .arg(bootstrap);
     let output =
-        envoy.output().unwrap_or_else(|error| panic!("cannot start {}: {error}", binary().display()));
+        envoy.output().unwrap_or_else(|error| panic!("cannot start {}: {error}", envoy_binary().display()));
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
 /// `ENVOY`, or `envoy` on the path, or the one that `make setup` installed.
-fn binary() -> PathBuf {
+pub fn envoy_binary() -> PathBuf {
     let from_path = || {
         let path = std::env::var_os("PATH")?;
         std::env::split_paths(&path).map(|directory| directory.join("envoy")).find(|file| file.is_file())

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use bootstrap::{Listener, Setup, Wasm, direct_response, route, route_by_header};
 pub use client::{Connection, Request, Response, send, send_all};
-pub use envoy::{Envoy, Rejected, Stats, validate};
+pub use envoy::{Envoy, Rejected, Stats, envoy_binary, stats, validate};
 pub use oidc::{Client, Oidc};
 pub use process::Process;
 pub use provider::{Answer, Call, StubProvider};

@@ -26,7 +26,7 @@ pub enum Reply {
     Last(Vec<u8>),
 }
 
-/// A listening socket on loopback, served until dropped.
+/// A listening socket, served until dropped.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -34,12 +34,21 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves every connection with `serve`.
+    /// Serves every connection to a free port of loopback with `serve`.
     pub async fn start<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port on loopback");
+        Self::on(std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port on loopback"), serve)
+    }
+
+    /// Serves every connection to this socket with `serve`.
+    pub fn on<F>(listener: std::net::TcpListener, serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        listener.set_nonblocking(true).expect("an open socket");
+        let listener = TcpListener::from_std(listener).expect("an open socket");
         let address = listener.local_addr().expect("a bound socket");
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();

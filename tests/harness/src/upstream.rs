@@ -1,6 +1,7 @@
 //! Upstreams: the service behind the gate. It tells what it received, or misbehaves.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +12,9 @@ use tokio::net::TcpStream;
 
 use crate::server::{Received, Reply, Server, http, reply};
 
-/// An upstream on a free port of loopback; ends when dropped.
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// An upstream, on a free port of loopback unless it is given a socket; ends when dropped.
 #[derive(Debug)]
 pub struct Upstream {
     server: Server,
@@ -24,17 +27,14 @@ impl Upstream {
         Self::delayed_echo(name, Duration::ZERO).await
     }
 
+    /// [`Upstream::echo`] on this socket.
+    pub fn echo_on(listener: TcpListener, name: &str) -> Self {
+        Self::answering_on(listener, echoing(name, Duration::ZERO))
+    }
+
     /// [`Upstream::echo`] that takes its time.
     pub async fn delayed_echo(name: &str, delay: Duration) -> Self {
-        let name: Arc<str> = name.into();
-        Self::answering(move |request| {
-            let body = describe(&name, &request);
-            async move {
-                tokio::time::sleep(delay).await;
-                reply(200, "application/json", body)
-            }
-        })
-        .await
+        Self::answering(echoing(name, delay)).await
     }
 
     /// Takes every request and closes the connection without an answer.
@@ -73,9 +73,19 @@ impl Upstream {
     where
         F: Future<Output = Reply> + Send + 'static,
     {
+        Self::answering_on(TcpListener::bind(("127.0.0.1", 0)).expect("a free port on loopback"), answer)
+    }
+
+    fn answering_on<F>(
+        listener: TcpListener,
+        answer: impl Fn(Received) -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Reply> + Send + 'static,
+    {
         let requests = Arc::new(AtomicU64::new(0));
         let counter = requests.clone();
-        let server = Server::start(move |stream| {
+        let server = Server::on(listener, move |stream| {
             let (answer, counter) = (answer.clone(), counter.clone());
             async move {
                 let counted = |request| {
@@ -84,9 +94,22 @@ impl Upstream {
                 };
                 http(stream, counted).await;
             }
-        })
-        .await;
+        });
         Self { server, requests }
+    }
+}
+
+fn echoing(
+    name: &str,
+    delay: Duration,
+) -> impl Fn(Received) -> BoxFuture<Reply> + Clone + Send + Sync + 'static {
+    let name: Arc<str> = name.into();
+    move |request| {
+        let body = describe(&name, &request);
+        Box::pin(async move {
+            tokio::time::sleep(delay).await;
+            reply(200, "application/json", body)
+        })
     }
 }
 

@@ -1,0 +1,100 @@
+//! A real Istio on one machine, without Docker or a cluster: a Kubernetes API server, istiod, a registry, and pods whose traffic
+//! is intercepted by iptables and whose agent and Envoy are Istio's own.
+//!
+//! Everything lives in network namespaces without a name: ports never collide, nothing of the machine is touched, and all is
+//! gone when the processes are, however they end. Linux and root only.
+//!
+//! ```text
+//!   node: API server, istiod, registry, whatever listens on its loopback     10.77.0.1
+//!     └── bridge ── pod "orders"   sidecar: iptables → Envoy → application    10.77.0.2
+//!                ── pod "gateway"  router: Envoy                              10.77.0.3
+//! ```
+
+mod control_plane;
+mod kubernetes;
+mod namespace;
+mod node;
+mod pod;
+pub mod tools;
+
+use std::cell::Cell;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+pub use control_plane::ControlPlane;
+pub use kubernetes::Kubernetes;
+pub use namespace::Namespace;
+pub use node::Node;
+pub use pod::{Plan, Pod};
+
+use tempfile::TempDir;
+
+/// The namespace that pods are made in.
+pub const NAMESPACE: &str = "default";
+
+/// A running mesh; ends when dropped.
+#[derive(Debug)]
+pub struct Mesh {
+    control_plane: ControlPlane,
+    kubernetes: Kubernetes,
+    node: Node,
+    directory: TempDir,
+    next: Cell<u8>,
+}
+
+impl Mesh {
+    /// Starts one, without any pod, and moves this thread onto its node: what is started from here on runs there, and pods
+    /// reach what listens on loopback by [`Node::ADDRESS`].
+    pub async fn start() -> Self {
+        Self::start_and_tell(|_| ()).await
+    }
+
+    /// [`Mesh::start`], which tells each step.
+    pub async fn start_and_tell(tell: impl Fn(&str)) -> Self {
+        let directory = TempDir::with_prefix("sidegate-mesh-").expect("a temporary directory");
+        make_readable(directory.path());
+        let node = Node::start(directory.path()).await;
+        tell("Kubernetes API server");
+        let kubernetes = Kubernetes::start(directory.path()).await;
+        tell("istiod");
+        let control_plane = ControlPlane::start(directory.path(), &kubernetes).await;
+        Self { control_plane, kubernetes, node, directory, next: Cell::new(2) }
+    }
+
+    /// The API server.
+    pub fn kubernetes(&self) -> &Kubernetes {
+        &self.kubernetes
+    }
+
+    /// Istio's control plane.
+    pub fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
+    }
+
+    /// Where all of it runs.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// A directory that ends with the mesh.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A pod of that name and address, of its own, whose proxy is not started yet.
+    pub(crate) fn place(&self, name: &str) -> (PathBuf, Ipv4Addr) {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        let directory = self.directory.path().join(format!("pod-{name}"));
+        std::fs::create_dir(&directory).unwrap_or_else(|error| panic!("pod {name}: {error}"));
+        make_readable(&directory);
+        (directory, Ipv4Addr::new(10, 77, 0, number))
+    }
+}
+
+/// Lets the proxies' user read it.
+fn make_readable(directory: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let everybody = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(directory, everybody).expect("a directory of ours");
+}

@@ -1,0 +1,308 @@
+//! Pods: an application's network with Istio's agent and Envoy in it.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use sidegate_harness::{Connection, Process, Request, Response, Stats, envoy_binary, eventually, stats};
+
+use crate::control_plane::ControlPlane;
+use crate::namespace::Namespace;
+use crate::node::Node;
+use crate::tools::{self, must};
+use crate::{Mesh, NAMESPACE};
+
+/// Prepares what the agent's image would bring, then becomes the agent. Runs in namespaces of its own: the mounts end with it.
+const AGENT: &str = r#"
+set -eu
+mount -t tmpfs tmpfs /var/lib
+mkdir -p /var/lib/istio/data
+chown -R 1337:1337 /var/lib/istio .
+mount --bind hosts /etc/hosts
+exec setpriv --reuid 1337 --regid 1337 --clear-groups --pdeathsig KILL "$@"
+"#;
+
+/// What a pod is to the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An application whose traffic the proxy intercepts.
+    Sidecar,
+    /// A proxy without an application.
+    Gateway,
+}
+
+/// What a pod is started with.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    name: String,
+    kind: Kind,
+    environment: Vec<(String, String)>,
+    hosts: Vec<(Ipv4Addr, String)>,
+}
+
+/// A running pod; ends when dropped.
+#[derive(Debug)]
+pub struct Pod {
+    name: String,
+    address: Ipv4Addr,
+    directory: PathBuf,
+    _agent: Process,
+    namespace: Namespace,
+}
+
+impl Plan {
+    /// An application's pod: it answers to the label `app: NAME` and the service `NAME`, port 80, which is its port 8080.
+    pub fn sidecar(name: &str) -> Self {
+        Self::new(name, Kind::Sidecar)
+    }
+
+    /// A gateway's pod, with the label `istio: NAME`.
+    pub fn gateway(name: &str) -> Self {
+        Self::new(name, Kind::Gateway)
+    }
+
+    fn new(name: &str, kind: Kind) -> Self {
+        let hosts = vec![(Node::ADDRESS, "istiod.istio-system.svc".into())];
+        Self { name: name.into(), kind, environment: Vec::new(), hosts }
+    }
+
+    /// Sets a variable of the agent's and Envoy's environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Makes a name known to the pod.
+    #[must_use]
+    pub fn host(mut self, name: &str, address: Ipv4Addr) -> Self {
+        self.hosts.push((address, name.into()));
+        self
+    }
+
+    /// Starts it and waits until its Envoy has its configuration and serves, or is refused what it needs for `until`.
+    pub async fn start(self, mesh: &Mesh) -> Pod {
+        let pod = self.launch(mesh).await;
+        pod.ready().await;
+        pod
+    }
+
+    /// Starts it without waiting for its Envoy.
+    pub async fn launch(self, mesh: &Mesh) -> Pod {
+        let (directory, address) = mesh.place(&self.name);
+        let namespace = Namespace::new(&directory).await;
+        mesh.node().plug(&namespace, address);
+        self.announce(mesh, address);
+        self.furnish(mesh, &directory);
+        if self.kind == Kind::Sidecar {
+            intercept(&namespace);
+        }
+        let agent = self.agent(&namespace, &directory, address);
+        Pod { name: self.name, address, directory, _agent: agent, namespace }
+    }
+
+    fn labels(&self) -> Value {
+        match self.kind {
+            Kind::Sidecar => json!({"app": self.name}),
+            Kind::Gateway => json!({"istio": self.name}),
+        }
+    }
+
+    /// The Kubernetes objects that a scheduler, a kubelet and controllers would have made.
+    fn announce(&self, mesh: &Mesh, address: Ipv4Addr) {
+        let name = &self.name;
+        let metadata = json!({"name": name, "namespace": NAMESPACE, "labels": self.labels()});
+        let port = json!({"name": "http", "port": 80, "targetPort": 8080});
+        let slice = json!({
+            "name": format!("{name}-1"),
+            "namespace": NAMESPACE,
+            "labels": {"kubernetes.io/service-name": name},
+        });
+        let mut pod = metadata.clone();
+        pod["annotations"] = json!({"sidecar.istio.io/status": "{}"});
+        let objects = json!([
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE}},
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": pod,
+                "spec": {
+                    "serviceAccountName": name,
+                    "containers": [
+                        {"name": "application", "image": "application", "ports": [{"containerPort": 8080}]},
+                        {"name": "istio-proxy", "image": "proxy"},
+                    ],
+                },
+            },
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": metadata,
+                "spec": {"selector": self.labels(), "ports": [port]},
+            },
+            {
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": slice,
+                "addressType": "IPv4",
+                "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+                "endpoints": [{
+                    "addresses": [address],
+                    "conditions": {"ready": true},
+                    "targetRef": {"kind": "Pod", "name": name, "namespace": NAMESPACE},
+                }],
+            },
+        ]);
+        mesh.kubernetes().apply(json!({"apiVersion": "v1", "kind": "List", "items": objects}));
+        let status = json!({"status": {
+            "phase": "Running",
+            "podIP": address,
+            "podIPs": [{"ip": address}],
+            "conditions": [{"type": "Ready", "status": "True"}],
+        }});
+        let patch = status.to_string();
+        mesh.kubernetes().ask(&["patch", "pod", name, "--subresource", "status", "--patch", &patch]);
+    }
+
+    /// The files that a pod's volumes would bring.
+    fn furnish(&self, mesh: &Mesh, directory: &std::path::Path) {
+        let root = ["get", "configmap", "istio-ca-root-cert", "--output", r"jsonpath={.data.root-cert\.pem}"];
+        fs::write(directory.join("root-cert.pem"), mesh.kubernetes().ask(&root)).expect("a fresh directory");
+        let token = mesh.kubernetes().ask(&[
+            "create",
+            "token",
+            &self.name,
+            "--audience=istio-ca",
+            "--bound-object-kind=Pod",
+            &format!("--bound-object-name={}", self.name),
+        ]);
+        let tokens = directory.join("var/run/secrets/tokens");
+        fs::create_dir_all(&tokens).expect("a fresh directory");
+        fs::write(tokens.join("istio-token"), token.trim()).expect("a fresh directory");
+        let hosts = self.hosts.iter().map(|(address, name)| format!("{address} {name}\n"));
+        let hosts: String = ["127.0.0.1 localhost\n".to_owned()].into_iter().chain(hosts).collect();
+        fs::write(directory.join("hosts"), hosts).expect("a fresh directory");
+    }
+
+    fn agent(&self, namespace: &Namespace, directory: &std::path::Path, address: Ipv4Addr) -> Process {
+        let template = tools::istio("envoy_bootstrap.json");
+        let configuration = json!({
+            "binaryPath": envoy_binary(),
+            "configPath": directory.join("etc/istio/proxy"),
+            "discoveryAddress": ControlPlane::ADDRESS,
+            "proxyBootstrapTemplatePath": template,
+            "terminationDrainDuration": "0s",
+            "concurrency": 2,
+        });
+        let root = directory.join("root-cert.pem");
+        let mut command = namespace.command("unshare");
+        command
+            .args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", AGENT, "agent"])
+            .arg(tools::istio("pilot-agent"))
+            .args(["proxy", if self.kind == Kind::Gateway { "router" } else { "sidecar" }])
+            .args(["--domain", &format!("{NAMESPACE}.svc.cluster.local"), "--proxyLogLevel", "warning"])
+            .args(["--proxyComponentLogLevel", "wasm:info,misc:error", "--templateFile"])
+            .arg(&template)
+            .current_dir(directory)
+            .env("POD_NAME", &self.name)
+            .env("POD_NAMESPACE", NAMESPACE)
+            .env("SERVICE_ACCOUNT", &self.name)
+            .env("INSTANCE_IP", address.to_string())
+            .env("HOST_IP", Node::ADDRESS.to_string())
+            .env("ISTIO_META_CLUSTER_ID", "Kubernetes")
+            .env("ISTIO_META_INTERCEPTION_MODE", "REDIRECT")
+            .env("ISTIO_METAJSON_LABELS", self.labels().to_string())
+            .env("PROXY_CONFIG", configuration.to_string())
+            .env("XDS_ROOT_CA", &root)
+            .env("CA_ROOT_CA", &root)
+            .env("CA_ADDR", ControlPlane::ADDRESS)
+            .env("WASM_INSECURE_REGISTRIES", "*")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Process::start(&mut command, &directory.join("agent.log"))
+    }
+}
+
+impl Pod {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The address of a port of it. For a sidecar: the port is intercepted.
+    pub fn address(&self, port: u16) -> SocketAddr {
+        (self.address, port).into()
+    }
+
+    /// Its network.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// What is in its working directory ends with the mesh.
+    pub fn directory(&self) -> &std::path::Path {
+        &self.directory
+    }
+
+    /// A socket inside that listens on the port, for an application.
+    pub fn listen(&self, port: u16) -> TcpListener {
+        self.namespace.inside(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).expect("a free port")
+    }
+
+    /// Sends a request to a port of the pod, as somebody outside of it does.
+    pub async fn send(&self, port: u16, request: Request) -> Response {
+        let answer = sidegate_harness::send(self.address(port), &request).await;
+        answer.unwrap_or_else(|error| panic!("{request:?}: {error}: {}", self.log()))
+    }
+
+    /// Sends a request from inside.
+    pub async fn send_from_inside(&self, to: SocketAddr, request: Request) -> std::io::Result<Response> {
+        // Connected at once, so that nothing else runs while this thread is inside.
+        let stream = self.namespace.inside(|| TcpStream::connect(to))?;
+        Connection::over(stream)?.send(&request).await
+    }
+
+    /// Asks Envoy's admin port.
+    pub async fn admin(&self, path: &str) -> std::io::Result<Response> {
+        self.send_from_inside(([127, 0, 0, 1], 15000).into(), Request::get(path)).await
+    }
+
+    /// All of Envoy's counters and gauges.
+    pub async fn stats(&self) -> Stats {
+        let answer = self.admin("/stats?format=json").await.expect("an admin port");
+        stats(&answer.json())
+    }
+
+    /// What agent and Envoy logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("agent.log")).unwrap_or_default()
+    }
+
+    /// Waits until Envoy has its configuration and serves.
+    pub async fn ready(&self) {
+        let ready = async || {
+            let answer = self.send_from_inside(self.address(15021), Request::get("/healthz/ready")).await;
+            answer.is_ok_and(|answer| answer.status == 200)
+        };
+        eventually(&format!("pod {} to be ready", self.name), async || ready().await.then_some(())).await;
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of pod {}\n{}---", self.name, self.log());
+        }
+    }
+}
+
+/// Redirects what comes in and goes out to the proxy, as Istio's init container does.
+fn intercept(namespace: &Namespace) {
+    must(
+        namespace
+            .command(tools::istio("pilot-agent"))
+            .args(["istio-iptables", "-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT"])
+            .args(["-i", "*", "-x", "", "-b", "*", "-d", "15090,15021,15020"])
+            .env("PATH", tools::path()),
+    );
+}

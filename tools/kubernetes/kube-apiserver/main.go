@@ -1,0 +1,13 @@
+// The Kubernetes API server: it keeps the objects that kubectl applies and Istio reads.
+package main
+
+import (
+	"os"
+
+	"k8s.io/component-base/cli"
+	"k8s.io/kubernetes/cmd/kube-apiserver/app"
+)
+
+func main() {
+	os.Exit(cli.Run(app.NewAPIServerCommand()))
+}
