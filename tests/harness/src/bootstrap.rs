@@ -42,6 +42,13 @@ impl Wasm {
         Self::new("sidegate", file(sidegate_module())).configured_as("StringValue", json!(policy.to_string()))
     }
 
+    /// Runs the module in this file instead.
+    #[must_use]
+    pub fn from_file(mut self, module: &Path) -> Self {
+        self.module = json!({"filename": module});
+        self
+    }
+
     /// Sidegate with these bytes as configuration.
     pub fn sidegate_with_bytes(bytes: &[u8]) -> Self {
         Self::new("sidegate", file(sidegate_module()))

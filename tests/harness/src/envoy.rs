@@ -12,7 +12,7 @@ use tempfile::{NamedTempFile, TempDir};
 use crate::bootstrap::admin_on_a_free_port;
 use crate::client::{Request, Response, send, send_all};
 use crate::process::Process;
-use crate::{Listener, Setup, eventually, project};
+use crate::{Listener, Setup, eventually, on_the_path, project};
 
 /// The version that `tools/envoy` installs.
 const VERSION: &str = "1.40.0";
@@ -253,12 +253,8 @@ pub fn validate(bootstrap: &Path) -> Result<(), String> {
 }
 
 /// `ENVOY`, or `envoy` on the path, or the one that `make setup` installed.
-pub fn envoy_binary() -> PathBuf {
-    let from_path = || {
-        let path = std::env::var_os("PATH")?;
-        std::env::split_paths(&path).map(|directory| directory.join("envoy")).find(|file| file.is_file())
-    };
-    let envoy = std::env::var_os("ENVOY").map(PathBuf::from).or_else(from_path);
+fn binary() -> PathBuf {
+    let envoy = std::env::var_os("ENVOY").map(PathBuf::from).or_else(|| on_the_path("envoy"));
     let envoy = envoy.unwrap_or_else(|| project(format!("target/tools/envoy-{VERSION}/envoy")));
     assert!(envoy.is_file(), "{} is missing: run `make setup`", envoy.display());
     envoy

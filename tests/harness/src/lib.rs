@@ -1,4 +1,4 @@
-//! What ring 3 stands on: a real Envoy with the built module, upstreams, OAuth2 servers, and a client that sends exactly the bytes it is told.
+//! What ring 3 stands on: a real Envoy with the built module, upstreams, OAuth2 servers, registries, and a client that sends exactly the bytes it is told.
 //!
 //! Shared by `tests/envoy_*.rs`, `benches/envoy.rs` and `examples/demo.rs`. Ports are free ones, so tests run in parallel; what is
 //! started here ends with the value that holds it, and at the latest with this process, however it ends. Waiting is polling with a
@@ -10,6 +10,7 @@ mod envoy;
 mod oidc;
 mod process;
 mod provider;
+mod registry;
 mod server;
 mod upstream;
 
@@ -22,6 +23,7 @@ pub use envoy::{Envoy, Rejected, Stats, envoy_binary, stats, validate};
 pub use oidc::{Client, Oidc};
 pub use process::Process;
 pub use provider::{Answer, Call, StubProvider};
+pub use registry::Registry;
 pub use upstream::Upstream;
 
 /// How long anything may take before the wait for it is given up; far more than it takes on a busy machine.
@@ -56,6 +58,27 @@ pub fn sidegate_module() -> PathBuf {
 /// The filter that does nothing, from `benches/noop`.
 pub fn noop_module() -> PathBuf {
     built("sidegate_noop.wasm")
+}
+
+/// What packs the module into an image, as `make image` builds it.
+pub fn packer() -> PathBuf {
+    let path = project("target/tools/build/debug/sidegate-image");
+    assert!(path.is_file(), "{} is missing: run `make image`", path.display());
+    path
+}
+
+/// A command from a Debian package: the one on the path, or the one that `tools/debian` fetched.
+pub fn debian(command: &str) -> PathBuf {
+    on_the_path(command).unwrap_or_else(|| {
+        let path = project("target/tools/debian/bin").join(command);
+        assert!(path.is_file(), "{} is missing: run `make setup`", path.display());
+        path
+    })
+}
+
+fn on_the_path(command: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(command)).find(|file| file.is_file())
 }
 
 fn built(module: &str) -> PathBuf {
