@@ -12,6 +12,9 @@ MODULE := $(TARGET)/wasm32-wasip1/release/sidegate.wasm
 IMAGE := target/image
 PACK := $(TOOLS)/build/debug/sidegate-image
 
+# The same commit is to make the same module everywhere: the messages of panics name source files, and not where this machine has them.
+export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src=/cargo
+
 CHANNEL := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 TARGETS := wasm32-wasip1 wasm32-unknown-unknown
 comma := ,

@@ -95,6 +95,16 @@ fn labels(inspected: &str) -> Value {
 }
 
 #[test]
+fn the_module_does_not_name_the_directories_of_who_built_it() {
+    let module = fs::read(sidegate_module()).unwrap();
+    let names = |path: &str| module.windows(path.len()).any(|bytes| bytes == path.as_bytes());
+    assert!(names("/cargo/index."), "messages of panics name sources");
+    for directory in [env!("CARGO_MANIFEST_DIR"), "/registry/src/"] {
+        assert!(!names(directory), "{directory}");
+    }
+}
+
+#[test]
 fn the_same_module_makes_the_same_image() {
     let directory = TempDir::new().unwrap();
     let other = directory.path().join("other.wasm");
