@@ -94,7 +94,7 @@ fn operations_md_lists_every_metric_with_its_labels() {
     let listed: Vec<Vec<&str>> = rows(&page).filter(|row| row[0].starts_with("`sidegate.")).collect();
     let expected = Metric::all().map(|metric| {
         let name = metric.name(None).strip_prefix("sidegate.").unwrap().to_owned();
-        let mut parts: Vec<&str> = name.split(";.").collect();
+        let mut parts: Vec<&str> = name.split(";.;").collect();
         let last = parts.pop().unwrap();
         let labels = parts.iter().map(|part| part.split("=.=").next().unwrap());
         (
@@ -109,7 +109,7 @@ fn operations_md_lists_every_metric_with_its_labels() {
         assert_eq!(row[2], labels, "{name}");
         for label in labels.split(", ").filter(|label| !label.is_empty()) {
             let label = label.trim_matches('`');
-            let tag = format!(r"- {{tag_name: {label}, regex: '(\b{label}=\.=(.*?);\.)'}}");
+            let tag = format!(r"- {{tag_name: {label}, regex: '(\b{label}=\.=(.*?);\.;)'}}");
             assert!(tags.contains(&tag), "no stats_tag for {label}");
         }
     }

@@ -116,7 +116,7 @@ async fn a_real_servers_tokens_open_the_rules_that_they_satisfy_and_no_other() {
     assert_eq!(envoy.access_log(3).await, ["200 miss", "200 hit", "401 -"]);
     assert_eq!((lookups(&envoy, "miss").await, lookups(&envoy, "hit").await), (1, 1));
     assert_eq!(calls(&envoy, "basic", "ok").await, 1);
-    let histogram = "wasmcustom.sidegate.provider=.=basic;.provider_call_milliseconds";
+    let histogram = "wasmcustom.sidegate.provider=.=basic;.;provider_call_milliseconds";
     let histograms = envoy.admin("/stats?filter=provider_call_milliseconds").await.text();
     assert!(histograms.contains(histogram), "{histograms}");
 

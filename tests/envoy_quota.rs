@@ -298,7 +298,7 @@ async fn callers_are_told_how_limits_stand_and_each_kind_counts_its_own() {
         assert_eq!(from(address, key).await.status, status, "{address} {key}");
     }
     let stats = envoy.stats().await;
-    let refused = |api: &str| stats[&format!("wasmcustom.sidegate.api=.={api};.quota_refusals")];
+    let refused = |api: &str| stats[&format!("wasmcustom.sidegate.api=.={api};.;quota_refusals")];
     assert_eq!(["plain", "shared", "consumer", "address"].map(refused), [3, 3, 2, 3]);
 }
 

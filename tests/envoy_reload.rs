@@ -96,13 +96,13 @@ fn assert_told(rejected: &Rejected, told: &[&str]) {
 }
 
 fn loads(stats: &Stats, result: &str) -> u64 {
-    stats.get(&format!("wasmcustom.sidegate.result=.={result};.policy_loads")).copied().unwrap_or_default()
+    stats.get(&format!("wasmcustom.sidegate.result=.={result};.;policy_loads")).copied().unwrap_or_default()
 }
 
 /// The gauge of a policy; none if it never was in force.
 fn in_force(stats: &Stats, policy: &Value) -> Option<u64> {
     let (revision, digest) = (policy["revision"].as_str()?, digest(policy));
-    stats.get(&format!("wasmcustom.sidegate.revision=.={revision};.digest=.={digest};.policy")).copied()
+    stats.get(&format!("wasmcustom.sidegate.revision=.={revision};.;digest=.={digest};.;policy")).copied()
 }
 
 #[tokio::test]

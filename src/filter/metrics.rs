@@ -1,7 +1,7 @@
 //! The metrics, defined once each, under stable names.
 //!
-//! Labels stand in the name as `label=.=value;.`, the form that Istio's tag extraction (and the `stats_tags` in `docs/operations.md`) splits off:
-//! `sidegate.api=.=orders;.outcome=.=refused;.code=.=14;.decisions` becomes `sidegate.decisions{api="orders",outcome="refused",code="14"}`.
+//! Labels stand in the name as `label=.=value;.;`, the form that Istio's tag extraction (and the `stats_tags` in `docs/operations.md`) splits off:
+//! `sidegate.api=.=orders;.;outcome=.=refused;.;code=.=14;.;decisions` becomes `sidegate.decisions{api="orders",outcome="refused",code="14"}`.
 
 use std::{cell::RefCell, collections::BTreeMap};
 
@@ -157,29 +157,29 @@ impl Metric {
         match self {
             Self::Decisions(index, outcome, code) => {
                 let (api, outcome) = (api(index), outcome.as_str());
-                format!("sidegate.api=.={api};.outcome=.={outcome};.code=.={code};.decisions")
+                format!("sidegate.api=.={api};.;outcome=.={outcome};.;code=.={code};.;decisions")
             }
-            Self::QuotaRefusals(index) => format!("sidegate.api=.={};.quota_refusals", api(index)),
+            Self::QuotaRefusals(index) => format!("sidegate.api=.={};.;quota_refusals", api(index)),
             Self::IdentityLookups(lookup) => {
-                format!("sidegate.result=.={};.identity_lookups", lookup.as_str())
+                format!("sidegate.result=.={};.;identity_lookups", lookup.as_str())
             }
             Self::IdentityEvictions => "sidegate.identity_evictions".to_owned(),
             Self::StoreConflicts => "sidegate.store_conflicts".to_owned(),
             Self::StoreCorrupt => "sidegate.store_corrupt".to_owned(),
             Self::RefundsLost => "sidegate.refunds_lost".to_owned(),
             Self::ProviderCalls(index, result) => {
-                format!("sidegate.provider=.={};.result=.={result};.provider_calls", provider(index))
+                format!("sidegate.provider=.={};.;result=.={result};.;provider_calls", provider(index))
             }
             Self::ProviderCallMilliseconds(index) => {
-                format!("sidegate.provider=.={};.provider_call_milliseconds", provider(index))
+                format!("sidegate.provider=.={};.;provider_call_milliseconds", provider(index))
             }
             Self::PolicyLoads(accepted) => {
-                format!("sidegate.result=.={};.policy_loads", if accepted { "accepted" } else { "rejected" })
+                format!("sidegate.result=.={};.;policy_loads", if accepted { "accepted" } else { "rejected" })
             }
             Self::PolicyInForce => {
                 let revision = label(policy.and_then(|policy| policy.revision.as_deref()));
                 let digest = label(policy.map(|policy| policy.digest.as_str()));
-                format!("sidegate.revision=.={revision};.digest=.={digest};.policy")
+                format!("sidegate.revision=.={revision};.;digest=.={digest};.;policy")
             }
         }
     }

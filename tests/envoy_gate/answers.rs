@@ -105,7 +105,8 @@ async fn in_shadow_an_api_refuses_nothing_and_counts_what_it_would_have() {
 
     let stats = gate.envoy.stats().await;
     let counted = |outcome: &str, code: &str| {
-        let name = format!("wasmcustom.sidegate.api=.=orders;.outcome=.={outcome};.code=.={code};.decisions");
+        let name =
+            format!("wasmcustom.sidegate.api=.=orders;.;outcome=.={outcome};.;code=.={code};.;decisions");
         stats.get(&name).copied().unwrap_or_default()
     };
     assert_eq!(counted("admitted", "none"), 3);
@@ -158,20 +159,20 @@ async fn what_operators_see_has_stable_names_and_no_secrets() {
     let stats = gate.envoy.stats().await;
     let ours: Vec<_> = stats
         .iter()
-        .filter(|(name, _)| name.starts_with("wasmcustom.") && !name.ends_with(";.policy"))
+        .filter(|(name, _)| name.starts_with("wasmcustom.") && !name.ends_with(";.;policy"))
         .map(|(name, value)| (name.trim_start_matches("wasmcustom.sidegate."), *value))
         .collect();
     assert_eq!(
         ours,
         [
-            ("api=.=none;.outcome=.=refused;.code=.=00;.decisions", 1),
-            ("api=.=orders;.outcome=.=admitted;.code=.=none;.decisions", 4),
-            ("api=.=orders;.outcome=.=refused;.code=.=12;.decisions", 1),
-            ("api=.=orders;.outcome=.=refused;.code=.=13;.decisions", 2),
-            ("api=.=orders;.outcome=.=refused;.code=.=14;.decisions", 1),
-            ("api=.=orders;.outcome=.=refused;.code=.=20;.decisions", 1),
-            ("api=.=orders;.quota_refusals", 1),
-            ("result=.=accepted;.policy_loads", 1),
+            ("api=.=none;.;outcome=.=refused;.;code=.=00;.;decisions", 1),
+            ("api=.=orders;.;outcome=.=admitted;.;code=.=none;.;decisions", 4),
+            ("api=.=orders;.;outcome=.=refused;.;code=.=12;.;decisions", 1),
+            ("api=.=orders;.;outcome=.=refused;.;code=.=13;.;decisions", 2),
+            ("api=.=orders;.;outcome=.=refused;.;code=.=14;.;decisions", 1),
+            ("api=.=orders;.;outcome=.=refused;.;code=.=20;.;decisions", 1),
+            ("api=.=orders;.;quota_refusals", 1),
+            ("result=.=accepted;.;policy_loads", 1),
         ]
     );
     // How it was decided is for the holder of the debug secret only.

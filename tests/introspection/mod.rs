@@ -63,10 +63,12 @@ pub const UNAVAILABLE: (u16, Option<&str>) = (503, Some("24"));
 
 /// How many calls to a provider came out like that.
 pub async fn calls(envoy: &Envoy, provider: &str, result: &str) -> u64 {
-    envoy.stat(&format!("wasmcustom.sidegate.provider=.={provider};.result=.={result};.provider_calls")).await
+    envoy
+        .stat(&format!("wasmcustom.sidegate.provider=.={provider};.;result=.={result};.;provider_calls"))
+        .await
 }
 
 /// How many identities were come by like that.
 pub async fn lookups(envoy: &Envoy, result: &str) -> u64 {
-    envoy.stat(&format!("wasmcustom.sidegate.result=.={result};.identity_lookups")).await
+    envoy.stat(&format!("wasmcustom.sidegate.result=.={result};.;identity_lookups")).await
 }

@@ -13,11 +13,11 @@ fn all_requests_with_one_token_wait_for_one_call_and_all_go_on() {
     assert_eq!(thread.request(with_token("t0ken")).1, "ok", "and the next finds the answer in the cache");
     assert_eq!(paper.calls.borrow().len(), 1);
     for (name, expected) in [
-        ("sidegate.provider=.=hydra;.result=.=ok;.provider_calls", 1),
-        ("sidegate.provider=.=hydra;.provider_call_milliseconds", 15),
-        ("sidegate.result=.=miss;.identity_lookups", 100),
-        ("sidegate.result=.=hit;.identity_lookups", 1),
-        ("sidegate.api=.=orders;.outcome=.=admitted;.code=.=none;.decisions", 101),
+        ("sidegate.provider=.=hydra;.;result=.=ok;.;provider_calls", 1),
+        ("sidegate.provider=.=hydra;.;provider_call_milliseconds", 15),
+        ("sidegate.result=.=miss;.;identity_lookups", 100),
+        ("sidegate.result=.=hit;.;identity_lookups", 1),
+        ("sidegate.api=.=orders;.;outcome=.=admitted;.;code=.=none;.;decisions", 101),
     ] {
         assert_eq!(paper.metric(name), expected, "{name}");
     }
@@ -157,7 +157,7 @@ fn a_reply_that_comes_twice_or_to_no_call_counts_once() {
         thread.reply(1, &reply);
     }
     assert_eq!(outcomes(&paper, &streams), all("ok"));
-    assert_eq!(paper.metric("sidegate.provider=.=hydra;.result=.=ok;.provider_calls"), 1);
+    assert_eq!(paper.metric("sidegate.provider=.=hydra;.;result=.=ok;.;provider_calls"), 1);
 }
 
 #[test]
@@ -182,7 +182,10 @@ fn a_call_that_envoy_does_not_take_refuses_at_once() {
         let (paper, thread) = thread();
         paper.refuses_calls.borrow_mut().push(reply);
         assert_eq!(thread.request(with_token("t0ken")).1, code);
-        assert_eq!(paper.metric(&format!("sidegate.provider=.=hydra;.result=.={result};.provider_calls")), 1);
+        assert_eq!(
+            paper.metric(&format!("sidegate.provider=.=hydra;.;result=.={result};.;provider_calls")),
+            1
+        );
         let streams = waiting(&thread, 1);
         thread.reply(1, &active());
         assert_eq!(outcomes(&paper, &streams), all("ok"), "the next may fare better");

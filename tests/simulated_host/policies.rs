@@ -10,9 +10,9 @@ fn a_policy_in_force_is_told_by_revision_and_a_load_counted_once_for_all_workers
     let gauge = |thread: &Thread<Shared>| {
         let policy = thread.worker.gate().policy();
         let revision = policy.revision.clone().expect("tests name their policies");
-        paper.metric(&format!("sidegate.revision=.={revision};.digest=.={};.policy", policy.digest))
+        paper.metric(&format!("sidegate.revision=.={revision};.;digest=.={};.;policy", policy.digest))
     };
-    let accepted = || paper.metric("sidegate.result=.=accepted;.policy_loads");
+    let accepted = || paper.metric("sidegate.result=.=accepted;.;policy_loads");
 
     let old = [start(&paper, store.clone(), &policy()), start(&paper, store.clone(), &policy())];
     assert_eq!((accepted(), gauge(&old[0])), (1, 1));
@@ -98,6 +98,6 @@ fn a_policy_that_does_not_load_is_told_in_full_and_counted() {
             assert!(line.contains(expected), "{expected} in {line}");
         }
     }
-    assert_eq!(paper.metric("sidegate.result=.=rejected;.policy_loads"), 3);
-    assert_eq!(paper.metric("sidegate.result=.=accepted;.policy_loads"), 0);
+    assert_eq!(paper.metric("sidegate.result=.=rejected;.;policy_loads"), 3);
+    assert_eq!(paper.metric("sidegate.result=.=accepted;.;policy_loads"), 0);
 }

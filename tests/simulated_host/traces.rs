@@ -94,7 +94,7 @@ fn each_refusal_leaves_one_line_that_names_what_is_known() {
     let expected =
         "would refuse code=13 api=orders rule=/** consumer=- id=id-1 reason=\"the API key is unknown\"";
     assert_eq!(paper.logs.take(), [(log::Level::Info, expected.to_owned())]);
-    assert_eq!(paper.metric("sidegate.api=.=orders;.outcome=.=shadowed;.code=.=13;.decisions"), 1);
+    assert_eq!(paper.metric("sidegate.api=.=orders;.;outcome=.=shadowed;.;code=.=13;.;decisions"), 1);
 }
 
 #[test]
