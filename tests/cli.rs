@@ -9,6 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use serde_json::{Value, json};
 use sidegate::{credential::Digest, policy::Policy};
 use tempfile::TempDir;
 
@@ -132,6 +133,121 @@ fn convert_prints_one_line_of_json_or_nothing() {
 }
 
 #[test]
+fn render_prints_the_policy_that_convert_prints_inside_its_manifest() {
+    let directory = TempDir::new().unwrap();
+    let policy = file(&directory, "policy.yaml", WITH_SECRET);
+    let variables = file(&directory, "secrets.env", "SIDEGATE_TEST_TOKEN=hunter2\n");
+    let converted = sidegate(&["convert", "--env-file", &variables, &policy], "").output;
+    let digest: String = Digest::of(converted.as_bytes()).to_hex().chars().take(16).collect();
+    let render = |options: &[&str]| {
+        let ended =
+            sidegate(&[&["render", "--policy", &policy, "--env-file", &variables], options].concat(), "");
+        assert_eq!((ended.code, ended.errors.as_str()), (0, ""), "{options:?}");
+        assert!(!ended.output.contains("hunter2"));
+        assert!(ended.output.starts_with(&format!("# sidegate render, policy digest {digest}\n")));
+        serde_norway::from_str::<Value>(&ended.output).unwrap()
+    };
+
+    let plugin =
+        render(&["--as", "wasmplugin", "--image", "registry.example.com/a/b", "--selector", "app=orders"]);
+    assert_eq!(plugin["spec"]["pluginConfig"].to_string(), converted);
+    let variable = json!([{"name": "SIDEGATE_TEST_TOKEN", "valueFrom": "HOST"}]);
+    assert_eq!(plugin["spec"]["vmConfig"]["env"], variable);
+    assert_eq!(plugin["spec"]["selector"]["matchLabels"], json!({"app": "orders"}));
+
+    let two = ["--selector", "app=orders", "--selector", "example.com/tier=on"];
+    let image =
+        ["--as", "trafficextension", "--image", "oci://a/b:1", "--name", "gate", "--namespace", "shop"];
+    let extension = render(&[&image[..], &two].concat());
+    assert_eq!(extension["metadata"], json!({"name": "gate", "namespace": "shop"}));
+    assert_eq!(extension["spec"]["wasm"]["pluginConfig"].to_string(), converted);
+    assert_eq!(
+        extension["spec"]["selector"]["matchLabels"],
+        json!({"app": "orders", "example.com/tier": "on"})
+    );
+
+    let file = render(&["--as", "envoy", "--module", "/opt/gate.wasm", "--name", "gate"]);
+    let filter = &file["resources"][0];
+    let config = &filter["typed_config"]["config"];
+    assert_eq!((&filter["name"], &config["vm_config"]["vm_id"]), (&json!("gate"), &json!("gate")));
+    assert_eq!(config["configuration"]["value"], converted);
+    assert_eq!(config["vm_config"]["code"], json!({"local": {"filename": "/opt/gate.wasm"}}));
+    let variable = json!({"host_env_keys": ["SIDEGATE_TEST_TOKEN"]});
+    assert_eq!(config["vm_config"]["environment_variables"], variable);
+}
+
+#[test]
+fn render_prints_nothing_of_a_policy_that_is_wrong() {
+    let plugin =
+        ["render", "--policy", "-", "--as", "wasmplugin", "--image", "a/b", "--selector", "app=orders"];
+    let ended = sidegate(&plugin, "sidegate: v2\napis: []\n");
+    assert_eq!((ended.code, ended.output.as_str()), (1, ""));
+    assert!(ended.errors.starts_with("stdin: sidegate: unsupported schema version `v2`"), "{}", ended.errors);
+
+    let policy = "\
+sidegate: v1
+plans: {p: {limits: [{metric: hits, max: 9007199254740993, per: month}, {metric: hits, max: 9007199254740992, per: year}]}}
+apis: [{name: a, access: [allow], rules: [{path: /}]}]
+";
+    let ended = sidegate(&plugin, policy);
+    assert_eq!((ended.code, ended.output.as_str()), (1, ""));
+    let message =
+        "plans.p.limits[0].max: numbers above 2^53 do not keep their value on the way through Istio";
+    assert_eq!(ended.errors, format!("stdin: {message}\n"));
+    // As text, nobody rounds it.
+    for form in [&["--as", "envoy"][..], &["--as", "envoyfilter", "--for", "gateway"]] {
+        let ended = sidegate(&[&["render", "--policy", "-"], form].concat(), policy);
+        assert!(ended.code == 0 && ended.output.contains("9007199254740993"), "{}", ended.errors);
+    }
+}
+
+#[test]
+fn options_of_render_that_do_not_go_together_are_told() {
+    let digest = "0123456789abcdef".repeat(4);
+    for (options, message) in [
+        ("--as wasmplugin --selector a=b", "`--as wasmplugin` needs `--image`"),
+        ("--as wasmplugin --image a", "`--as wasmplugin` needs `--selector`: which pods it is to guard"),
+        ("--as wasmplugin --image a --module /b", "`--as wasmplugin` has no use for `--module`"),
+        (
+            "--as trafficextension --image ftp://a",
+            "`--as trafficextension` takes images by `oci`, `https`, `http` and `file` only",
+        ),
+        (
+            "--as wasmplugin --image file:///a --sha256 DIGEST",
+            "`--as wasmplugin` has no use for `--sha256` where the module is a file",
+        ),
+        ("--as envoyfilter --selector a=b --image a", "`--as envoyfilter` has no use for `--image`"),
+        (
+            "--as envoyfilter --selector a=b --pull-secret a",
+            "`--as envoyfilter` has no use for `--pull-secret`",
+        ),
+        ("--as envoyfilter", "`--as envoyfilter` needs `--selector`: which pods it is to guard"),
+        (
+            "--as envoyfilter --for gateway --module https://a",
+            "`--as envoyfilter` with a URL needs `--sha256`",
+        ),
+        (
+            "--as envoyfilter --for gateway --sha256 DIGEST",
+            "`--as envoyfilter` has no use for `--sha256` where the module is a file",
+        ),
+        (
+            "--as envoy --module oci://a --sha256 DIGEST",
+            "`--as envoy` takes modules by path, `https` and `http` only",
+        ),
+        ("--as envoy --module a.wasm", "`--as envoy` needs the whole path of the module, from `/`"),
+        ("--as envoy --for sidecar", "`--as envoy` has no use for `--for`"),
+        ("--as envoy --namespace a", "`--as envoy` has no use for `--namespace`"),
+        ("--as envoy --selector a=b", "`--as envoy` has no use for `--selector`"),
+    ] {
+        let options = options.replace("DIGEST", &digest);
+        let arguments: Vec<_> = ["render", "--policy", "-"].into_iter().chain(options.split(' ')).collect();
+        let ended = sidegate(&arguments, RIGHT);
+        assert_eq!((ended.code, ended.output.as_str()), (2, ""), "{options}");
+        assert_eq!(ended.errors, format!("sidegate: {message}\n"));
+    }
+}
+
+#[test]
 fn a_key_is_accepted_by_the_policy_that_holds_its_line() {
     let made = sidegate(&["key", "--prefix", "acme_", "--bytes", "16"], "");
     assert_eq!(made.code, 0);
@@ -157,6 +273,15 @@ fn wrong_use_ends_with_two() {
         (&["check"], ""),
         (&["check", "/no/such/file"], ""),
         (&["convert", "/no/such/file"], ""),
+        (&["render"], ""),
+        (&["render", "--policy", "-"], RIGHT),
+        (&["render", "--policy", "/no/such/file", "--as", "envoy"], ""),
+        (&["render", "--policy", "-", "--as", "lua"], RIGHT),
+        (&["render", "--policy", "-", "--as", "envoy", "--name", "-a"], RIGHT),
+        (&["render", "--policy", "-", "--as", "envoy", "--name", "A"], RIGHT),
+        (&["render", "--policy", "-", "--as", "envoyfilter", "--selector", "app"], RIGHT),
+        (&["render", "--policy", "-", "--as", "envoyfilter", "--selector", "app=*"], RIGHT),
+        (&["render", "--policy", "-", "--as", "envoy", "--module", "http://a", "--sha256", "abc"], RIGHT),
         (&["key", "--bytes", "8"], ""),
         (&["key", "--prefix", "a b"], ""),
         (&["key", "--digest"], ""),
@@ -175,8 +300,9 @@ fn wrong_use_ends_with_two() {
 
 #[test]
 fn help_names_examples_and_exit_codes() {
-    for arguments in [&["--help"][..], &["check", "--help"], &["convert", "--help"], &["key", "--help"]] {
-        let ended = sidegate(arguments, "");
+    for command in ["", "check", "convert", "render", "key"] {
+        let arguments: Vec<_> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+        let ended = sidegate(&arguments, "");
         assert_eq!(ended.code, 0);
         assert!(ended.output.contains("Exit codes:"), "{arguments:?}");
         assert!(arguments.len() == 1 || ended.output.contains("Examples:"), "{arguments:?}");

@@ -62,7 +62,12 @@ impl Source {
     }
 }
 
-fn from_yaml(text: &[u8]) -> Result<Value, String> {
+/// The values in a YAML document.
+///
+/// # Errors
+///
+/// What is wrong with it, as [`Source::configuration`] tells it.
+pub(super) fn from_yaml(text: &[u8]) -> Result<Value, String> {
     // Policies are large and their own; what guards against hostile documents would refuse 100,000 consumers. Aliases stay bounded.
     let options: Options = serde_saphyr::options! {
         budget: None,

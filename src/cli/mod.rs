@@ -1,4 +1,4 @@
-//! The `sidegate` command: checks and converts policies and makes keys, with the same core that runs in Envoy.
+//! The `sidegate` command: checks, converts and renders policies and makes keys, with the same core that runs in Envoy.
 //!
 //! Commands take what they read and write as arguments; [`main`] alone touches the process's own.
 
@@ -7,6 +7,7 @@ mod convert;
 mod environment;
 mod input;
 mod key;
+mod render;
 pub mod schema;
 
 use std::{
@@ -51,6 +52,8 @@ enum Command {
     Check(check::Arguments),
     /// Turn a policy into the plugin configuration: one line of JSON
     Convert(convert::Arguments),
+    /// Print the manifest for Istio, or the file for Envoy, with the policy in it
+    Render(Box<render::Arguments>),
     /// Make an API key, or the digest of one
     Key(key::Arguments),
     /// Print the JSON Schema of the policy document
@@ -89,6 +92,7 @@ fn run(
     match command {
         Command::Check(arguments) => check::run(&arguments, process, streams),
         Command::Convert(arguments) => convert::run(&arguments, process, streams),
+        Command::Render(arguments) => render::run(&arguments, process, streams),
         Command::Key(arguments) => key::run(&arguments, streams),
         Command::Schema => {
             streams.output.write_all(schema::text().as_bytes())?;

@@ -1,0 +1,281 @@
+//! What `sidegate render` is told, and which of it goes together.
+
+use std::io;
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::{environment, input::Source};
+
+/// What to render.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  sidegate render --policy policy.yaml --as wasmplugin --selector app=orders \\
+      --image oci://registry.example.com/sidegate/sidegate:0.1.0 | kubectl apply -f -
+  sidegate render --policy policy.yaml --as trafficextension --for gateway --namespace istio-ingress \\
+      --image registry.example.com/sidegate/sidegate:0.1.0 --sha256 DIGEST --pull-secret registry
+  sidegate render --policy policy.yaml --as envoyfilter --selector app=orders
+  sidegate render --policy policy.yaml --as envoyfilter --for gateway --module https://modules.example.com/sidegate.wasm --sha256 DIGEST
+  sidegate render --policy policy.yaml --as envoy > filter.yaml
+
+The policy is checked first; nothing is printed if it is wrong. Variables that its secrets name (`{env: NAME}`) are passed on to the module
+from the environment of the proxy; their values are not in what is printed.
+Exit codes: 0 done, 1 the policy is wrong, 2 it cannot be read, or the options do not go together.")]
+pub struct Arguments {
+    /// The policy in YAML or JSON; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: Source,
+    /// What to print
+    #[arg(long = "as", value_name = "FORM")]
+    form: Form,
+    /// Where it is to guard; `sidecar` unless given
+    #[arg(long = "for", value_name = "PLACE")]
+    place: Option<Place>,
+    /// The name of the manifest, and of the filter in Envoy
+    #[arg(long, default_value = "sidegate", value_parser = name)]
+    name: String,
+    /// The namespace; unless given, it is for `kubectl` to say
+    #[arg(long, value_parser = name)]
+    namespace: Option<String>,
+    /// Which pods, by their labels; for gateways `istio=ingressgateway` unless given
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    selector: Vec<(String, String)>,
+    /// Where the module's image is: `oci://` (or no scheme), `https://`, `http://` or `file://`
+    #[arg(long, value_name = "URL")]
+    image: Option<String>,
+    /// Digest of the image's manifest, or of the module's bytes where it comes by http or https
+    #[arg(long, value_name = "DIGEST", value_parser = digest)]
+    sha256: Option<String>,
+    /// Where the module is: a path in the proxy's container, or an http or https URL; /etc/sidegate/sidegate.wasm unless given
+    #[arg(long, value_name = "PATH-OR-URL")]
+    module: Option<String>,
+    /// The secret that opens the registry, in the same namespace
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pull_secret: Option<String>,
+    #[command(flatten)]
+    pub(super) environment: environment::Arguments,
+}
+
+/// The kinds of manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// Istio's WasmPlugin: an image from a registry
+    #[value(name = "wasmplugin")]
+    WasmPlugin,
+    /// Istio's TrafficExtension, from Istio 1.30 on
+    #[value(name = "trafficextension")]
+    TrafficExtension,
+    /// Istio's EnvoyFilter: a mounted file, or a module by HTTP
+    #[value(name = "envoyfilter")]
+    EnvoyFilter,
+    /// The filter file that an Envoy on its own watches
+    #[value(name = "envoy")]
+    Envoy,
+}
+
+/// The kinds of proxy in a mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Place {
+    /// What comes in to the pods of a service
+    Sidecar,
+    /// What comes in to the mesh
+    Gateway,
+}
+
+/// A manifest, with all that its kind needs and nothing that it has no place for.
+pub(super) enum Manifest {
+    /// A WasmPlugin, or a TrafficExtension.
+    Extension {
+        /// Whether it is the latter.
+        traffic: bool,
+        /// What it has in common with other objects of Kubernetes.
+        object: Object,
+        /// Where the module is.
+        image: String,
+        /// Its digest.
+        sha256: Option<String>,
+        /// The secret that opens the registry.
+        pull_secret: Option<String>,
+    },
+    /// An EnvoyFilter.
+    EnvoyFilter {
+        /// What it has in common with other objects of Kubernetes.
+        object: Object,
+        /// Where the module is.
+        module: Module,
+    },
+    /// A filter file.
+    Envoy {
+        /// The name of the filter.
+        name: String,
+        /// Where the module is.
+        module: Module,
+    },
+}
+
+/// An object of Kubernetes.
+pub(super) struct Object {
+    /// Its name.
+    pub(super) name: String,
+    /// Its namespace.
+    pub(super) namespace: Option<String>,
+    /// The kind of proxy that it is for.
+    pub(super) place: Place,
+    /// Labels of the pods that it is for; none where the template's serve.
+    pub(super) selector: Vec<(String, String)>,
+}
+
+/// Where Envoy finds a module.
+pub(super) enum Module {
+    /// In a file.
+    File(String),
+    /// By HTTP.
+    Remote {
+        /// Its URL.
+        url: String,
+        /// The digest of its bytes.
+        sha256: String,
+    },
+}
+
+impl Manifest {
+    /// Whether the policy passes through floating-point numbers.
+    pub(super) fn rounds_numbers(&self) -> bool {
+        matches!(self, Self::Extension { .. })
+    }
+}
+
+impl Arguments {
+    /// The manifest that the options make.
+    ///
+    /// # Errors
+    ///
+    /// They do not go together.
+    pub(super) fn manifest(&self) -> io::Result<Manifest> {
+        match self.form {
+            Form::WasmPlugin | Form::TrafficExtension => {
+                self.refuse(&[("--module", self.module.is_some())])?;
+                let image = self.image.clone().ok_or_else(|| self.wrong("needs `--image`"))?;
+                if !has_scheme(&image, &["oci", "https", "http", "file"]) {
+                    return Err(self.wrong("takes images by `oci`, `https`, `http` and `file` only"));
+                }
+                if image.starts_with("file:") {
+                    self.refuse_digest_of_file()?;
+                }
+                Ok(Manifest::Extension {
+                    traffic: self.form == Form::TrafficExtension,
+                    object: self.object()?,
+                    image,
+                    sha256: self.sha256.clone(),
+                    pull_secret: self.pull_secret.clone(),
+                })
+            }
+            Form::EnvoyFilter => {
+                self.refuse(&self.of_images())?;
+                Ok(Manifest::EnvoyFilter { object: self.object()?, module: self.module()? })
+            }
+            Form::Envoy => {
+                self.refuse(&self.of_images())?;
+                self.refuse(&[
+                    ("--for", self.place.is_some()),
+                    ("--namespace", self.namespace.is_some()),
+                    ("--selector", !self.selector.is_empty()),
+                ])?;
+                Ok(Manifest::Envoy { name: self.name.clone(), module: self.module()? })
+            }
+        }
+    }
+
+    fn of_images(&self) -> [(&'static str, bool); 2] {
+        [("--image", self.image.is_some()), ("--pull-secret", self.pull_secret.is_some())]
+    }
+
+    fn object(&self) -> io::Result<Object> {
+        let place = self.place.unwrap_or(Place::Sidecar);
+        if place == Place::Sidecar && self.selector.is_empty() {
+            return Err(self.wrong("needs `--selector`: which pods it is to guard"));
+        }
+        let (name, namespace, selector) = (self.name.clone(), self.namespace.clone(), self.selector.clone());
+        Ok(Object { name, namespace, place, selector })
+    }
+
+    fn module(&self) -> io::Result<Module> {
+        let module = self.module.as_deref().unwrap_or("/etc/sidegate/sidegate.wasm");
+        if module.contains("://") {
+            if !has_scheme(module, &["https", "http"]) {
+                return Err(self.wrong("takes modules by path, `https` and `http` only"));
+            }
+            let sha256 = self.sha256.clone().ok_or_else(|| self.wrong("with a URL needs `--sha256`"))?;
+            return Ok(Module::Remote { url: module.to_owned(), sha256 });
+        }
+        self.refuse_digest_of_file()?;
+        if !module.starts_with('/') {
+            return Err(self.wrong("needs the whole path of the module, from `/`"));
+        }
+        Ok(Module::File(module.to_owned()))
+    }
+
+    /// Refuses what was given and has no place in this form.
+    fn refuse(&self, given: &[(&str, bool)]) -> io::Result<()> {
+        match given.iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) => Err(self.wrong(&format!("has no use for `{option}`"))),
+            None => Ok(()),
+        }
+    }
+
+    /// A file has no digest that anybody would compare.
+    fn refuse_digest_of_file(&self) -> io::Result<()> {
+        match self.sha256 {
+            Some(_) => Err(self.wrong("has no use for `--sha256` where the module is a file")),
+            None => Ok(()),
+        }
+    }
+
+    fn wrong(&self, message: &str) -> io::Error {
+        let form = self.form.to_possible_value();
+        let form = form.as_ref().map_or("", |form| form.get_name());
+        io::Error::new(io::ErrorKind::InvalidInput, format!("`--as {form}` {message}"))
+    }
+}
+
+/// Whether the URL has one of the schemes, or none.
+fn has_scheme(url: &str, schemes: &[&str]) -> bool {
+    url.split_once("://").is_none_or(|(scheme, _)| schemes.contains(&scheme))
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let is_part =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    if bytes.len() <= 253
+        && bytes.iter().copied().all(is_part)
+        && is_end(bytes.first())
+        && is_end(bytes.last())
+    {
+        Ok(text.to_owned())
+    } else {
+        Err("a name is lower-case letters, digits, `-` and `.`, with a letter or digit at both ends"
+            .to_owned())
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
+    let is_key = !key.is_empty() && key.bytes().all(|byte| is_part(byte) || byte == b'/');
+    if is_key && value.len() <= 63 && value.bytes().all(is_part) {
+        Ok((key.to_owned(), value.to_owned()))
+    } else {
+        Err("keys and values of labels are letters, digits, `-`, `_` and `.`".to_owned())
+    }
+}
+
+fn digest(text: &str) -> Result<String, String> {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    if digits.len() == 64 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        Ok(digits.to_owned())
+    } else {
+        Err("a digest is 64 hexadecimal digits in lower case".to_owned())
+    }
+}

@@ -1,0 +1,144 @@
+//! What is filled in, what is left out, and that nothing changes its type on the way.
+
+use std::collections::BTreeSet;
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+fn object(place: Place, selector: &[(&str, &str)]) -> Object {
+    Object {
+        name: "gate".to_owned(),
+        namespace: None,
+        place,
+        selector: selector.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+    }
+}
+
+fn plugin(place: Place, policy: &Value) -> String {
+    let manifest = Manifest::Extension {
+        traffic: false,
+        object: object(place, &[]),
+        image: "registry.example.com/a/b".to_owned(),
+        sha256: None,
+        pull_secret: None,
+    };
+    let contents =
+        Contents { policy: policy.clone(), text: policy.to_string(), variables: BTreeSet::default() };
+    fill(&manifest, contents).unwrap()
+}
+
+#[test]
+fn what_is_not_given_is_not_left_over_from_the_template() {
+    let printed = plugin(Place::Sidecar, &json!({"sidegate": "v1"}));
+    let spec = from_yaml(printed.as_bytes()).unwrap()["spec"].take();
+    let attributes: Vec<_> = spec.as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = [
+        "failStrategy",
+        "imagePullPolicy",
+        "match",
+        "phase",
+        "pluginConfig",
+        "pluginName",
+        "selector",
+        "url",
+    ];
+    assert_eq!(attributes, expected);
+    assert_eq!(spec["pluginConfig"], json!({"sidegate": "v1"}));
+}
+
+#[test]
+fn a_gateway_is_selected_by_istios_label_and_not_as_a_server() {
+    let printed = plugin(Place::Gateway, &json!({}));
+    let spec = from_yaml(printed.as_bytes()).unwrap()["spec"].take();
+    assert_eq!(spec["selector"], json!({"matchLabels": {"istio": "ingressgateway"}}));
+    assert_eq!(spec.get("match"), None);
+}
+
+#[test]
+fn an_envoyfilter_goes_where_it_is_told() {
+    for (place, selector, context, labels) in [
+        (Place::Sidecar, &[("app", "web")][..], "SIDECAR_INBOUND", json!({"app": "web"})),
+        (Place::Gateway, &[], "GATEWAY", json!({"istio": "ingressgateway"})),
+        (Place::Gateway, &[("app", "edge")], "GATEWAY", json!({"app": "edge"})),
+    ] {
+        let remote = Module::Remote { url: "https://a/b".to_owned(), sha256: String::new() };
+        for module in [Module::File("/a".to_owned()), remote] {
+            let manifest = Manifest::EnvoyFilter { object: object(place, selector), module };
+            let contents =
+                Contents { policy: json!({}), text: "{}".to_owned(), variables: BTreeSet::default() };
+            let spec = from_yaml(fill(&manifest, contents).unwrap().as_bytes()).unwrap()["spec"].take();
+            assert_eq!(spec["workloadSelector"]["labels"], labels);
+            assert_eq!(spec["configPatches"][0]["match"]["context"], context);
+            for patch in spec["configPatches"].as_array().unwrap() {
+                assert_eq!(patch["patch"]["value"]["name"], "gate");
+            }
+        }
+    }
+}
+
+/// Text that readers of YAML take for something else, unless it is quoted.
+const WORDS: &str = "on off Off y n yes No TRUE true null ~ 0123 0x1F 0b1 1e3 1.5 1_000 12:30:45 .inf -.5 2026-11-20 2026-11-20T00:00:00Z";
+
+/// Text that is YAML's own.
+const MARKS: &str = "<< = - # !x &x *x %x @x `x | > ' \" \\ {a} [a] ... --- , : ?";
+
+/// Text with blanks and what is not printed.
+const BLANKS: &[&str] = &[
+    "",
+    " ",
+    "- a",
+    "a: b",
+    "a #b",
+    "? a",
+    "a\nb",
+    "\na\n",
+    " a\n b\n",
+    "a\r\nb",
+    "\t",
+    "\u{85}\u{2028}",
+    "\u{feff}",
+    "\0\u{7f}",
+];
+
+fn text() -> impl Strategy<Value = String> {
+    let known: Vec<_> = WORDS.split(' ').chain(MARKS.split(' ')).chain(BLANKS.iter().copied()).collect();
+    prop_oneof![proptest::sample::select(known).prop_map(str::to_owned), any::<String>()]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        4 => text().prop_map(Value::from),
+        1 => any::<u64>().prop_map(Value::from),
+        1 => any::<i64>().prop_map(Value::from),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => Just(Value::Null),
+    ];
+    leaf.prop_recursive(4, 32, 6, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..6).prop_map(Value::from),
+            vec((text(), inner), 0..6).prop_map(|members| members.into_iter().collect()),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_printed_reads_back_the_same_with_another_reader(policy in value()) {
+        let printed = plugin(Place::Sidecar, &json!({"policy": policy}));
+        let read: Value = serde_norway::from_str(&printed).unwrap();
+        prop_assert_eq!(&read["spec"]["pluginConfig"]["policy"], &policy, "{}", printed);
+    }
+}
+
+#[test]
+fn readers_of_yaml_1_1_see_quotes_where_they_would_see_another_type() {
+    for trap in WORDS.split(' ').chain([""]) {
+        let yaml = to_yaml(&json!({trap: trap})).unwrap();
+        let (key, value) = yaml.trim_end().split_once(": ").unwrap();
+        for side in [key, value] {
+            assert!(side.starts_with(['"', '\'']), "{trap}: {yaml}");
+        }
+    }
+    assert_eq!(to_yaml(&json!({"revision": "2026-11-20.1"})).unwrap(), "revision: 2026-11-20.1\n");
+}
