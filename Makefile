@@ -40,7 +40,8 @@ OIDC := tools/oidc/node_modules/.package-lock.json
 ENVOY_NEEDED := $(if $(or $(ENVOY),$(shell command -v envoy)),,$(ENVOY_INSTALLED))
 
 # What the mesh is made of. Each takes minutes to build, once; see tools/istio/go.mod and tools/kubernetes/go.mod for versions.
-ISTIO := $(addprefix $(TOOLS)/istio/,istiod istioctl pilot-agent envoy_bootstrap.json crds.yaml)
+ISTIO := $(addprefix $(TOOLS)/istio/,istiod istioctl pilot-agent)
+ISTIO_FILES := $(addprefix $(TOOLS)/istio/,envoy_bootstrap.json crds.yaml)
 KUBERNETES := $(addprefix $(TOOLS)/kubernetes/,etcd kube-apiserver kubectl)
 KUBERNETES_VERSION := $(shell sed -n 's,^.*k8s.io/kubernetes \(v[0-9.]*\)$$,\1,p' tools/kubernetes/go.mod)
 
@@ -74,7 +75,7 @@ test-node: rust $(NODE_RUNNER) ## Test the core as WebAssembly on Node
 		cargo test --locked --lib --target wasm32-unknown-unknown
 
 .PHONY: test-envoy
-test-envoy: setup-demo build noop saboteur pack registry ## Test the module in a real Envoy with a real OAuth2 server
+test-envoy: setup-demo $(ISTIO_FILES) build noop saboteur ## Test the module in a real Envoy with a real OAuth2 server
 	cargo test --locked $(ENVOY_TESTS) --bench envoy
 	cargo run --quiet --locked --example demo
 
@@ -116,12 +117,12 @@ bench: setup-demo build noop ## Measure CPU per request in a real Envoy; writes 
 	cargo bench --locked --bench envoy
 
 .PHONY: setup
-setup: setup-demo registry $(NODE_RUNNER) $(DENY) ## Install what all of this needs
+setup: setup-demo $(ISTIO_FILES) $(NODE_RUNNER) $(DENY) ## Install what all of this needs
 
 .PHONY: mesh-tools
 mesh-tools: setup-demo
 	@tools/preflight mesh go
-	@$(MAKE) --no-print-directory $(ISTIO) $(KUBERNETES)
+	@$(MAKE) --no-print-directory $(ISTIO_FILES) $(ISTIO) $(KUBERNETES)
 
 .PHONY: clean
 clean: ## Remove what was built and installed
@@ -183,11 +184,13 @@ $(TOOLS)/istio/%: tools/istio/%/main.go tools/istio/go.mod tools/istio/go.sum
 	@tools/go-build tools/istio $* $(@D)
 
 $(TOOLS)/istio/envoy_bootstrap.json: tools/istio/go.mod
+	@tools/preflight go
 	@mkdir -p $(@D)
 	install -m 644 "$$(cd tools/istio && go mod download istio.io/istio && go list -m -f '{{.Dir}}' istio.io/istio)/tools/packaging/common/envoy_bootstrap.json" $@
 	@touch $@
 
 $(TOOLS)/istio/crds.yaml: tools/istio/go.mod
+	@tools/preflight go
 	@mkdir -p $(@D)
 	install -m 644 "$$(cd tools/istio && go mod download istio.io/istio && go list -m -f '{{.Dir}}' istio.io/istio)/manifests/charts/base/files/crd-all.gen.yaml" $@
 	@touch $@

@@ -37,6 +37,15 @@ impl Upstream {
         Self::answering(echoing(name, delay)).await
     }
 
+    /// Answers every request with these bytes.
+    pub async fn file(bytes: Vec<u8>) -> Self {
+        Self::answering(move |_| {
+            let answer = reply(200, "application/octet-stream", bytes.clone());
+            async move { answer }
+        })
+        .await
+    }
+
     /// Takes every request and closes the connection without an answer.
     pub async fn closing() -> Self {
         Self::answering(|_| async { Reply::Last(Vec::new()) }).await

@@ -1,0 +1,220 @@
+//! What Istio's schemas say nothing about: the parts of manifests that are Envoy's own, in a real Envoy.
+
+use serde_json::{Value, json};
+use sidegate::credential::Digest;
+use sidegate_harness::{Envoy, Request, Upstream, eventually, project, sidegate_module, validate};
+use tempfile::TempDir;
+
+use super::{documents, files, filter, policy, render};
+
+const MANAGER: &str =
+    "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+
+/// A connection manager that has these filters before its router, and answers by itself.
+fn manager(filters: &[Value]) -> Value {
+    let router = json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+    });
+    let route = json!({"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "served"}}});
+    json!({
+        "@type": MANAGER,
+        "stat_prefix": "main",
+        "http_filters": filters.iter().cloned().chain([router]).collect::<Vec<_>>(),
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+    })
+}
+
+/// A bootstrap with one listener that has this connection manager.
+pub fn bootstrap(manager: &Value) -> Value {
+    let filter = json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager});
+    json!({
+        "node": {"id": "manifests", "cluster": "manifests"},
+        "static_resources": {"listeners": [{
+            "name": "main",
+            "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+            "filter_chains": [{"filters": [filter]}],
+        }]},
+    })
+}
+
+/// A bootstrap with these filters before the router.
+pub fn with_filters(filters: &[Value]) -> Value {
+    bootstrap(&manager(filters))
+}
+
+/// An Envoy whose environment has the policy's secret.
+async fn start(bootstrap: Value) -> Envoy {
+    Envoy::run(bootstrap, |envoy| {
+        envoy.env("IDP_SECRET", "hunter2");
+    })
+    .await
+}
+
+/// The policy is in force: open where it is open, twice for acme, and never for strangers.
+async fn assert_guarded(envoy: &Envoy) {
+    let answer = async |path: &str, key: &str| {
+        let answer = envoy.send(Request::get(path).header("apikey", key)).await;
+        answer.code().map_or_else(|| answer.text(), str::to_owned)
+    };
+    assert_eq!(answer("/health", "").await, "served");
+    assert_eq!(answer("/orders", "a guess").await, "13");
+    for expected in ["served", "served", "14"] {
+        assert_eq!(answer("/orders", "acme-key").await, expected);
+    }
+}
+
+#[tokio::test]
+async fn an_envoyfilter_with_a_file_guards() {
+    let module = sidegate_module();
+    let options = ["--as", "envoyfilter", "--for", "gateway", "--module", module.to_str().unwrap()];
+    let manifest = documents(&render(&policy(), &options)).remove(0);
+    let envoy = start(with_filters(&[manifest["spec"]["configPatches"][0]["patch"]["value"].clone()])).await;
+    assert_guarded(&envoy).await;
+}
+
+/// Istio's agent fetches the module and puts a file in its place; what is left is Envoy's.
+#[tokio::test]
+async fn an_envoyfilter_by_extension_discovery_guards() {
+    let directory = TempDir::new().unwrap();
+    let url = "https://modules.example.com/sidegate.wasm";
+    let options = ["--as", "envoyfilter", "--for", "gateway", "--module", url, "--sha256", super::DIGEST];
+    let manifest = documents(&render(&policy(), &options)).remove(0);
+    let patches = manifest["spec"]["configPatches"].as_array().unwrap();
+
+    let mut extension = patches[1]["patch"]["value"].clone();
+    extension["typed_config"]["config"]["vm_config"]["code"] =
+        json!({"local": {"filename": sidegate_module()}});
+    extension["@type"] = json!("type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig");
+    let file = directory.path().join("filter.json");
+    std::fs::write(&file, json!({"resources": [extension]}).to_string()).unwrap();
+
+    let mut filter = patches[0]["patch"]["value"].clone();
+    let source = &mut filter["config_discovery"]["config_source"];
+    assert_eq!(source.as_object_mut().unwrap().remove("ads"), Some(json!({})));
+    source["path_config_source"] = json!({"path": file});
+    let envoy = start(with_filters(&[filter])).await;
+    assert_guarded(&envoy).await;
+}
+
+/// A filter that Envoy takes from a watched file, as `envoy/demo.yaml` has it.
+fn watched(directory: &TempDir) -> Value {
+    json!({"name": "sidegate", "config_discovery": {
+        "config_source": {
+            "resource_api_version": "V3",
+            "path_config_source": {
+                "path": directory.path().join("filter.yaml"),
+                "watched_directory": {"path": directory.path()},
+            },
+        },
+        "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
+    }})
+}
+
+#[tokio::test]
+async fn the_file_for_an_envoy_on_its_own_guards_and_is_replaced_in_place() {
+    let directory = TempDir::new().unwrap();
+    let module = sidegate_module();
+    let write = |policy: &Value| {
+        let printed = render(policy, &["--as", "envoy", "--module", module.to_str().unwrap()]);
+        std::fs::write(directory.path().join("filter.new"), printed).unwrap();
+        std::fs::rename(directory.path().join("filter.new"), directory.path().join("filter.yaml")).unwrap();
+    };
+    write(&policy());
+    let envoy = start(with_filters(&[watched(&directory)])).await;
+    assert_guarded(&envoy).await;
+
+    let mut open = policy();
+    open["apis"][0]["access"] = json!(["allow"]);
+    write(&open);
+    eventually("the new policy", async || {
+        let answer = envoy.send(Request::get("/orders")).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_envoy_on_its_own_fetches_the_module_whose_digest_it_is_told() {
+    let module = std::fs::read(sidegate_module()).unwrap();
+    let (right, wrong) = (Digest::of(&module).to_hex(), Digest::of(b"another").to_hex());
+    let server = Upstream::file(module).await;
+    for (digest, guards) in [(&right, true), (&wrong, false)] {
+        let directory = TempDir::new().unwrap();
+        let options =
+            ["--as", "envoy", "--module", "http://modules.example.com/sidegate.wasm", "--sha256", digest];
+        std::fs::write(directory.path().join("filter.yaml"), render(&policy(), &options)).unwrap();
+        let mut bootstrap = with_filters(&[watched(&directory)]);
+        let address = server.address();
+        let host =
+            json!({"address": {"socket_address": {"address": "127.0.0.1", "port_value": address.port()}}});
+        bootstrap["static_resources"]["clusters"] = json!([{
+            "name": "sidegate-module",
+            "type": "STATIC",
+            "load_assignment": {"cluster_name": "sidegate-module", "endpoints": [{"lb_endpoints": [{"endpoint": host}]}]},
+        }]);
+        let before = server.requests();
+        let envoy = start(bootstrap).await;
+        eventually("the module to be fetched", async || (server.requests() > before).then_some(())).await;
+        if guards {
+            eventually("the module to run", async || {
+                (envoy.send(Request::get("/health")).await.status == 200).then_some(())
+            })
+            .await;
+            assert_guarded(&envoy).await;
+        } else {
+            eventually("the refusal of its digest", async || {
+                (envoy.stat("wasm.remote_load_fetch_failures").await > 0).then_some(())
+            })
+            .await;
+            let answer = envoy.send(Request::get("/health")).await;
+            assert_eq!((answer.status, answer.code()), (503, None), "{answer:?}");
+        }
+    }
+}
+
+/// Each Wasm configuration in the manifests, and each part of a connection manager.
+#[test]
+fn envoy_accepts_what_the_manifests_hold() {
+    let mut seen = 0;
+    for (path, text) in files() {
+        for manifest in documents(&text).iter().filter(|manifest| manifest["kind"] == "EnvoyFilter") {
+            let patches = manifest["spec"]["configPatches"].as_array().unwrap();
+            let mut manager = manager(&[]);
+            for patch in patches {
+                let value = &patch["patch"]["value"];
+                match patch["applyTo"].as_str().unwrap() {
+                    "NETWORK_FILTER" => {
+                        let typed = value["typed_config"].as_object().unwrap().clone();
+                        manager.as_object_mut().unwrap().extend(typed);
+                    }
+                    "HTTP_FILTER" if value.get("typed_config").is_none() => {}
+                    "HTTP_FILTER" | "EXTENSION_CONFIG" => {
+                        assert_eq!(value["name"], patches[0]["patch"]["value"]["name"], "{}", path.display());
+                        let mut filter = filter(manifest).clone();
+                        filter["typed_config"]["config"]["vm_config"]["code"] =
+                            json!({"local": {"filename": sidegate_module()}});
+                        manager["http_filters"].as_array_mut().unwrap().insert(0, filter);
+                    }
+                    other => panic!("{}: {other}", path.display()),
+                }
+            }
+            let file = tempfile::Builder::new().suffix(".json").tempfile().unwrap();
+            std::fs::write(file.path(), bootstrap(&manager).to_string()).unwrap();
+            assert_eq!(validate(file.path()), Ok(()), "{}", path.display());
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 3);
+}
+
+/// That the replies are as they should be, the tests of `envoy/demo.yaml` show.
+#[test]
+fn local_replies_are_those_of_the_demo() {
+    let read = |path: &str| documents(&std::fs::read_to_string(project(path)).unwrap()).remove(0);
+    let demo = read("envoy/demo.yaml");
+    let at = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/local_reply_config";
+    let manifest = read("istio/base/local-replies.yaml");
+    let patched = manifest.pointer("/spec/configPatches/0/patch/value/typed_config/local_reply_config");
+    assert_eq!(patched, demo.pointer(at));
+}
