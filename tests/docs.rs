@@ -222,13 +222,35 @@ fn links_lead_somewhere() {
 fn files_and_folders_that_are_named_exist() {
     for (path, text) in documents() {
         for span in code_spans(&text) {
-            let ours = ["src/", "tests/", "docs/", "envoy/", "examples/", "tools/", "benches/"];
+            let ours = ["src/", "tests/", "docs/", "envoy/", "istio/", "examples/", "tools/", "benches/"];
             let made = ["node_modules", "*"].iter().any(|part| span.contains(part));
             if ours.iter().any(|folder| span.starts_with(folder)) && !made {
                 assert!(project(&span).exists(), "{}: `{span}`", path.display());
             }
         }
     }
+}
+
+/// The source of every test.
+fn tests(folder: &Path) -> String {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.is_dir() || path.extension().is_some_and(|extension| extension == "rs"));
+    paths.iter().map(|path| if path.is_dir() { tests(path) } else { read(path) }).collect()
+}
+
+#[test]
+fn tests_that_show_something_exist() {
+    let tests = tests(&project("tests")) + &tests(&project("src"));
+    let mut seen = 0;
+    for (path, text) in documents() {
+        for paragraph in text.split("\n\n").filter(|paragraph| paragraph.starts_with("Shown by ")) {
+            for name in code_spans(paragraph) {
+                assert!(tests.contains(&format!("fn {name}(")), "{}: `{name}`", path.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 10);
 }
 
 #[test]
