@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 use sidegate_harness::{
-    Answer, Client, Envoy, Listener, Oidc, Request, Setup, StubProvider, Upstream, Wasm, direct_response,
-    eventually, route, send,
+    Answer, Authority, Client, Envoy, Listener, Oidc, Request, Setup, StubProvider, TlsRelay, Upstream, Wasm,
+    direct_response, eventually, route, send,
 };
 
 #[tokio::test]
@@ -113,6 +113,24 @@ async fn a_stub_provider_holds_calls_until_told_otherwise() {
     assert!(send(address, &Request::get("/")).await.is_err());
     provider.now(Answer::Last(b"HTTP/1.1 429 Later\r\nretry-after: 7\r\n\r\n".to_vec()));
     assert_eq!(send(address, &Request::get("/")).await.unwrap().header("retry-after"), Some("7"));
+}
+
+#[tokio::test]
+async fn tls_relays_speak_to_each_other_where_the_certificate_is_right() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let upstream = Upstream::echo("orders").await;
+    let server = TlsRelay::before(upstream.address(), &ours.certificate("orders.internal")).await;
+    for (name, authority, reached) in [
+        ("orders.internal", &ours, true),
+        ("other.internal", &ours, false),
+        ("orders.internal", &theirs, false),
+    ] {
+        let client = TlsRelay::to(server.address(), name, authority).await;
+        let answer = send(client.address(), &Request::get("/")).await;
+        assert_eq!(answer.is_ok_and(|answer| answer.status == 200), reached, "{name}");
+    }
+    assert_eq!(upstream.requests(), 1);
+    assert!(send(server.address(), &Request::get("/")).await.is_err(), "plain text");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod process;
 mod provider;
 mod registry;
 mod server;
+mod tls;
 mod upstream;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ pub use envoy::{Envoy, Rejected, Stats, envoy_binary, stats, validate};
 pub use oidc::{Client, Oidc};
 pub use process::Process;
 pub use provider::{Answer, Call, StubProvider};
-pub use registry::Registry;
+pub use tls::{Authority, Certificate, TlsRelay};
 pub use upstream::Upstream;
 
 /// How long anything may take before the wait for it is given up; far more than it takes on a busy machine.

@@ -1,0 +1,130 @@
+//! TLS around anything that speaks TCP: certificates made on the spot, a server's side and a client's side of the connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio::io::copy_bidirectional;
+use tokio::net::TcpStream;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::server::Server;
+
+/// A certification authority of its own.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+/// A certificate and its key, in PEM.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The certificate.
+    pub chain: String,
+    /// Its private key.
+    pub key: String,
+}
+
+/// A socket on loopback whose connections are carried on to another address, with TLS put around them or taken off; ends when dropped.
+#[derive(Debug)]
+pub struct TlsRelay {
+    server: Server,
+}
+
+#[derive(Clone)]
+enum Role {
+    Server(TlsAcceptor),
+    Client(TlsConnector, ServerName<'static>),
+}
+
+// === impl Authority ===
+
+impl Authority {
+    /// A new one, that nobody trusts yet.
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// Its own certificate, in PEM.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A certificate for the server of that name.
+    pub fn certificate(&self, name: &str) -> Certificate {
+        let params = CertificateParams::new(vec![name.to_owned()]).expect("a host's name");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        Certificate { chain: certificate.pem(), key: key.serialize_pem() }
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// === impl TlsRelay ===
+
+impl TlsRelay {
+    /// Is the TLS server with this certificate before a server that knows nothing of TLS.
+    pub async fn before(server: SocketAddr, certificate: &Certificate) -> Self {
+        let chain = CertificateDer::from_pem_slice(certificate.chain.as_bytes()).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).expect("a key");
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![chain], key);
+        let config = config.expect("a key that fits its certificate");
+        Self::start(server, Role::Server(TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    /// Is the TLS client, which trusts this authority and asks for that name, of a server that is spoken to in plain text here.
+    pub async fn to(server: SocketAddr, name: &str, authority: &Authority) -> Self {
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("a certificate");
+        roots.add(root).expect("a certificate of an authority");
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let name = ServerName::try_from(name.to_owned()).expect("a host's name");
+        Self::start(server, Role::Client(TlsConnector::from(Arc::new(config)), name)).await
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    async fn start(to: SocketAddr, role: Role) -> Self {
+        let serve = move |stream| {
+            let role = role.clone();
+            async move {
+                // Either side going away, or not liking a certificate, is no error here.
+                let _ = role.relay(stream, to).await;
+            }
+        };
+        Self { server: Server::start(serve).await }
+    }
+}
+
+// === impl Role ===
+
+impl Role {
+    async fn relay(self, mut inner: TcpStream, to: SocketAddr) -> io::Result<(u64, u64)> {
+        let mut outer = TcpStream::connect(to).await?;
+        match self {
+            Self::Server(acceptor) => {
+                copy_bidirectional(&mut acceptor.accept(inner).await?, &mut outer).await
+            }
+            Self::Client(connector, name) => {
+                copy_bidirectional(&mut inner, &mut connector.connect(name, outer).await?).await
+            }
+        }
+    }
+}
