@@ -30,7 +30,9 @@ const CRASHING: &str = concat!(
 #[derive(Clone, Debug)]
 pub struct Wasm {
     name: &'static str,
+    vm_id: &'static str,
     module: Value,
+    capabilities: Option<Vec<String>>,
     configuration: Value,
     environment: BTreeMap<String, String>,
     failure_policy: &'static str,
@@ -89,10 +91,33 @@ impl Wasm {
         self
     }
 
+    /// Shares a store with all filters of that `vm_id`, whose VMs are one if the module is; it is the filter's name unless set.
+    #[must_use]
+    pub fn vm_id(mut self, id: &'static str) -> Self {
+        self.vm_id = id;
+        self
+    }
+
+    /// Takes from the module all capabilities but these.
+    #[must_use]
+    pub fn restricted_to<'c>(mut self, capabilities: impl IntoIterator<Item = &'c str>) -> Self {
+        self.capabilities = Some(capabilities.into_iter().map(str::to_owned).collect());
+        self
+    }
+
+    /// Runs another module, named as in `config.core.v3.DataSource`.
+    #[must_use]
+    pub fn module(mut self, module: Value) -> Self {
+        self.module = module;
+        self
+    }
+
     fn new(name: &'static str, module: Value) -> Self {
         Self {
             name,
+            vm_id: name,
             module,
+            capabilities: None,
             configuration: Value::Null,
             environment: BTreeMap::new(),
             failure_policy: "FAIL_CLOSED",
@@ -111,7 +136,7 @@ impl Wasm {
             "root_id": self.name,
             "failure_policy": self.failure_policy,
             "vm_config": {
-                "vm_id": self.name,
+                "vm_id": self.vm_id,
                 "runtime": "envoy.wasm.runtime.v8",
                 "code": {"local": self.module},
                 "environment_variables": {"key_values": self.environment},
@@ -119,6 +144,10 @@ impl Wasm {
         });
         if !self.configuration.is_null() {
             config["configuration"] = self.configuration.clone();
+        }
+        if let Some(capabilities) = &self.capabilities {
+            let allowed: BTreeMap<_, _> = capabilities.iter().map(|name| (name, json!({}))).collect();
+            config["capability_restriction_config"] = json!({"allowed_capabilities": allowed});
         }
         json!({
             "name": self.name,
@@ -202,8 +231,7 @@ impl Listener {
     /// Gives Envoy's own replies the body that Sidegate's refusals have, as `envoy/demo.yaml` does it.
     #[must_use]
     pub fn kanali_replies(mut self) -> Self {
-        let file = std::fs::read_to_string(project("envoy/demo.yaml")).expect("envoy/demo.yaml");
-        let demo: Value = serde_norway::from_str(&file).expect("YAML");
+        let demo = yaml("envoy/demo.yaml");
         let manager =
             "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/local_reply_config";
         self.manager["local_reply_config"] =
@@ -344,6 +372,12 @@ impl Setup {
             "static_resources": {"clusters": self.clusters},
         })
     }
+}
+
+/// A YAML file of the project, by its path from the top.
+pub fn yaml(path: &str) -> Value {
+    let file = std::fs::read_to_string(project(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    serde_norway::from_str(&file).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// An admin port of loopback; which one, Envoy tells by `--admin-address-path`.

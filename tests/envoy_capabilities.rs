@@ -1,0 +1,247 @@
+//! The capabilities that `envoy/filter.yaml` leaves to the module: they are enough for everything it does, and none can be spared.
+#![cfg(test)]
+#![cfg(not(target_family = "wasm"))]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sidegate::credential::Digest;
+use sidegate_harness::{
+    Answer, DEADLINE, Envoy, Listener, Rejected, Request, Setup, StubProvider, Upstream, Wasm, route, send,
+    yaml,
+};
+use tokio::time::timeout;
+
+/// How long is waited for what does not come where a capability is missing. A slow machine can only make the test milder.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+const SECRET: &str = "the-secret-of-the-gate";
+
+/// What is seen from outside, by what it shows.
+type Seen = BTreeMap<&'static str, String>;
+
+/// Every capability of the list, and what can no longer be seen without it.
+const NEEDED: [(&str, &str); 28] = [
+    ("proxy_on_context_create", "starts"),
+    ("proxy_on_configure", "admitted"),
+    ("proxy_get_buffer_bytes", "starts"),
+    ("environ_sizes_get", "starts"),
+    ("environ_get", "starts"),
+    ("random_get", "starts"),
+    ("proxy_log", "starts"),
+    ("proxy_get_shared_data", "starts"),
+    ("proxy_set_shared_data", "starts"),
+    ("proxy_define_metric", "starts"),
+    ("proxy_increment_metric", "starts"),
+    ("proxy_record_metric", "starts"),
+    ("proxy_on_request_headers", "refused"),
+    ("proxy_get_header_map_pairs", "admitted"),
+    ("proxy_get_property", "addresses are counted"),
+    ("proxy_get_current_time_nanoseconds", "admitted"),
+    ("proxy_replace_header_map_value", "the service learns who calls"),
+    ("proxy_remove_header_map_value", "admitted"),
+    ("proxy_set_property", "the access log knows who called"),
+    ("proxy_send_local_response", "refused"),
+    ("proxy_on_response_headers", "the caller learns what is left"),
+    ("proxy_http_call", "tokens are asked about"),
+    ("proxy_on_http_call_response", "tokens are asked about"),
+    ("proxy_set_effective_context", "tokens are asked about"),
+    ("proxy_continue_stream", "tokens are asked about"),
+    ("proxy_on_delete", "who waits is answered"),
+    ("proxy_set_tick_period_milliseconds", "who waits is answered"),
+    ("proxy_on_tick", "who waits is answered"),
+];
+
+#[tokio::test]
+async fn the_capabilities_are_enough_and_none_can_be_spared() {
+    let listed = listed();
+    let named: BTreeSet<_> = NEEDED.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(listed, named);
+    let whole = observe(Some(&listed), DEADLINE).await;
+    assert_eq!(whole, observe(None, DEADLINE).await, "with the list, and with everything");
+
+    let spare_none = async |needed: &[(&str, &'static str)]| {
+        for (capability, lost) in needed {
+            let rest = listed.iter().filter(|each| each != capability).cloned().collect();
+            let seen = observe(Some(&rest), PATIENCE).await;
+            assert_ne!(seen.get(lost), whole.get(lost), "{lost}, without {capability}");
+        }
+    };
+    let (some, others) = NEEDED.split_at(NEEDED.len() / 2);
+    tokio::join!(spare_none(some), spare_none(others));
+}
+
+/// Not to be called about requests is not to decide on them: the one capability whose absence opens the gate.
+#[tokio::test]
+async fn without_the_callback_for_requests_everything_passes() {
+    let mut rest = listed();
+    assert!(rest.remove("proxy_on_request_headers"));
+    let (envoy, service, _idp) = start(Some(&rest)).await.expect("it loads all the same");
+    let answer = envoy.send(Request::get("/").host("keys").header("apikey", "stranger")).await;
+    assert_eq!((answer.status, service.requests()), (200, 1));
+}
+
+/// The capabilities of `envoy/filter.yaml`.
+fn listed() -> BTreeSet<String> {
+    let filter = yaml("envoy/filter.yaml");
+    let list = "/resources/0/typed_config/config/capability_restriction_config/allowed_capabilities";
+    let list = filter.pointer(list).and_then(Value::as_object).expect("a list of capabilities");
+    list.keys().cloned().collect()
+}
+
+fn sha256(text: &str) -> String {
+    Digest::of(text.as_bytes()).to_hex()
+}
+
+/// A policy that makes the module do everything that it does.
+fn policy() -> Value {
+    let consumer =
+        |name: &str, plan: &str| json!({"name": name, "plan": plan, "keys": [{"sha256": sha256(name)}]});
+    json!({
+        "sidegate": "v1",
+        "providers": {"idp": {"introspection": {
+            "cluster": "idp", "url": "http://idp/", "timeout": "1h", "cache": {"ttl": "1h", "negative_ttl": "1h"},
+            "authentication": {"basic": {"id": "gate", "secret": {"env": "IDP_SECRET"}}},
+        }}},
+        "metrics": {"hits": {}},
+        "plans": {"one": {"limits": [{"metric": "hits", "max": 1, "per": "eternity"}]},
+                  "many": {"limits": [{"metric": "hits", "max": 1000, "per": "eternity"}]}},
+        "consumers": [consumer("acme", "many"), consumer("tryout", "one"),
+                      {"name": "late", "keys": [{"sha256": sha256("late"), "not_after": "2020-01-01T00:00:00Z"}]}],
+        "apis": [
+            {"name": "keys", "hosts": ["keys"], "access": ["api_key"], "rules": [{"path": "/**"}],
+             "credentials": {"api_key": [{"header": "apikey"}, {"query": "key"}]},
+             "metering": [{"path": "/**", "metric": "hits", "by": 1}],
+             "forward": {"remove_credentials": true, "headers": {"x-consumer": "{consumer}"}}},
+            {"name": "tokens", "hosts": ["tokens"], "access": [{"introspection": {"provider": "idp"}}], "rules": [{"path": "/**"}],
+             "credentials": {"token": [{"header": "authorization", "scheme": "Bearer"}]}},
+            {"name": "addresses", "hosts": ["addresses"], "access": ["allow"], "rules": [{"path": "/**"}],
+             "metering": [{"path": "/**", "metric": "hits", "by": 1}],
+             "limits": [{"metric": "hits", "max": 1, "per": "eternity", "of": "address"}]},
+        ],
+    })
+}
+
+/// Envoy with a module of these capabilities, a service, and an introspection endpoint.
+async fn start(allowed: Option<&BTreeSet<String>>) -> Result<(Envoy, Upstream, StubProvider), Rejected> {
+    let service = Upstream::echo("service").await;
+    let idp = StubProvider::start(Answer::json(&json!({"active": true}))).await;
+    let mut wasm = Wasm::sidegate(&policy()).environment("IDP_SECRET", SECRET);
+    if let Some(allowed) = allowed {
+        wasm = wasm.restricted_to(allowed.iter().map(String::as_str));
+    }
+    let listener = Listener::new("main")
+        .wasm(&wasm)
+        .route(route("service"))
+        .access_log("%FILTER_STATE(wasm.sidegate.consumer:PLAIN)%");
+    let setup =
+        Setup::new(listener).workers(1).cluster("service", service.address()).cluster("idp", idp.address());
+    Ok((Envoy::try_start(setup).await?, service, idp))
+}
+
+/// Makes the module do everything that it does, with these capabilities, and looks at it from outside.
+async fn observe(allowed: Option<&BTreeSet<String>>, patience: Duration) -> Seen {
+    let mut seen = Seen::new();
+    let (envoy, _service, idp) = match start(allowed).await {
+        Ok(parts) => parts,
+        Err(refused) => return Seen::from([("starts", refused.log)]),
+    };
+    let address = envoy.address().await;
+    let ask = async |host: &str, request: Request| {
+        timeout(patience, send(address, &request.host(host))).await.ok().and_then(Result::ok)
+    };
+    let mut note = |what: &'static str, value: String| assert_eq!(seen.insert(what, value), None);
+    let by = |key: &str| Request::get("/").header("apikey", key);
+
+    let answer = ask("keys", by("acme").header("x-consumer", "root")).await;
+    let header = |name: &str| answer.as_ref().and_then(|answer| answer.header(name).map(str::to_owned));
+    let received = |name: &str| answer.as_ref().and_then(|answer| answer.received(name));
+    note("admitted", format!("{:?}", answer.as_ref().map(|answer| answer.status)));
+    note("the service learns who calls", format!("{:?}", received("x-consumer")));
+    note("the key stays here", format!("{:?}", received("apikey")));
+    note("the caller learns what is left", format!("{:?}", header("x-ratelimit-remaining")));
+    let answer = ask("keys", Request::get("/?a=b&key=acme")).await;
+    note(
+        "the key is cut from the query",
+        format!("{:?}", answer.map(|answer| answer.json()["path"].clone())),
+    );
+    let answer = ask("keys", by("stranger")).await;
+    note("refused", format!("{:?}", answer.map(|answer| (answer.status, answer.headers.len(), answer.body))));
+    let answer = ask("keys", by("stranger").header("content-type", "application/grpc")).await;
+    note(
+        "refused as gRPC",
+        format!("{:?}", answer.map(|answer| answer.header("grpc-status").map(str::to_owned))),
+    );
+    let answer = ask("keys", by("late")).await;
+    note("a key has its time", format!("{:?}", answer.map(|answer| answer.status)));
+
+    let mut statuses = Vec::new();
+    for request in [by("tryout"), by("tryout")] {
+        statuses.push(ask("keys", request).await.map(|answer| answer.status));
+    }
+    note("requests are counted", format!("{statuses:?}"));
+    let mut statuses = Vec::new();
+    for address in ["192.0.2.1", "192.0.2.1", "192.0.2.2"] {
+        let request = Request::get("/").header("x-forwarded-for", address);
+        statuses.push(ask("addresses", request).await.map(|answer| answer.status));
+    }
+    note("addresses are counted", format!("{statuses:?}"));
+
+    let mut statuses = Vec::new();
+    for _ in 0..2 {
+        statuses.push(ask("tokens", Request::get("/").bearer("t")).await.map(|answer| answer.status));
+    }
+    note("tokens are asked about", format!("{statuses:?} {}", idp.calls().len()));
+    note(
+        "the gate says who it is",
+        format!("{:?}", idp.calls().first().map(|call| call.authorization.clone())),
+    );
+
+    // The one whose call it was goes away; somebody must call for the one who waits for the same answer.
+    idp.now(Answer::Hold);
+    let waiting =
+        || tokio::spawn(async move { send(address, &Request::get("/").host("tokens").bearer("u")).await });
+    let active = async |requests: u64| envoy.stat("http.main.downstream_rq_active").await == requests;
+    let calls = async |calls: usize| within(patience, async || idp.calls().len() == calls).await;
+    let under_way = async |requests: u64| within(patience, async || active(requests).await).await;
+    let leader = waiting();
+    let answered = if calls(2).await {
+        let other = waiting();
+        let waits = under_way(2).await;
+        leader.abort();
+        let called = waits && under_way(1).await && calls(3).await;
+        idp.now(Answer::json(&json!({"active": true})));
+        if called {
+            timeout(patience, other).await.ok().and_then(|joined| joined.unwrap().ok())
+        } else {
+            None
+        }
+    } else {
+        None
+    };
+    note("who waits is answered", format!("{:?}", answered.map(|answer| answer.status)));
+
+    let stats = envoy.stats().await;
+    let ours =
+        stats.iter().filter(|(name, _)| name.starts_with("wasmcustom.") && !name.ends_with(";.policy"));
+    note("it is counted", format!("{:?}", ours.collect::<Vec<_>>()));
+    let histogram = envoy.admin("/stats?filter=provider_call_milliseconds").await.text();
+    note("calls are timed", histogram.contains("No recorded values").to_string());
+    let access = envoy.access_log(1).await;
+    note("the access log knows who called", format!("{:?}", access.first()));
+    let log = envoy.log();
+    let lines = ["policy loaded", "refused code=13 api=keys"];
+    note("it is logged", format!("{:?}", lines.map(|line| log.contains(line))));
+    seen
+}
+
+/// Waits until something holds, but not for ever.
+async fn within(patience: Duration, mut holds: impl AsyncFnMut() -> bool) -> bool {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(patience, waiting).await.is_ok()
+}
