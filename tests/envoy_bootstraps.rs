@@ -3,26 +3,32 @@
 #![cfg(not(target_family = "wasm"))]
 
 use serde_json::{Value, json};
-use sidegate_harness::{Envoy, Listener, Request, Response, Setup, Upstream, Wasm, project, route, validate};
+use sidegate_harness::{
+    Authority, Envoy, Listener, Request, Response, Setup, Upstream, Wasm, project, route, validate,
+};
 use tempfile::TempDir;
 
 const DIRECTORY: &str = "/etc/sidegate";
 
 #[test]
-fn envoy_accepts_the_bootstrap_of_the_demo() {
+fn envoy_accepts_every_bootstrap() {
     let directory = TempDir::new().unwrap();
     let here = |text: &str| text.replace(DIRECTORY, directory.path().to_str().unwrap());
-    let read = |name: &str| here(&std::fs::read_to_string(project("envoy").join(name)).unwrap());
-    std::fs::write(directory.path().join("filter.yaml"), read("demo-filter.yaml")).unwrap();
+    let mut bootstraps = Vec::new();
+    for file in std::fs::read_dir(project("envoy")).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        let text = here(&std::fs::read_to_string(project("envoy").join(&name)).unwrap());
+        std::fs::write(directory.path().join(&name), &text).unwrap();
+        if text.contains("static_resources:") {
+            bootstraps.push(name);
+        }
+    }
+    std::fs::create_dir(directory.path().join("tls")).unwrap();
+    std::fs::write(directory.path().join("tls/ca.pem"), Authority::new().pem()).unwrap();
 
-    let files = std::fs::read_dir(project("envoy")).unwrap();
-    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-    let bootstraps: Vec<_> = names.filter(|name| read(name).contains("static_resources:")).collect();
-    assert!(bootstraps.contains(&"demo.yaml".to_owned()), "{bootstraps:?}");
-    for bootstrap in &bootstraps {
-        let path = directory.path().join(bootstrap);
-        std::fs::write(&path, read(bootstrap)).unwrap();
-        assert_eq!(validate(&path), Ok(()), "{bootstrap}");
+    assert!(bootstraps.contains(&"production.yaml".to_owned()), "{bootstraps:?}");
+    for bootstrap in bootstraps {
+        assert_eq!(validate(&directory.path().join(&bootstrap)), Ok(()), "{bootstrap}");
     }
 }
 

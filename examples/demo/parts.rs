@@ -2,10 +2,9 @@
 
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 
 use serde_json::{Value, json};
-use sidegate_harness::{Envoy, Oidc, Upstream, project, sidegate_module};
+use sidegate_harness::{Envoy, Oidc, Upstream, set_host, sidegate_module, yaml};
 use tempfile::TempDir;
 
 use crate::clients;
@@ -35,11 +34,11 @@ impl Parts {
         let filter = directory.path().join("filter.yaml");
         std::fs::write(&filter, filter_with_policy()?.to_string())?;
 
-        let mut bootstrap = yaml("envoy/demo.yaml")?;
+        let mut bootstrap = yaml("envoy/demo.yaml");
         for (cluster, address) in
             [("orders", orders.address()), ("orders-staging", staging.address()), ("oidc", oidc.address())]
         {
-            *host_of(&mut bootstrap, cluster)? = json!(address.port());
+            set_host(&mut bootstrap, cluster, address);
         }
         let port = at(&mut bootstrap, "/static_resources/listeners/0/address/socket_address/port_value")?;
         *port = json!(port_to_use(port)?);
@@ -87,28 +86,16 @@ impl Parts {
 
 /// `envoy/demo-filter.yaml` with the built module, and the policy as JSON.
 fn filter_with_policy() -> Result<Value, Box<dyn Error>> {
-    let mut filter = yaml("envoy/demo-filter.yaml")?;
+    let mut filter = yaml("envoy/demo-filter.yaml");
     let config = "/resources/0/typed_config/config";
     *at(&mut filter, &format!("{config}/vm_config/code/local/filename"))? = json!(sidegate_module());
     *at(&mut filter, &format!("{config}/configuration/value"))? =
-        json!(yaml("envoy/demo-policy.yaml")?.to_string());
+        json!(yaml("envoy/demo-policy.yaml").to_string());
     Ok(filter)
-}
-
-fn yaml(path: impl AsRef<Path>) -> Result<Value, Box<dyn Error>> {
-    Ok(serde_norway::from_str(&std::fs::read_to_string(project(path))?)?)
 }
 
 fn at<'a>(value: &'a mut Value, pointer: &str) -> Result<&'a mut Value, Box<dyn Error>> {
     value.pointer_mut(pointer).ok_or_else(|| format!("nothing at {pointer}").into())
-}
-
-fn host_of<'a>(bootstrap: &'a mut Value, cluster: &str) -> Result<&'a mut Value, Box<dyn Error>> {
-    let clusters = at(bootstrap, "/static_resources/clusters")?.as_array_mut();
-    let found =
-        clusters.into_iter().flatten().find(|each| each.get("name").is_some_and(|name| name == cluster));
-    let host = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address/port_value";
-    at(found.ok_or_else(|| format!("no cluster {cluster}"))?, host)
 }
 
 /// `PORT`, or the one that the file names if it is free, or any free one.

@@ -366,7 +366,8 @@ impl Setup {
     pub(crate) fn bootstrap(&self, listeners: &Path) -> Value {
         json!({
             "node": {"id": "sidegate-harness", "cluster": "sidegate-harness"},
-            "admin": admin_on_a_free_port(),
+            // Which port it is, Envoy tells by `--admin-address-path`.
+            "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
             "dynamic_resources": {"lds_config": {"path_config_source":
                 {"path": listeners, "watched_directory": {"path": listeners.parent()}}}},
             "static_resources": {"clusters": self.clusters},
@@ -380,7 +381,11 @@ pub fn yaml(path: &str) -> Value {
     serde_norway::from_str(&file).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// An admin port of loopback; which one, Envoy tells by `--admin-address-path`.
-pub(crate) fn admin_on_a_free_port() -> Value {
-    json!({"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}})
+/// Puts another host in the place of a cluster's one host, in a bootstrap.
+pub fn set_host(bootstrap: &mut Value, cluster: &str, address: SocketAddr) {
+    let clusters = bootstrap["static_resources"]["clusters"].as_array_mut().expect("clusters");
+    let found = clusters.iter_mut().find(|each| each["name"] == cluster);
+    let found = found.unwrap_or_else(|| panic!("no cluster {cluster}"));
+    found["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"] =
+        json!({"address": address.ip().to_string(), "port_value": address.port()});
 }

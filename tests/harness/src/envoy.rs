@@ -9,7 +9,6 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::bootstrap::admin_on_a_free_port;
 use crate::client::{Request, Response, send, send_all};
 use crate::process::Process;
 use crate::{Listener, Setup, eventually, on_the_path, project};
@@ -68,9 +67,9 @@ impl Envoy {
     }
 
     /// Starts one with a bootstrap of its own, whose first listener counts as the main one, and waits until it is ready. The admin
-    /// port is a free one. `prepare` may add to the command.
+    /// port is a free one of the address that the bootstrap names. `prepare` may add to the command.
     pub async fn run(mut bootstrap: Value, prepare: impl FnOnce(&mut Command)) -> Self {
-        bootstrap["admin"] = admin_on_a_free_port();
+        bootstrap["admin"]["address"]["socket_address"]["port_value"] = json!(0);
         let main = bootstrap["static_resources"]["listeners"][0]["name"]
             .as_str()
             .expect("a listener with a name")
@@ -180,6 +179,11 @@ impl Envoy {
         send(self.admin, &Request::get(path))
             .await
             .unwrap_or_else(|error| panic!("Envoy's admin port: {error}: {}", self.log()))
+    }
+
+    /// Where the admin port is.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
     }
 
     /// Everything logged so far, by Envoy and by the module.

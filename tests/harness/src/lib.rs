@@ -18,7 +18,7 @@ mod upstream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use bootstrap::{Listener, Setup, Wasm, direct_response, route, route_by_header, yaml};
+pub use bootstrap::{Listener, Setup, Wasm, direct_response, route, route_by_header, set_host, yaml};
 pub use client::{Connection, Request, Response, send, send_all};
 pub use envoy::{Envoy, Rejected, Stats, envoy_binary, stats, validate};
 pub use oidc::{Client, Oidc};

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -48,6 +48,7 @@ impl Authority {
     /// A new one, that nobody trusts yet.
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, "an authority of the tests");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let pem = params.self_signed(&key).expect("a certificate").pem();
@@ -61,7 +62,9 @@ impl Authority {
 
     /// A certificate for the server of that name.
     pub fn certificate(&self, name: &str) -> Certificate {
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("a host's name");
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a host's name");
+        // One of the authority's own name would be taken for its own.
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         Certificate { chain: certificate.pem(), key: key.serialize_pem() }
