@@ -31,7 +31,8 @@ const CRASHING: &str = concat!(
 pub struct Wasm {
     name: &'static str,
     vm_id: &'static str,
-    module: Value,
+    vm_configuration: Value,
+    code: Value,
     capabilities: Option<Vec<String>>,
     configuration: Value,
     environment: BTreeMap<String, String>,
@@ -98,6 +99,13 @@ impl Wasm {
         self
     }
 
+    /// Configures the VM, of which the module makes nothing: another value is another VM, with the same store.
+    #[must_use]
+    pub fn vm_configuration(mut self, text: &str) -> Self {
+        self.vm_configuration = json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text});
+        self
+    }
+
     /// Takes from the module all capabilities but these.
     #[must_use]
     pub fn restricted_to<'c>(mut self, capabilities: impl IntoIterator<Item = &'c str>) -> Self {
@@ -105,10 +113,10 @@ impl Wasm {
         self
     }
 
-    /// Runs another module, named as in `config.core.v3.DataSource`.
+    /// Runs other code, described as an `AsyncDataSource`.
     #[must_use]
-    pub fn module(mut self, module: Value) -> Self {
-        self.module = module;
+    pub fn code(mut self, code: Value) -> Self {
+        self.code = code;
         self
     }
 
@@ -116,7 +124,8 @@ impl Wasm {
         Self {
             name,
             vm_id: name,
-            module,
+            vm_configuration: Value::Null,
+            code: json!({"local": module}),
             capabilities: None,
             configuration: Value::Null,
             environment: BTreeMap::new(),
@@ -138,12 +147,15 @@ impl Wasm {
             "vm_config": {
                 "vm_id": self.vm_id,
                 "runtime": "envoy.wasm.runtime.v8",
-                "code": {"local": self.module},
+                "code": self.code,
                 "environment_variables": {"key_values": self.environment},
             },
         });
         if !self.configuration.is_null() {
             config["configuration"] = self.configuration.clone();
+        }
+        if !self.vm_configuration.is_null() {
+            config["vm_config"]["configuration"] = self.vm_configuration.clone();
         }
         if let Some(capabilities) = &self.capabilities {
             let allowed: BTreeMap<_, _> = capabilities.iter().map(|name| (name, json!({}))).collect();
