@@ -366,3 +366,23 @@ fn envoys_own_replies_are_those_of_the_demo() {
     assert!(replies("envoy/demo.yaml").is_some());
     assert_eq!(replies("envoy/production.yaml"), replies("envoy/demo.yaml"));
 }
+
+#[tokio::test]
+async fn until_there_is_a_module_with_a_policy_every_request_is_refused() {
+    let mut wrong = policy();
+    wrong["apis"][0]["rules"][0]["acces"] = json!([]);
+    for (module, policy, told) in
+        [(true, wrong, "apis[0].rules[0].acces: unknown field"), (false, policy(), "sidegate.wasm")]
+    {
+        let parts = Parts::new(StubProvider::start(Answer::close()).await.address()).await;
+        parts.put_policy(&policy);
+        if !module {
+            std::fs::remove_file(parts.directory.path().join("sidegate.wasm")).unwrap();
+        }
+        let production = parts.start(|_| ()).await;
+        let answer = production.send(get("/v1/health")).await;
+        assert_eq!((answer.status, answer.code(), answer.text().as_str()), (500, None, ""));
+        assert_eq!(production.parts.service.requests(), 0);
+        assert!(production.envoy.log().contains(told), "{told}");
+    }
+}
