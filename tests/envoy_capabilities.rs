@@ -72,6 +72,13 @@ async fn the_capabilities_are_enough_and_none_can_be_spared() {
     tokio::join!(spare_none(some), spare_none(others));
 }
 
+#[tokio::test]
+async fn an_empty_list_restricts_nothing() {
+    let (envoy, service, _idp) = start(Some(&BTreeSet::new())).await.expect("it loads");
+    let answer = envoy.send(Request::get("/").host("keys").header("apikey", "stranger")).await;
+    assert_eq!((answer.code(), service.requests()), (Some("13"), 0));
+}
+
 /// Not to be called about requests is not to decide on them: the one capability whose absence opens the gate.
 #[tokio::test]
 async fn without_the_callback_for_requests_everything_passes() {

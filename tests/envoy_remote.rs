@@ -205,3 +205,19 @@ async fn a_new_module_in_a_new_listener_needs_a_new_vm() {
         assert_eq!(verdicts(&envoy).await, expected, "another VM: {new_vm}");
     }
 }
+
+#[tokio::test]
+async fn a_new_listener_whose_module_is_another_takes_the_old_ones_place() {
+    let (modules, service) =
+        (StubProvider::start(Module::sidegate().served).await, Upstream::echo("orders").await);
+    let listener = |module: &Module| {
+        let wasm = Wasm::sidegate(&policy("1")).code(module.code());
+        Listener::new("main").wasm(&wasm).route(route("orders"))
+    };
+    let setup = Setup::new(listener(&Module::sidegate()));
+    let setup = setup.cluster("orders", service.address()).cluster("modules", modules.address());
+    let mut envoy = Envoy::start(setup).await;
+    assert_eq!(verdicts(&envoy).await, decided());
+    envoy.reload(listener(&Module::noop())).await.unwrap();
+    assert_eq!(verdicts(&envoy).await, (503, None, 503));
+}

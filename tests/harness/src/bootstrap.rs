@@ -102,7 +102,8 @@ impl Wasm {
     /// Configures the VM, of which the module makes nothing: another value is another VM, with the same store.
     #[must_use]
     pub fn vm_configuration(mut self, text: &str) -> Self {
-        self.vm_configuration = json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text});
+        self.vm_configuration =
+            json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text});
         self
     }
 
