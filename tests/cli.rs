@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 use sidegate::{credential::Digest, policy::Policy};
 use tempfile::TempDir;
 
+/// A digest, of nothing.
+const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
 const RIGHT: &str = "\
 sidegate: v1
 revision: r1
@@ -281,7 +284,24 @@ fn wrong_use_ends_with_two() {
         (&["render", "--policy", "-", "--as", "envoy", "--name", "A"], RIGHT),
         (&["render", "--policy", "-", "--as", "envoyfilter", "--selector", "app"], RIGHT),
         (&["render", "--policy", "-", "--as", "envoyfilter", "--selector", "app=*"], RIGHT),
-        (&["render", "--policy", "-", "--as", "envoy", "--module", "http://a", "--sha256", "abc"], RIGHT),
+        (
+            &[
+                "render",
+                "--policy",
+                "-",
+                "--as",
+                "envoyfilter",
+                "--for",
+                "gateway",
+                "--module",
+                "http://a",
+                "--sha256",
+                "abc",
+            ],
+            RIGHT,
+        ),
+        // An Envoy that fetches a module by itself for a filter file lets everything pass meanwhile.
+        (&["render", "--policy", "-", "--as", "envoy", "--module", "http://a", "--sha256", EMPTY], RIGHT),
         (&["key", "--bytes", "8"], ""),
         (&["key", "--prefix", "a b"], ""),
         (&["key", "--digest"], ""),

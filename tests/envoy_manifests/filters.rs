@@ -1,8 +1,7 @@
 //! What Istio's schemas say nothing about: the parts of manifests that are Envoy's own, in a real Envoy.
 
 use serde_json::{Value, json};
-use sidegate::credential::Digest;
-use sidegate_harness::{Envoy, Request, Upstream, eventually, project, sidegate_module, validate};
+use sidegate_harness::{Envoy, Request, eventually, project, sidegate_module, validate};
 use tempfile::TempDir;
 
 use super::{documents, files, filter, policy, render};
@@ -132,45 +131,6 @@ async fn the_file_for_an_envoy_on_its_own_guards_and_is_replaced_in_place() {
         (answer.status == 200).then_some(())
     })
     .await;
-}
-
-#[tokio::test]
-async fn an_envoy_on_its_own_fetches_the_module_whose_digest_it_is_told() {
-    let module = std::fs::read(sidegate_module()).unwrap();
-    let (right, wrong) = (Digest::of(&module).to_hex(), Digest::of(b"another").to_hex());
-    let server = Upstream::file(module).await;
-    for (digest, guards) in [(&right, true), (&wrong, false)] {
-        let directory = TempDir::new().unwrap();
-        let options =
-            ["--as", "envoy", "--module", "http://modules.example.com/sidegate.wasm", "--sha256", digest];
-        std::fs::write(directory.path().join("filter.yaml"), render(&policy(), &options)).unwrap();
-        let mut bootstrap = with_filters(&[watched(&directory)]);
-        let address = server.address();
-        let host =
-            json!({"address": {"socket_address": {"address": "127.0.0.1", "port_value": address.port()}}});
-        bootstrap["static_resources"]["clusters"] = json!([{
-            "name": "sidegate-module",
-            "type": "STATIC",
-            "load_assignment": {"cluster_name": "sidegate-module", "endpoints": [{"lb_endpoints": [{"endpoint": host}]}]},
-        }]);
-        let before = server.requests();
-        let envoy = start(bootstrap).await;
-        eventually("the module to be fetched", async || (server.requests() > before).then_some(())).await;
-        if guards {
-            eventually("the module to run", async || {
-                (envoy.send(Request::get("/health")).await.status == 200).then_some(())
-            })
-            .await;
-            assert_guarded(&envoy).await;
-        } else {
-            eventually("the refusal of its digest", async || {
-                (envoy.stat("wasm.remote_load_fetch_failures").await > 0).then_some(())
-            })
-            .await;
-            let answer = envoy.send(Request::get("/health")).await;
-            assert_eq!((answer.status, answer.code()), (503, None), "{answer:?}");
-        }
-    }
 }
 
 /// Each Wasm configuration in the manifests, and each part of a connection manager.

@@ -46,7 +46,7 @@ pub struct Arguments {
     /// Digest of the image's manifest, or of the module's bytes where it comes by http or https
     #[arg(long, value_name = "DIGEST", value_parser = digest)]
     sha256: Option<String>,
-    /// Where the module is: a path in the proxy's container, or an http or https URL; /etc/sidegate/sidegate.wasm unless given
+    /// Where the module is: a path in the proxy's container, or for an EnvoyFilter an http or https URL; /etc/sidegate/sidegate.wasm unless given
     #[arg(long, value_name = "PATH-OR-URL")]
     module: Option<String>,
     /// The secret that opens the registry, in the same namespace
@@ -108,8 +108,8 @@ pub(super) enum Manifest {
     Envoy {
         /// The name of the filter.
         name: String,
-        /// Where the module is.
-        module: Module,
+        /// The path of the module.
+        module: String,
     },
 }
 
@@ -181,7 +181,12 @@ impl Arguments {
                     ("--namespace", self.namespace.is_some()),
                     ("--selector", !self.selector.is_empty()),
                 ])?;
-                Ok(Manifest::Envoy { name: self.name.clone(), module: self.module()? })
+                let Module::File(module) = self.module()? else {
+                    return Err(self.wrong(
+                        "takes a module that is a file: while an Envoy fetches one for a filter file, everything passes",
+                    ));
+                };
+                Ok(Manifest::Envoy { name: self.name.clone(), module })
             }
         }
     }

@@ -20,9 +20,6 @@ const ENVOY: &str = include_str!("../../../envoy/filter.yaml");
 const GATEWAY_EXTENSION: &str = include_str!("../../../istio/overlays/gateway/extension.yaml");
 const GATEWAY_ENVOY_FILTER: &str = include_str!("../../../istio/overlays/gateway/envoyfilter.yaml");
 
-/// The cluster by which an Envoy on its own fetches a module. Istio's agent needs none.
-const MODULE_CLUSTER: &str = "sidegate-module";
-
 /// The manifest with everything filled in, as YAML.
 ///
 /// # Errors
@@ -50,23 +47,28 @@ pub fn fill(manifest: &Manifest, contents: Contents) -> io::Result<String> {
             template
         }
         Manifest::EnvoyFilter { object, module } => {
-            let (text, patch) = match module {
-                Module::File(_) => (ENVOY_FILTER_FILE, "/spec/configPatches/0/patch/value"),
-                Module::Remote { .. } => (ENVOY_FILTER_REMOTE, "/spec/configPatches/1/patch/value"),
+            let (text, patch, code) = match module {
+                Module::File(path) => (
+                    ENVOY_FILTER_FILE,
+                    "/spec/configPatches/0/patch/value",
+                    json!({"local": {"filename": path}}),
+                ),
+                Module::Remote { url, sha256 } => (
+                    ENVOY_FILTER_REMOTE,
+                    "/spec/configPatches/1/patch/value",
+                    // Istio's agent fetches it, and needs no cluster; Envoy's schema asks for one.
+                    json!({"remote": {"http_uri": {"uri": url, "timeout": "30s", "cluster": "_"}, "sha256": sha256}}),
+                ),
             };
             let mut template =
                 Template::of(object, text, GATEWAY_ENVOY_FILTER, "/spec/workloadSelector/labels")?;
             template.set("/spec/configPatches/0/patch/value", "name", json!(object.name))?;
-            template.set_filter(patch, &object.name, module, contents)?;
+            template.set_filter(patch, &object.name, code, contents)?;
             template
         }
         Manifest::Envoy { name, module } => {
             let mut template = Template::read(ENVOY)?;
-            template.set_filter("/resources/0", name, module, contents)?;
-            if matches!(module, Module::Remote { .. }) {
-                let uri = "/resources/0/typed_config/config/vm_config/code/remote/http_uri";
-                template.set(uri, "cluster", json!(MODULE_CLUSTER))?;
-            }
+            template.set_filter("/resources/0", name, json!({"local": {"filename": module}}), contents)?;
             template
         }
     };
@@ -105,19 +107,13 @@ impl Template {
     }
 
     /// Fills in a filter of Envoy's.
-    fn set_filter(&mut self, at: &str, name: &str, module: &Module, contents: Contents) -> io::Result<()> {
+    fn set_filter(&mut self, at: &str, name: &str, code: Value, contents: Contents) -> io::Result<()> {
         let config = format!("{at}/typed_config/config");
         let vm = format!("{config}/vm_config");
         self.set(at, "name", json!(name))?;
         self.set(&config, "name", json!(name))?;
         self.set(&config, "root_id", json!(name))?;
         self.set(&vm, "vm_id", json!(name))?;
-        let code = match module {
-            Module::File(path) => json!({"local": {"filename": path}}),
-            Module::Remote { url, sha256 } => {
-                json!({"remote": {"http_uri": {"uri": url, "timeout": "30s", "cluster": "_"}, "sha256": sha256}})
-            }
-        };
         self.set(&vm, "code", code)?;
         let variables = contents.variables;
         let environment = (!variables.is_empty()).then(|| json!({"host_env_keys": variables}));
