@@ -231,7 +231,7 @@ async fn observe(allowed: Option<&BTreeSet<String>>, patience: Duration) -> Seen
 
     let stats = envoy.stats().await;
     let ours =
-        stats.iter().filter(|(name, _)| name.starts_with("wasmcustom.") && !name.ends_with(";.policy"));
+        stats.iter().filter(|(name, _)| name.starts_with("wasmcustom.") && !name.ends_with(";.;policy"));
     note("it is counted", format!("{:?}", ours.collect::<Vec<_>>()));
     let histogram = envoy.admin("/stats?filter=provider_call_milliseconds").await.text();
     note("calls are timed", histogram.contains("No recorded values").to_string());

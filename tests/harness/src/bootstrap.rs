@@ -47,9 +47,8 @@ impl Wasm {
 
     /// Runs the module in this file instead.
     #[must_use]
-    pub fn from_file(mut self, module: &Path) -> Self {
-        self.module = json!({"filename": module});
-        self
+    pub fn from_file(self, module: &Path) -> Self {
+        self.code(json!({"local": file(module.into())}))
     }
 
     /// Sidegate with these bytes as configuration.

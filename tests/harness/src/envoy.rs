@@ -67,9 +67,13 @@ impl Envoy {
     }
 
     /// Starts one with a bootstrap of its own, whose first listener counts as the main one, and waits until it is ready. The admin
-    /// port is a free one of the address that the bootstrap names. `prepare` may add to the command.
+    /// port is a free one, of the address that the bootstrap names if it names one. `prepare` may add to the command.
     pub async fn run(mut bootstrap: Value, prepare: impl FnOnce(&mut Command)) -> Self {
-        bootstrap["admin"]["address"]["socket_address"]["port_value"] = json!(0);
+        let admin = &mut bootstrap["admin"]["address"]["socket_address"];
+        if admin["address"].is_null() {
+            admin["address"] = json!("127.0.0.1");
+        }
+        admin["port_value"] = json!(0);
         let main = bootstrap["static_resources"]["listeners"][0]["name"]
             .as_str()
             .expect("a listener with a name")
@@ -257,7 +261,7 @@ pub fn validate(bootstrap: &Path) -> Result<(), String> {
 }
 
 /// `ENVOY`, or `envoy` on the path, or the one that `make setup` installed.
-fn binary() -> PathBuf {
+pub fn envoy_binary() -> PathBuf {
     let envoy = std::env::var_os("ENVOY").map(PathBuf::from).or_else(|| on_the_path("envoy"));
     let envoy = envoy.unwrap_or_else(|| project(format!("target/tools/envoy-{VERSION}/envoy")));
     assert!(envoy.is_file(), "{} is missing: run `make setup`", envoy.display());
