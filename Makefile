@@ -45,6 +45,9 @@ ISTIO_FILES := $(addprefix $(TOOLS)/istio/,envoy_bootstrap.json crds.yaml)
 KUBERNETES := $(addprefix $(TOOLS)/kubernetes/,etcd kube-apiserver kubectl)
 KUBERNETES_VERSION := $(shell sed -n 's,^.*k8s.io/kubernetes \(v[0-9.]*\)$$,\1,p' tools/kubernetes/go.mod)
 
+# Prints where Go keeps Istio's source.
+ISTIO_SOURCE := cd tools/istio && go mod download istio.io/istio && go list -m -f '{{.Dir}}' istio.io/istio
+
 # Packages of their own beside the main one.
 ASIDE := benches/noop tests/saboteur tools/trim tools/image tools/node-runner
 
@@ -61,8 +64,17 @@ help: ## List the targets
 demo: setup-demo build ## See requests admitted and refused in a real Envoy (KEEP=1 leaves it running and prints curl commands)
 	@cargo run --quiet --locked --example demo
 
+.PHONY: mesh
+mesh: mesh-tools build ## See the same in a real Istio on this machine, and leave it running (Linux, root; its tools take some ten minutes to build, once)
+	@cargo build --quiet --locked --bin sidegate --example mesh
+	@$(TARGET)/debug/examples/mesh up
+
+.PHONY: mesh-down
+mesh-down: rust ## End that mesh, and leave nothing behind
+	@cargo run --quiet --locked --example mesh -- down
+
 .PHONY: test
-test: preflight registry lint test-core test-node test-envoy ## Run everything that must hold
+test: preflight preflight-go registry lint test-core test-node test-envoy ## Run everything that must hold
 
 .PHONY: test-core
 test-core: rust ## Test the core natively
@@ -75,14 +87,17 @@ test-node: rust $(NODE_RUNNER) ## Test the core as WebAssembly on Node
 		cargo test --locked --lib --target wasm32-unknown-unknown
 
 .PHONY: test-envoy
-test-envoy: setup-demo $(ISTIO_FILES) build noop saboteur ## Test the module in a real Envoy with a real OAuth2 server
+test-envoy: setup-demo $(ISTIO_FILES) build noop saboteur pack registry ## Test the module in a real Envoy with a real OAuth2 server
 	cargo test --locked $(ENVOY_TESTS) --bench envoy
 	cargo run --quiet --locked --example demo
 
 # One mesh at a time: each is a control plane and proxies of its own.
 .PHONY: test-istio
-test-istio: mesh-tools build ## Test the module in a real Istio (Linux, root; its tools take some ten minutes to build, once)
+test-istio: mesh-tools build noop ## Test the module in a real Istio (Linux, root; its tools take some ten minutes to build, once)
 	cargo test --locked $(ISTIO_TESTS) -- --test-threads 1
+	cargo build --quiet --locked --bin sidegate --example mesh
+	$(TARGET)/debug/examples/mesh up
+	$(TARGET)/debug/examples/mesh down
 
 .PHONY: lint
 lint: rust $(DENY) ## Check format, lints, licences and sources of dependencies
@@ -117,12 +132,10 @@ bench: setup-demo build noop ## Measure CPU per request in a real Envoy; writes 
 	cargo bench --locked --bench envoy
 
 .PHONY: setup
-setup: setup-demo $(ISTIO_FILES) $(NODE_RUNNER) $(DENY) ## Install what all of this needs
+setup: preflight-go setup-demo registry $(ISTIO_FILES) $(NODE_RUNNER) $(DENY) ## Install what all of this needs
 
 .PHONY: mesh-tools
-mesh-tools: setup-demo
-	@tools/preflight mesh go
-	@$(MAKE) --no-print-directory $(ISTIO_FILES) $(ISTIO) $(KUBERNETES)
+mesh-tools: preflight-mesh setup-demo registry pack $(ISTIO_FILES) $(ISTIO) $(KUBERNETES)
 
 .PHONY: clean
 clean: ## Remove what was built and installed
@@ -161,6 +174,16 @@ registry:
 preflight:
 	@tools/preflight rust python node
 
+# Go has Istio's schemas, and builds the mesh.
+.PHONY: preflight-go
+preflight-go:
+	@tools/preflight go
+
+.PHONY: preflight-mesh
+preflight-mesh:
+	@tools/preflight rust python node go mesh
+	@tools/debian iptables
+
 .PHONY: rust
 rust:
 	@tools/preflight rust
@@ -184,16 +207,12 @@ $(TOOLS)/istio/%: tools/istio/%/main.go tools/istio/go.mod tools/istio/go.sum
 	@tools/go-build tools/istio $* $(@D)
 
 $(TOOLS)/istio/envoy_bootstrap.json: tools/istio/go.mod
-	@tools/preflight go
 	@mkdir -p $(@D)
-	install -m 644 "$$(cd tools/istio && go mod download istio.io/istio && go list -m -f '{{.Dir}}' istio.io/istio)/tools/packaging/common/envoy_bootstrap.json" $@
-	@touch $@
+	install -m 644 "$$($(ISTIO_SOURCE))/tools/packaging/common/envoy_bootstrap.json" $@
 
 $(TOOLS)/istio/crds.yaml: tools/istio/go.mod
-	@tools/preflight go
 	@mkdir -p $(@D)
-	install -m 644 "$$(cd tools/istio && go mod download istio.io/istio && go list -m -f '{{.Dir}}' istio.io/istio)/manifests/charts/base/files/crd-all.gen.yaml" $@
-	@touch $@
+	install -m 644 "$$($(ISTIO_SOURCE))/manifests/charts/base/files/crd-all.gen.yaml" $@
 
 $(TOOLS)/kubernetes/%: tools/kubernetes/%/main.go tools/kubernetes/go.mod tools/kubernetes/go.sum
 	@tools/go-build tools/kubernetes $* $(@D) '-X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION)'

@@ -6,7 +6,7 @@
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
 mod parts;
-mod table;
+
 mod tour;
 
 use std::process::ExitCode;

@@ -1,9 +1,9 @@
 //! The script: what is asked, as whom, and what the answer must be.
 
+use sidegate_harness::table::{Expected, Table, admitted, admitted_with, refused};
 use sidegate_harness::{Oidc, Request, Response, eventually, send};
 
 use crate::parts::Parts;
-use crate::table::{Expected, Table, admitted, admitted_with, refused};
 
 const REPORT: &str = "GET /v1/reports/2026";
 const ORDER: &str = "GET /v1/orders/17";

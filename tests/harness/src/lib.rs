@@ -7,11 +7,13 @@
 mod bootstrap;
 mod client;
 mod envoy;
+mod load;
 mod oidc;
 mod process;
 mod provider;
 mod registry;
 mod server;
+pub mod table;
 mod tls;
 mod upstream;
 
@@ -21,9 +23,11 @@ use std::time::Duration;
 pub use bootstrap::{Listener, Setup, Wasm, direct_response, route, route_by_header, set_host, yaml};
 pub use client::{Connection, Request, Response, send, send_all};
 pub use envoy::{Envoy, Rejected, Stats, envoy_binary, stats, validate};
+pub use load::{Callers, Tally};
 pub use oidc::{Client, Oidc};
 pub use process::Process;
 pub use provider::{Answer, Call, StubProvider};
+pub use registry::Registry;
 pub use tls::{Authority, Certificate, TlsRelay};
 pub use upstream::Upstream;
 
@@ -48,7 +52,8 @@ pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<
 
 /// A file of the project, by its path from the top.
 pub fn project(path: impl AsRef<Path>) -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path)
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).expect("tests/harness").join(path)
 }
 
 /// The built module: `SIDEGATE_WASM`, or what `make build` made.

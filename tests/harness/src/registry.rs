@@ -10,6 +10,9 @@ use tempfile::TempDir;
 use crate::process::Process;
 use crate::{debian, eventually};
 
+/// A URL, because Istio's agent takes no other.
+const REALM: &str = "https://registry.example.com";
+
 /// A running registry that speaks plain HTTP; ends when dropped. What was pushed stays as long as its directory.
 #[derive(Debug)]
 pub struct Registry {
@@ -27,15 +30,24 @@ impl Registry {
 
     /// Starts an empty one on a free port of loopback, for who has this name and password, if any are given.
     pub async fn start_for(login: Option<(&str, &str)>) -> Self {
+        Self::start_with_realm(login, REALM).await
+    }
+
+    /// [`Registry::start_for`] that gives its realm another name.
+    pub async fn start_with_realm(login: Option<(&str, &str)>, realm: &str) -> Self {
         let temporary = TempDir::with_prefix("sidegate-registry-").expect("a temporary directory");
         let address = (Ipv4Addr::LOCALHOST, 0).into();
-        let started = Self::start_on(address, temporary.path(), login).await;
+        let started = Self::serve(address, temporary.path(), login, realm).await;
         Self { _temporary: Some(temporary), ..started }
     }
 
     /// Starts one on an address (port 0 is a free one), with what was pushed to `directory` before: for a registry that comes back, or
     /// one that others than this machine reach.
     pub async fn start_on(address: SocketAddr, directory: &Path, login: Option<(&str, &str)>) -> Self {
+        Self::serve(address, directory, login, REALM).await
+    }
+
+    async fn serve(address: SocketAddr, directory: &Path, login: Option<(&str, &str)>, realm: &str) -> Self {
         let mut configuration = json!({
             "version": "0.1",
             "log": {"level": "info"},
@@ -47,7 +59,7 @@ impl Registry {
             let digest = bcrypt::hash(password, CHEAP).expect("a short password");
             let users = directory.join("htpasswd");
             std::fs::write(&users, format!("{name}:{digest}\n")).expect("a writable directory");
-            configuration["auth"] = json!({"htpasswd": {"realm": "sidegate", "path": users}});
+            configuration["auth"] = json!({"htpasswd": {"realm": realm, "path": users}});
         }
         let (file, log) = (directory.join("registry.yaml"), directory.join("registry.log"));
         std::fs::write(&file, configuration.to_string()).expect("a writable directory");

@@ -37,7 +37,7 @@ impl Upstream {
         Self::answering(echoing(name, delay)).await
     }
 
-    /// Answers every request with these bytes.
+    /// Answers every request with these bytes, as a server of files does.
     pub async fn file(bytes: Vec<u8>) -> Self {
         Self::answering(move |_| {
             let answer = reply(200, "application/octet-stream", bytes.clone());

@@ -11,10 +11,13 @@
 //! ```
 
 mod control_plane;
+mod image;
 mod kubernetes;
 mod namespace;
 mod node;
+mod outside;
 mod pod;
+mod terminal;
 pub mod tools;
 
 use std::cell::Cell;
@@ -22,10 +25,13 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 pub use control_plane::ControlPlane;
+pub use image::{push, push_module};
 pub use kubernetes::Kubernetes;
 pub use namespace::Namespace;
 pub use node::Node;
+pub use outside::{AUTHORIZATION_SERVER, CLUSTER, authorization_server};
 pub use pod::{Plan, Pod};
+pub use terminal::{ask_to_end_and_wait, leave_the_terminal};
 
 use tempfile::TempDir;
 

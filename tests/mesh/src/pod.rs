@@ -1,5 +1,6 @@
 //! Pods: an application's network with Istio's agent and Envoy in it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -14,13 +15,15 @@ use crate::tools::{self, must};
 use crate::{Mesh, NAMESPACE};
 
 /// Prepares what the agent's image would bring, then becomes the agent. Runs in namespaces of its own: the mounts end with it.
+/// The one capability lets the proxies' user reach a project that lies in somebody's home.
 const AGENT: &str = r#"
 set -eu
 mount -t tmpfs tmpfs /var/lib
 mkdir -p /var/lib/istio/data
 chown -R 1337:1337 /var/lib/istio .
 mount --bind hosts /etc/hosts
-exec setpriv --reuid 1337 --regid 1337 --clear-groups --pdeathsig KILL "$@"
+exec setpriv --reuid 1337 --regid 1337 --clear-groups --pdeathsig KILL \
+    --inh-caps +dac_read_search --ambient-caps +dac_read_search "$@"
 "#;
 
 /// What a pod is to the mesh.
@@ -37,7 +40,10 @@ pub enum Kind {
 pub struct Plan {
     name: String,
     kind: Kind,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
     environment: Vec<(String, String)>,
+    configuration: Vec<(String, Value)>,
     hosts: Vec<(Ipv4Addr, String)>,
 }
 
@@ -64,13 +70,43 @@ impl Plan {
 
     fn new(name: &str, kind: Kind) -> Self {
         let hosts = vec![(Node::ADDRESS, "istiod.istio-system.svc".into())];
-        Self { name: name.into(), kind, environment: Vec::new(), hosts }
+        let label = if kind == Kind::Gateway { "istio" } else { "app" };
+        Self {
+            name: name.into(),
+            kind,
+            labels: [(label.into(), name.into())].into(),
+            annotations: BTreeMap::new(),
+            environment: Vec::new(),
+            configuration: Vec::new(),
+            hosts,
+        }
+    }
+
+    /// Sets a label of the pod.
+    #[must_use]
+    pub fn label(mut self, name: &str, value: &str) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// Annotates the pod, and tells the agent so by the file that a volume of the pod would be.
+    #[must_use]
+    pub fn annotation(mut self, name: &str, value: &str) -> Self {
+        self.annotations.insert(name.into(), value.into());
+        self
     }
 
     /// Sets a variable of the agent's and Envoy's environment.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets an attribute of the proxy's configuration, as the annotation `proxy.istio.io/config` does.
+    #[must_use]
+    pub fn configuration(mut self, attribute: &str, value: Value) -> Self {
+        self.configuration.push((attribute.into(), value));
         self
     }
 
@@ -102,17 +138,10 @@ impl Plan {
         Pod { name: self.name, address, directory, _agent: agent, namespace }
     }
 
-    fn labels(&self) -> Value {
-        match self.kind {
-            Kind::Sidecar => json!({"app": self.name}),
-            Kind::Gateway => json!({"istio": self.name}),
-        }
-    }
-
     /// The Kubernetes objects that a scheduler, a kubelet and controllers would have made.
     fn announce(&self, mesh: &Mesh, address: Ipv4Addr) {
         let name = &self.name;
-        let metadata = json!({"name": name, "namespace": NAMESPACE, "labels": self.labels()});
+        let metadata = json!({"name": name, "namespace": NAMESPACE, "labels": self.labels});
         let port = json!({"name": "http", "port": 80, "targetPort": 8080});
         let slice = json!({
             "name": format!("{name}-1"),
@@ -120,7 +149,8 @@ impl Plan {
             "labels": {"kubernetes.io/service-name": name},
         });
         let mut pod = metadata.clone();
-        pod["annotations"] = json!({"sidecar.istio.io/status": "{}"});
+        pod["annotations"] = json!(self.annotations);
+        pod["annotations"]["sidecar.istio.io/status"] = json!("{}");
         let objects = json!([
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE}},
             {
@@ -139,7 +169,7 @@ impl Plan {
                 "apiVersion": "v1",
                 "kind": "Service",
                 "metadata": metadata,
-                "spec": {"selector": self.labels(), "ports": [port]},
+                "spec": {"selector": self.labels, "ports": [port]},
             },
             {
                 "apiVersion": "discovery.k8s.io/v1",
@@ -180,6 +210,10 @@ impl Plan {
         let tokens = directory.join("var/run/secrets/tokens");
         fs::create_dir_all(&tokens).expect("a fresh directory");
         fs::write(tokens.join("istio-token"), token.trim()).expect("a fresh directory");
+        let pod = directory.join("etc/istio/pod");
+        fs::create_dir_all(&pod).expect("a fresh directory");
+        let annotations = self.annotations.iter().map(|(name, value)| format!("{name}={value:?}\n"));
+        fs::write(pod.join("annotations"), annotations.collect::<String>()).expect("a fresh directory");
         let hosts = self.hosts.iter().map(|(address, name)| format!("{address} {name}\n"));
         let hosts: String = ["127.0.0.1 localhost\n".to_owned()].into_iter().chain(hosts).collect();
         fs::write(directory.join("hosts"), hosts).expect("a fresh directory");
@@ -187,7 +221,7 @@ impl Plan {
 
     fn agent(&self, namespace: &Namespace, directory: &std::path::Path, address: Ipv4Addr) -> Process {
         let template = tools::istio("envoy_bootstrap.json");
-        let configuration = json!({
+        let mut configuration = json!({
             "binaryPath": envoy_binary(),
             "configPath": directory.join("etc/istio/proxy"),
             "discoveryAddress": ControlPlane::ADDRESS,
@@ -195,6 +229,9 @@ impl Plan {
             "terminationDrainDuration": "0s",
             "concurrency": 2,
         });
+        for (attribute, value) in &self.configuration {
+            configuration[attribute] = value.clone();
+        }
         let root = directory.join("root-cert.pem");
         let mut command = namespace.command("unshare");
         command
@@ -212,7 +249,7 @@ impl Plan {
             .env("HOST_IP", Node::ADDRESS.to_string())
             .env("ISTIO_META_CLUSTER_ID", "Kubernetes")
             .env("ISTIO_META_INTERCEPTION_MODE", "REDIRECT")
-            .env("ISTIO_METAJSON_LABELS", self.labels().to_string())
+            .env("ISTIO_METAJSON_LABELS", json!(self.labels).to_string())
             .env("PROXY_CONFIG", configuration.to_string())
             .env("XDS_ROOT_CA", &root)
             .env("CA_ROOT_CA", &root)

@@ -1,6 +1,6 @@
-//! The table that the tour prints: one line per request, with a mark where the answer is not what it should be.
+//! The table that a tour prints: one line per request, with a mark where the answer is not what it should be.
 
-use sidegate_harness::Response;
+use crate::Response;
 
 /// What an answer must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,28 @@
+//! A real Istio on this machine, with Sidegate delivered to a sidecar by a WasmPlugin, and a tour through it. `make mesh` runs it,
+//! and leaves it running; `make mesh-down` ends it.
+//!
+//! The mesh lives in a process of its own, away from the terminal, whose id is in `target/mesh/pid`: all that was started ends
+//! with that process.
+
+#![cfg(not(target_family = "wasm"))]
+#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+
+mod keeper;
+mod parts;
+mod tour;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let word = std::env::args().nth(1);
+    match word.as_deref() {
+        Some("up") => keeper::up(),
+        Some("down") => keeper::down(),
+        // What `up` starts.
+        Some("keep") => keeper::keep(),
+        _ => {
+            println!("mesh up: starts a mesh, and shows it\nmesh down: ends it");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Callers who keep asking while something changes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::task::JoinSet;
+
+use crate::client::{Connection, Request};
+
+/// Callers who ask for the same again and again, each on a connection of its own, until they are stopped.
+#[derive(Debug)]
+pub struct Callers {
+    tasks: JoinSet<Tally>,
+    enough: Arc<AtomicBool>,
+}
+
+/// How many requests got which answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Answers, by their status.
+    pub answered: BTreeMap<u16, usize>,
+    /// Requests without any answer.
+    pub lost: usize,
+}
+
+impl Callers {
+    /// Sets so many to it.
+    pub fn start(callers: usize, address: SocketAddr, request: &Request) -> Self {
+        let enough = Arc::new(AtomicBool::new(false));
+        let mut tasks = JoinSet::new();
+        for _ in 0..callers {
+            tasks.spawn(ask(address, request.clone(), enough.clone()));
+        }
+        Self { tasks, enough }
+    }
+
+    /// Lets each finish its request, and adds up.
+    pub async fn stop(self) -> Tally {
+        self.enough.store(true, Ordering::Relaxed);
+        let mut sum = Tally::default();
+        for tally in self.tasks.join_all().await {
+            sum.lost += tally.lost;
+            for (status, answers) in tally.answered {
+                *sum.answered.entry(status).or_default() += answers;
+            }
+        }
+        sum
+    }
+}
+
+impl Tally {
+    /// Every request got this status, and there were some.
+    pub fn is_only(&self, status: u16) -> bool {
+        self.lost == 0 && self.answered.keys().eq([&status])
+    }
+}
+
+async fn ask(address: SocketAddr, request: Request, enough: Arc<AtomicBool>) -> Tally {
+    let mut tally = Tally::default();
+    let mut connection = None;
+    while !enough.load(Ordering::Relaxed) {
+        let open = match connection.take() {
+            Some(open) => Ok(open),
+            None => Connection::open(address).await,
+        };
+        let answer = match open {
+            Ok(mut open) => open.send(&request).await.map(|answer| (answer, open)),
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok((answer, open)) => {
+                *tally.answered.entry(answer.status).or_default() += 1;
+                connection = (answer.header("connection") != Some("close")).then_some(open);
+            }
+            Err(_) => tally.lost += 1,
+        }
+    }
+    tally
+}

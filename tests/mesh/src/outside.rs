@@ -1,0 +1,37 @@
+//! What is outside of the mesh and has to be known inside: an authorization server.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+use sidegate_harness::project;
+
+use crate::{Mesh, Node};
+
+/// The authorization server's name in `istio/base/authorization-server.yaml`.
+pub const AUTHORIZATION_SERVER: &str = "idp.example.com";
+
+/// The cluster that Istio makes of it.
+pub const CLUSTER: &str = "outbound|443||idp.example.com";
+
+/// The manifests in `istio/base/authorization-server.yaml`, for a TLS server that listens on the node's loopback and whose
+/// certificate `authority` (in PEM) has signed. There is no DNS here: the address stands in the manifest.
+pub fn authorization_server(mesh: &Mesh, server: SocketAddr, authority: &str) -> Vec<Value> {
+    let roots = mesh.directory().join("authority.pem");
+    fs::write(&roots, authority).expect("a directory of ours");
+    let file = project("istio/base/authorization-server.yaml");
+    let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let documents = serde_norway::Deserializer::from_str(&text).map(Value::deserialize);
+    let mut manifests: Vec<Value> = documents.map(|document| document.expect("a manifest")).collect();
+    for manifest in &mut manifests {
+        let spec = &mut manifest["spec"];
+        match spec.pointer_mut("/trafficPolicy/portLevelSettings/0/tls") {
+            Some(tls) => tls["caCertificates"] = json!(roots),
+            None => {
+                spec["endpoints"] = json!([{"address": Node::ADDRESS, "ports": {"https": server.port()}}])
+            }
+        }
+    }
+    manifests
+}

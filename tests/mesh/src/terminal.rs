@@ -1,0 +1,31 @@
+//! Running on without a terminal.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::stdio::{dup2_stderr, dup2_stdout};
+
+/// Closes standard output for those who read it; what is still printed goes to the end of a file.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn leave_the_terminal(log: &Path) -> io::Result<()> {
+    let log: File = OpenOptions::new().create(true).append(true).open(log)?;
+    dup2_stdout(&log)?;
+    dup2_stderr(&log)?;
+    Ok(())
+}
+
+/// Asks a process to end, and waits until it has. One that has ended already does not mind.
+pub fn ask_to_end_and_wait(id: i32) {
+    let Some(process) = Pid::from_raw(id).and_then(|id| pidfd_open(id, PidfdFlags::empty()).ok()) else {
+        return;
+    };
+    let _ = pidfd_send_signal(&process, Signal::TERM);
+    // Readable is what it becomes at its end.
+    let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], None);
+}
