@@ -117,7 +117,7 @@ impl Plan {
         self
     }
 
-    /// Starts it and waits until its Envoy has its configuration and serves, or is refused what it needs for `until`.
+    /// Starts it and waits until its Envoy has its configuration and serves.
     pub async fn start(self, mesh: &Mesh) -> Pod {
         let pod = self.launch(mesh).await;
         pod.ready().await;
