@@ -1,7 +1,7 @@
 //! The script: what is asked, as whom, and what the answer must be.
 
-use sidegate_harness::table::{Expected, Table, admitted, admitted_with, refused};
-use sidegate_harness::{Oidc, Request, Response, eventually, send};
+use sidegate_harness::table::{Table, admitted, admitted_with, bare, bearer, key, refused};
+use sidegate_harness::{Oidc, Request, Response, eventually};
 
 use crate::parts::Parts;
 
@@ -12,7 +12,7 @@ const TRYOUT: &str = "tryout-key";
 
 /// Walks the tour and prints its table. Answers how many lines were not as they should be.
 pub async fn walk(parts: &Parts) -> u32 {
-    let mut tour = Tour { parts, table: Table::begin() };
+    let mut tour = Tour { parts, table: Table::begin(parts.address, "orders.example.com") };
     tour.keys().await;
     tour.paths().await;
     tour.quota().await;
@@ -29,51 +29,63 @@ struct Tour<'a> {
 impl Tour<'_> {
     async fn keys(&mut self) {
         self.table.say("API keys: who is calling, and may they?");
-        self.ask("GET /v1/health", "nobody", bare, admitted(), "open to everybody").await;
-        self.ask(REPORT, "nobody", bare, refused(403, "12"), "a key is due").await;
+        self.table.ask("GET /v1/health", "nobody", bare, admitted(), "open to everybody").await;
+        self.table.ask(REPORT, "nobody", bare, refused(403, "12"), "a key is due").await;
 
-        let answer = self.ask(REPORT, "acme", key(ACME), admitted(), "known, bound, within quota").await;
+        let answer =
+            self.table.ask(REPORT, "acme", key(ACME), admitted(), "known, bound, within quota").await;
         let acme_alone = |answer: &Response| answer.received("x-consumer").as_deref() == Some("acme");
         let hidden = answer.received("apikey").is_none();
         self.table.also(acme_alone(&answer) && hidden, "the service sees x-consumer: acme, and no key");
         let forged = |request| key(ACME)(request).header("x-consumer", "root");
-        let answer = self.ask(REPORT, "acme, as root", forged, admitted(), "not believed").await;
+        let answer = self.table.ask(REPORT, "acme, as root", forged, admitted(), "not believed").await;
         self.table.also(acme_alone(&answer), "the service sees x-consumer: acme");
 
-        self.ask(REPORT, "a wrong key", key("guess"), refused(401, "13"), "unknown").await;
-        self.ask(REPORT, "acme, old key", key("acme-old-key"), refused(401, "13"), "expired").await;
-        self.ask(REPORT, "late-payer", key("late-payer-key"), refused(401, "13"), "suspended").await;
-        self.ask(REPORT, "stranger", key("stranger-key"), refused(401, "13"), "not bound to this API").await;
-        self.ask("DELETE /v1/reports/2026", "acme", key(ACME), refused(401, "13"), "bound to GET here").await;
-        self.ask("DELETE /v1/orders/17", "acme", key(ACME), admitted(), "and to every method there").await;
+        self.table.ask(REPORT, "a wrong key", key("guess"), refused(401, "13"), "unknown").await;
+        self.table.ask(REPORT, "acme, old key", key("acme-old-key"), refused(401, "13"), "expired").await;
+        self.table.ask(REPORT, "late-payer", key("late-payer-key"), refused(401, "13"), "suspended").await;
+        self.table
+            .ask(REPORT, "stranger", key("stranger-key"), refused(401, "13"), "not bound to this API")
+            .await;
+        self.table
+            .ask("DELETE /v1/reports/2026", "acme", key(ACME), refused(401, "13"), "bound to GET here")
+            .await;
+        self.table
+            .ask("DELETE /v1/orders/17", "acme", key(ACME), admitted(), "and to every method there")
+            .await;
         let two = |request| key(ACME)(key("guess")(request));
-        self.ask(REPORT, "two keys at once", two, refused(400, "20"), "never \"the first one wins\"").await;
+        self.table
+            .ask(REPORT, "two keys at once", two, refused(400, "20"), "never \"the first one wins\"")
+            .await;
     }
 
     async fn paths(&mut self) {
         self.table.say("Paths: what is decided on is what is forwarded");
-        self.ask("GET /v2/reports", "acme", key(ACME), refused(404, "00"), "no such API").await;
-        self.ask("POST /v1/health", "nobody", bare, refused(405, "26"), "no such method").await;
-        self.ask("GET /v1/admin/users", "acme", key(ACME), refused(403, "27"), "the rule says deny").await;
+        self.table.ask("GET /v2/reports", "acme", key(ACME), refused(404, "00"), "no such API").await;
+        self.table.ask("POST /v1/health", "nobody", bare, refused(405, "26"), "no such method").await;
+        self.table
+            .ask("GET /v1/admin/users", "acme", key(ACME), refused(403, "27"), "the rule says deny")
+            .await;
         let around = "GET /v1/orders/../admin/users";
-        self.ask(around, "acme", key(ACME), refused(403, "27"), "however one gets there").await;
-        self.ask("GET /v1//orders/./%31%37", "acme", key(ACME), admitted(), "the same as /v1/orders/17")
+        self.table.ask(around, "acme", key(ACME), refused(403, "27"), "however one gets there").await;
+        self.table
+            .ask("GET /v1//orders/./%31%37", "acme", key(ACME), admitted(), "the same as /v1/orders/17")
             .await;
         let escaped = "GET /v1/health%2F..%2Freports";
-        self.ask(escaped, "nobody", bare, refused(400, "20"), "no path has escaped slashes").await;
+        self.table.ask(escaped, "nobody", bare, refused(400, "20"), "no path has escaped slashes").await;
     }
 
     async fn quota(&mut self) {
         self.table.say("Quota: three a month on the trial plan, whose calls go to staging; writes never");
         for left in [2, 1, 0] {
-            let answer = self.ask(REPORT, "tryout", key(TRYOUT), admitted_with(left), "charged").await;
+            let answer = self.table.ask(REPORT, "tryout", key(TRYOUT), admitted_with(left), "charged").await;
             let staged = answer.json().get("name").is_some_and(|name| name == "orders-staging");
             self.table.also(staged, "answered by staging");
         }
-        let answer = self.ask(REPORT, "tryout", key(TRYOUT), refused(429, "14"), "used up").await;
+        let answer = self.table.ask(REPORT, "tryout", key(TRYOUT), refused(429, "14"), "used up").await;
         self.table.also(answer.header("retry-after").is_some(), "Retry-After tells when it may pass");
         let write = "POST /v1/reports/2026";
-        self.ask(write, "tryout", key(TRYOUT), refused(403, "27"), "never on this plan").await;
+        self.table.ask(write, "tryout", key(TRYOUT), refused(403, "27"), "never on this plan").await;
     }
 
     async fn tokens(&mut self) {
@@ -84,19 +96,24 @@ impl Tour<'_> {
         let elsewhere = oidc.token("acme-web", "orders.read", None).await;
         let unbound = oidc.token("passer-by", "orders.read", Some(Oidc::ORDERS)).await;
 
-        self.ask(ORDER, "nobody", bare, refused(401, "21"), "a token or a key is due").await;
-        let answer = self.ask(ORDER, "acme-web", bearer(&reader), admitted(), "active, ours, in scope").await;
+        self.table.ask(ORDER, "nobody", bare, refused(401, "21"), "a token or a key is due").await;
+        let answer =
+            self.table.ask(ORDER, "acme-web", bearer(&reader), admitted(), "active, ours, in scope").await;
         let client = answer.received("x-client");
         self.table.also(client.as_deref() == Some("acme-web"), "the service sees x-client: acme-web");
-        self.ask(ORDER, "acme-web", bearer(&reader), admitted(), "again, from the cache").await;
-        self.ask(ORDER, "acme-batch", bearer(&writer), refused(403, "23"), "lacks orders.read").await;
-        self.ask(ORDER, "acme-web, for others", bearer(&elsewhere), refused(401, "22"), "not for us").await;
-        self.ask(ORDER, "passer-by", bearer(&unbound), refused(403, "27"), "not bound to this API").await;
-        self.ask(ORDER, "a made-up token", bearer("made-up"), refused(401, "22"), "unknown").await;
+        self.table.ask(ORDER, "acme-web", bearer(&reader), admitted(), "again, from the cache").await;
+        self.table.ask(ORDER, "acme-batch", bearer(&writer), refused(403, "23"), "lacks orders.read").await;
+        self.table
+            .ask(ORDER, "acme-web, for others", bearer(&elsewhere), refused(401, "22"), "not for us")
+            .await;
+        self.table
+            .ask(ORDER, "passer-by", bearer(&unbound), refused(403, "27"), "not bound to this API")
+            .await;
+        self.table.ask(ORDER, "a made-up token", bearer("made-up"), refused(401, "22"), "unknown").await;
 
         oidc.revoke("acme-web", &reader).await;
         let refusal = eventually("the revoked token to be refused", async || {
-            let answer = self.send(Request::get("/v1/orders/17").bearer(&reader)).await;
+            let answer = self.table.send(Request::get("/v1/orders/17").bearer(&reader)).await;
             (answer.status != 200).then_some(answer)
         });
         let answer = refusal.await;
@@ -108,43 +125,11 @@ impl Tour<'_> {
         self.table.say("Outages: what depends on something else is refused, the rest goes on");
         let token = self.parts.oidc.token("acme-web", "orders.read", Some(Oidc::ORDERS)).await;
         self.parts.oidc.process().freeze();
-        self.ask(ORDER, "acme-web", bearer(&token), refused(503, "24"), "the OAuth2 server hangs").await;
-        self.ask(ORDER, "acme", key(ACME), admitted(), "keys need no OAuth2 server").await;
+        self.table
+            .ask(ORDER, "acme-web", bearer(&token), refused(503, "24"), "the OAuth2 server hangs")
+            .await;
+        self.table.ask(ORDER, "acme", key(ACME), admitted(), "keys need no OAuth2 server").await;
         self.parts.oidc.process().thaw();
-        self.ask(ORDER, "acme-web", bearer(&token), admitted(), "it is back").await;
+        self.table.ask(ORDER, "acme-web", bearer(&token), admitted(), "it is back").await;
     }
-
-    async fn ask(
-        &mut self,
-        asked: &str,
-        whom: &str,
-        dress: impl FnOnce(Request) -> Request,
-        expected: Expected,
-        shows: &str,
-    ) -> Response {
-        let (method, path) = asked.split_once(' ').unwrap_or(("GET", asked));
-        let answer = self.send(dress(Request::new(method, path))).await;
-        self.table.add(asked, whom, &answer, expected, shows);
-        answer
-    }
-
-    async fn send(&self, request: Request) -> Response {
-        let request = request.host("orders.example.com");
-        match send(self.parts.address, &request).await {
-            Ok(answer) => answer,
-            Err(_) => Response { status: 0, headers: Vec::new(), body: Vec::new() },
-        }
-    }
-}
-
-fn bare(request: Request) -> Request {
-    request
-}
-
-fn key(key: &str) -> impl Fn(Request) -> Request {
-    move |request| request.header("apikey", key)
-}
-
-fn bearer(token: &str) -> impl Fn(Request) -> Request {
-    move |request| request.bearer(token)
 }

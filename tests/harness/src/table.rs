@@ -1,6 +1,8 @@
-//! The table that a tour prints: one line per request, with a mark where the answer is not what it should be.
+//! The table that a tour prints while it asks: one line per request, with a mark where the answer is not what it should be.
 
-use crate::Response;
+use std::net::SocketAddr;
+
+use crate::client::{Request, Response, send};
 
 /// What an answer must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,17 +27,55 @@ pub const fn refused(status: u16, code: &'static str) -> Expected {
     Expected { status, code: Some(code), remaining: None }
 }
 
-/// Prints lines and counts those that are not as expected.
-#[derive(Debug, Default)]
+/// A request by a caller who presents nothing.
+pub fn bare(request: Request) -> Request {
+    request
+}
+
+/// A request with an API key.
+pub fn key(key: &str) -> impl Fn(Request) -> Request {
+    move |request| request.header("apikey", key)
+}
+
+/// A request with an access token.
+pub fn bearer(token: &str) -> impl Fn(Request) -> Request {
+    move |request| request.bearer(token)
+}
+
+/// Asks, prints lines, and counts those that are not as expected.
+#[derive(Debug)]
 pub struct Table {
+    address: SocketAddr,
+    host: &'static str,
     surprises: u32,
 }
 
 impl Table {
-    /// Begins with the headings.
-    pub fn begin() -> Self {
+    /// Begins with the headings. All requests go to that address, for that host.
+    pub fn begin(address: SocketAddr, host: &'static str) -> Self {
         println!("{}", line("ASKED", "AS WHOM", "STATUS", "CODE", "LEFT", "WHAT IT SHOWS"));
-        Self::default()
+        Self { address, host, surprises: 0 }
+    }
+
+    /// Asks (`METHOD PATH`) as `dress` makes the request, and prints the line of the answer.
+    pub async fn ask(
+        &mut self,
+        asked: &str,
+        whom: &str,
+        dress: impl FnOnce(Request) -> Request,
+        expected: Expected,
+        shows: &str,
+    ) -> Response {
+        let (method, path) = asked.split_once(' ').expect("METHOD PATH");
+        let answer = self.send(dress(Request::new(method, path))).await;
+        self.add(asked, whom, &answer, expected, shows);
+        answer
+    }
+
+    /// Asks without printing anything. No answer is one with status 0.
+    pub async fn send(&self, request: Request) -> Response {
+        let nothing = Response { status: 0, headers: Vec::new(), body: Vec::new() };
+        send(self.address, &request.host(self.host)).await.unwrap_or(nothing)
     }
 
     /// Prints the line of one answer.
