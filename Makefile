@@ -41,12 +41,13 @@ ENVOY_NEEDED := $(if $(or $(ENVOY),$(shell command -v envoy)),,$(ENVOY_INSTALLED
 
 # What the mesh is made of. Each takes minutes to build, once; see tools/istio/go.mod and tools/kubernetes/go.mod for versions.
 ISTIO := $(addprefix $(TOOLS)/istio/,istiod istioctl pilot-agent)
-ISTIO_FILES := $(addprefix $(TOOLS)/istio/,envoy_bootstrap.json crds.yaml)
+ISTIO_FILES := $(addprefix $(TOOLS)/istio/,envoy_bootstrap.json crds.yaml gateway-crds.yaml)
 KUBERNETES := $(addprefix $(TOOLS)/kubernetes/,etcd kube-apiserver kubectl)
 KUBERNETES_VERSION := $(shell sed -n 's,^.*k8s.io/kubernetes \(v[0-9.]*\)$$,\1,p' tools/kubernetes/go.mod)
 
-# Prints where Go keeps Istio's source.
+# Prints where Go keeps Istio's source, and that of the Gateway API that it was built for.
 ISTIO_SOURCE := cd tools/istio && go mod download istio.io/istio && go list -m -f '{{.Dir}}' istio.io/istio
+GATEWAY_API_SOURCE := $(subst istio.io/istio,sigs.k8s.io/gateway-api,$(ISTIO_SOURCE))
 
 # Packages of their own beside the main one.
 ASIDE := benches/noop tests/saboteur tools/trim tools/image tools/node-runner
@@ -213,6 +214,10 @@ $(TOOLS)/istio/envoy_bootstrap.json: tools/istio/go.mod
 $(TOOLS)/istio/crds.yaml: tools/istio/go.mod
 	@mkdir -p $(@D)
 	install -m 644 "$$($(ISTIO_SOURCE))/manifests/charts/base/files/crd-all.gen.yaml" $@
+
+$(TOOLS)/istio/gateway-crds.yaml: tools/istio/go.mod
+	@mkdir -p $(@D)
+	awk 'FNR == 1 { print "---" } 1' "$$($(GATEWAY_API_SOURCE))"/config/crd/standard/gateway.networking.k8s.io_[!v]*.yaml >$@
 
 $(TOOLS)/kubernetes/%: tools/kubernetes/%/main.go tools/kubernetes/go.mod tools/kubernetes/go.sum
 	@tools/go-build tools/kubernetes $* $(@D) '-X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION)'

@@ -21,6 +21,8 @@ mod policies;
 mod rendered;
 #[path = "istio_mesh/values.rs"]
 mod values;
+#[path = "istio_mesh/waypoints.rs"]
+mod waypoints;
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -52,7 +54,11 @@ impl Shop {
 
     /// With something else about the pod.
     async fn open_with(change: impl Fn(Plan) -> Plan) -> Self {
-        let mesh = Mesh::start().await;
+        Self::open_in(Mesh::start().await, change).await
+    }
+
+    /// In a mesh that has other pods already.
+    async fn open_in(mesh: Mesh, change: impl Fn(Plan) -> Plan) -> Self {
         let registry = Self::registry(&mesh, ([127, 0, 0, 1], 0).into()).await;
         let (url, digest) = push(&registry, "right", mesh.directory());
         let orders = change(Plan::sidecar("orders")).start(&mesh).await;

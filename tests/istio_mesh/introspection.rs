@@ -5,18 +5,20 @@ use sidegate_mesh::{AUTHORIZATION_SERVER, CLUSTER, authorization_server};
 
 use super::*;
 
-const SECRET: &str = "gateway-secret";
-
 /// An authorization server with TLS, and the manifests that make it known.
-struct Outside {
+pub struct Outside {
     oidc: Oidc,
-    manifests: Vec<Value>,
+    pub manifests: Vec<Value>,
     _tls: TlsRelay,
 }
 
 impl Outside {
-    async fn start(mesh: &Mesh) -> Self {
-        let clients = [Client::new("gateway", SECRET, ""), Client::new("acme-web", "s3cret", "orders.read")];
+    /// What it knows the asking pod by.
+    pub const SECRET: &str = "gateway-secret";
+
+    pub async fn start(mesh: &Mesh) -> Self {
+        let clients =
+            [Client::new("gateway", Self::SECRET, ""), Client::new("acme-web", "s3cret", "orders.read")];
         let oidc = Oidc::start(clients).await;
         let authority = Authority::new();
         let certificate = authority.certificate(AUTHORIZATION_SERVER);
@@ -25,7 +27,7 @@ impl Outside {
         Self { oidc, manifests, _tls: tls }
     }
 
-    fn policy(&self) -> Value {
+    pub fn policy(&self) -> Value {
         let mut policy = policy();
         policy["providers"] = json!({"idp": {"introspection": {
             "cluster": CLUSTER,
@@ -38,14 +40,14 @@ impl Outside {
         policy
     }
 
-    async fn token(&self) -> String {
+    pub async fn token(&self) -> String {
         self.oidc.token("acme-web", "orders.read", Some(Oidc::ORDERS)).await
     }
 }
 
 /// A shop whose pod has the secret, guarded by the policy that asks the server outside.
 async fn shop(known: impl Fn(&mut Vec<Value>)) -> (Shop, Outside) {
-    let shop = Shop::open_with(|plan| plan.env("IDP_SECRET", SECRET)).await;
+    let shop = Shop::open_with(|plan| plan.env("IDP_SECRET", Outside::SECRET)).await;
     let mut outside = Outside::start(&shop.mesh).await;
     known(&mut outside.manifests);
     for manifest in &outside.manifests {

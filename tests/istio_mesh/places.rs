@@ -6,7 +6,7 @@ use super::delivery::gateway;
 use super::*;
 
 /// A plugin that is there once istiod and the pods have seen what was applied before it. It refuses what nobody asks for.
-fn witness(shop: &Shop, selector: Value) -> Value {
+pub fn witness(shop: &Shop, selector: Value) -> Value {
     let policy = json!({"sidegate": "v1", "gate": {"unmatched": "pass"}, "apis": [{
         "name": "witness", "hosts": ["witness.example.com"], "access": ["deny"], "rules": [{"path": "/**"}],
     }]});

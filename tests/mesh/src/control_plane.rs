@@ -21,14 +21,13 @@ impl ControlPlane {
     /// Where proxies find it.
     pub const ADDRESS: &str = "istiod.istio-system.svc:15012";
 
-    /// Starts it in this thread's network namespace.
-    pub async fn start(directory: &Path, kubernetes: &Kubernetes) -> Self {
-        kubernetes.ask(&[
-            "create",
-            "--validate=false",
-            "-f",
-            &tools::istio("crds.yaml").display().to_string(),
-        ]);
+    /// Starts it in this thread's network namespace. What is `ambient` knows waypoints, and the Gateway API that declares them.
+    pub async fn start(directory: &Path, kubernetes: &Kubernetes, ambient: bool) -> Self {
+        let definitions = if ambient { &["crds.yaml", "gateway-crds.yaml"][..] } else { &["crds.yaml"] };
+        for file in definitions {
+            let file = tools::istio(file).display().to_string();
+            kubernetes.ask(&["create", "--validate=false", "-f", &file]);
+        }
         kubernetes.ask(&["create", "namespace", "istio-system"]);
 
         let mesh = directory.join("mesh.json");
@@ -47,6 +46,9 @@ impl ControlPlane {
                 // Filters that only Istio's own build of Envoy has.
                 ("PILOT_ENABLE_METADATA_EXCHANGE", "false"),
                 ("PILOT_ENABLE_ALPN_FILTER", "false"),
+                ("AMBIENT_ENABLE_MULTI_NETWORK_WAYPOINT", "false"),
+                // Off unless asked for: most meshes are without.
+                ("PILOT_ENABLE_AMBIENT", if ambient { "true" } else { "false" }),
                 ("CLUSTER_ID", "Kubernetes"),
                 ("POD_NAMESPACE", "istio-system"),
                 ("POD_NAME", "istiod-0"),

@@ -19,6 +19,7 @@ mod outside;
 mod pod;
 mod terminal;
 pub mod tools;
+mod waypoint;
 
 use std::cell::Cell;
 use std::net::Ipv4Addr;
@@ -55,15 +56,24 @@ impl Mesh {
         Self::start_and_tell(|_| ()).await
     }
 
+    /// [`Mesh::start`] of one that knows waypoints.
+    pub async fn start_ambient() -> Self {
+        Self::start_as(true, |_| ()).await
+    }
+
     /// [`Mesh::start`], which tells each step.
     pub async fn start_and_tell(tell: impl Fn(&str)) -> Self {
+        Self::start_as(false, tell).await
+    }
+
+    async fn start_as(ambient: bool, tell: impl Fn(&str)) -> Self {
         let directory = TempDir::with_prefix("sidegate-mesh-").expect("a temporary directory");
         make_readable(directory.path());
         let node = Node::start(directory.path()).await;
         tell("Kubernetes API server");
         let kubernetes = Kubernetes::start(directory.path()).await;
         tell("istiod");
-        let control_plane = ControlPlane::start(directory.path(), &kubernetes).await;
+        let control_plane = ControlPlane::start(directory.path(), &kubernetes, ambient).await;
         Self { control_plane, kubernetes, node, directory, next: Cell::new(2) }
     }
 

@@ -12,7 +12,7 @@ use crate::control_plane::ControlPlane;
 use crate::namespace::Namespace;
 use crate::node::Node;
 use crate::tools::{self, must};
-use crate::{Mesh, NAMESPACE};
+use crate::{Mesh, NAMESPACE, waypoint};
 
 /// Prepares what the agent's image would bring, then becomes the agent. Runs in namespaces of its own: the mounts end with it.
 /// The one capability lets the proxies' user reach a project that lies in somebody's home.
@@ -33,6 +33,19 @@ pub enum Kind {
     Sidecar,
     /// A proxy without an application.
     Gateway,
+    /// A proxy for services that are attached to it.
+    Waypoint,
+}
+
+impl Kind {
+    /// What the agent calls it.
+    fn role(self) -> &'static str {
+        match self {
+            Self::Sidecar => "sidecar",
+            Self::Gateway => "router",
+            Self::Waypoint => "waypoint",
+        }
+    }
 }
 
 /// What a pod is started with.
@@ -66,6 +79,14 @@ impl Plan {
     /// A gateway's pod, with the label `istio: NAME`.
     pub fn gateway(name: &str) -> Self {
         Self::new(name, Kind::Gateway)
+    }
+
+    /// A waypoint's pod, with its Gateway and the labels that istiod gives such pods. The mesh must be [`Mesh::start_ambient`].
+    pub fn waypoint(name: &str) -> Self {
+        Self::new(name, Kind::Waypoint)
+            .label("gateway.networking.k8s.io/gateway-name", name)
+            .label("gateway.networking.k8s.io/gateway-class-name", "istio-waypoint")
+            .label("gateway.istio.io/managed", "istio.io-mesh-controller")
     }
 
     fn new(name: &str, kind: Kind) -> Self {
@@ -129,6 +150,11 @@ impl Plan {
         let (directory, address) = mesh.place(&self.name);
         let namespace = Namespace::new(&directory).await;
         mesh.node().plug(&namespace, address);
+        if self.kind == Kind::Waypoint {
+            for manifest in waypoint::manifests(&self.name) {
+                mesh.kubernetes().apply(manifest);
+            }
+        }
         self.announce(mesh, address);
         self.furnish(mesh, &directory);
         if self.kind == Kind::Sidecar {
@@ -138,11 +164,19 @@ impl Plan {
         Pod { name: self.name, address, directory, _agent: agent, namespace }
     }
 
+    /// The port of its service, and that of the pod behind it.
+    fn port(&self) -> (u16, u16) {
+        match self.kind {
+            Kind::Sidecar | Kind::Gateway => (80, 8080),
+            Kind::Waypoint => (15008, 15008),
+        }
+    }
+
     /// The Kubernetes objects that a scheduler, a kubelet and controllers would have made.
     fn announce(&self, mesh: &Mesh, address: Ipv4Addr) {
         let name = &self.name;
         let metadata = json!({"name": name, "namespace": NAMESPACE, "labels": self.labels});
-        let port = json!({"name": "http", "port": 80, "targetPort": 8080});
+        let (port, target) = self.port();
         let slice = json!({
             "name": format!("{name}-1"),
             "namespace": NAMESPACE,
@@ -169,14 +203,14 @@ impl Plan {
                 "apiVersion": "v1",
                 "kind": "Service",
                 "metadata": metadata,
-                "spec": {"selector": self.labels, "ports": [port]},
+                "spec": {"selector": self.labels, "ports": [{"name": "http", "port": port, "targetPort": target}]},
             },
             {
                 "apiVersion": "discovery.k8s.io/v1",
                 "kind": "EndpointSlice",
                 "metadata": slice,
                 "addressType": "IPv4",
-                "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+                "ports": [{"name": "http", "port": target, "protocol": "TCP"}],
                 "endpoints": [{
                     "addresses": [address],
                     "conditions": {"ready": true},
@@ -219,8 +253,20 @@ impl Plan {
         fs::write(directory.join("hosts"), hosts).expect("a fresh directory");
     }
 
+    /// What Envoy's bootstrap is made of.
+    fn template(&self, directory: &std::path::Path) -> PathBuf {
+        let istios = tools::istio("envoy_bootstrap.json");
+        if self.kind != Kind::Waypoint {
+            return istios;
+        }
+        let text = fs::read_to_string(istios).expect("a readable file");
+        let template = directory.join("envoy_bootstrap.json");
+        fs::write(&template, waypoint::bootstrap(&text)).expect("a fresh directory");
+        template
+    }
+
     fn agent(&self, namespace: &Namespace, directory: &std::path::Path, address: Ipv4Addr) -> Process {
-        let template = tools::istio("envoy_bootstrap.json");
+        let template = self.template(directory);
         let mut configuration = json!({
             "binaryPath": envoy_binary(),
             "configPath": directory.join("etc/istio/proxy"),
@@ -237,7 +283,7 @@ impl Plan {
         command
             .args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", AGENT, "agent"])
             .arg(tools::istio("pilot-agent"))
-            .args(["proxy", if self.kind == Kind::Gateway { "router" } else { "sidecar" }])
+            .args(["proxy", self.kind.role()])
             .args(["--domain", &format!("{NAMESPACE}.svc.cluster.local"), "--proxyLogLevel", "warning"])
             .args(["--proxyComponentLogLevel", "wasm:info,misc:error", "--templateFile"])
             .arg(&template)

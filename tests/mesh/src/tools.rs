@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use sidegate_harness::project;
 
-/// A program or file of Istio's: `istiod`, `istioctl`, `pilot-agent`, `envoy_bootstrap.json`, `crds.yaml`.
+/// A program or file of Istio's: `istiod`, `istioctl`, `pilot-agent`, `envoy_bootstrap.json`, `crds.yaml`,
+/// `gateway-crds.yaml`.
 pub fn istio(name: &str) -> PathBuf {
     built("istio", name)
 }
