@@ -1,5 +1,5 @@
-//! A real Istio on one machine, without Docker or a cluster: a Kubernetes API server, istiod, a registry, and pods whose traffic
-//! is intercepted by iptables and whose agent and Envoy are Istio's own.
+//! A real Istio on one machine, without Docker or a cluster: a Kubernetes API server, istiod, and pods whose traffic is intercepted by
+//! iptables and whose agent is Istio's own. Their Envoy is Envoy's own build, which lacks the extensions that Istio adds to its.
 //!
 //! Everything lives in network namespaces without a name: ports never collide, nothing of the machine is touched, and all is
 //! gone when the processes are, however they end. Linux and root only.
