@@ -10,6 +10,7 @@ use sidegate_harness::{
     Answer, Authority, Client, Envoy, Listener, Oidc, Request, Setup, StubProvider, TlsRelay, Upstream, Wasm,
     direct_response, eventually, route, send,
 };
+use tempfile::TempDir;
 
 #[tokio::test]
 async fn a_plain_listener_answers() {
@@ -167,7 +168,10 @@ async fn what_was_started_is_gone_when_its_holder_is() {
 
 #[tokio::test]
 async fn what_was_started_is_gone_when_the_test_is_killed() {
+    // What it wrote, it does not live to remove.
+    let remains = TempDir::new().unwrap();
     let mut doomed = Command::new(std::env::current_exe().unwrap())
+        .env("TMPDIR", remains.path())
         .args(["--ignored", "--nocapture", "--exact", "holds_an_envoy_until_it_is_killed"])
         .stdout(Stdio::piped())
         .spawn()
