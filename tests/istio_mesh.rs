@@ -29,7 +29,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::{Value, json};
-use sidegate_harness::{Registry, Request, Response, Upstream, eventually};
+use sidegate_harness::{Registry, Request, Response, Upstream, eventually, sidegate_module};
 use sidegate_mesh::{Mesh, Plan, Pod, push};
 
 const KEY: &str = "acme-key";
@@ -78,6 +78,13 @@ impl Shop {
         format!("{}@sha256:{}", self.url, self.digest)
     }
 
+    /// The module as a file that pods can read.
+    fn module(&self) -> String {
+        let module = self.mesh.directory().join("sidegate.wasm");
+        std::fs::copy(sidegate_module(), &module).unwrap();
+        module.display().to_string()
+    }
+
     /// Applies what `sidegate render` makes of the policy, for `orders` unless it is for a gateway.
     fn apply(&self, policy: &Value, arguments: &[&str]) {
         self.mesh.kubernetes().apply(render(policy, arguments));
@@ -108,6 +115,14 @@ fn policy() -> Value {
     })
 }
 
+/// The same, which tells the service its revision.
+fn revised(revision: &str) -> Value {
+    let mut policy = policy();
+    policy["revision"] = json!(revision);
+    policy["apis"][0]["forward"]["headers"]["x-revision"] = json!(revision);
+    policy
+}
+
 /// What `sidegate render` prints, for `orders` unless it is for a gateway.
 fn render(policy: &Value, arguments: &[&str]) -> String {
     let selector = if arguments.contains(&"gateway") { "istio=ingressgateway" } else { "app=orders" };
@@ -131,6 +146,17 @@ async fn ask(pod: &Pod, request: Request) -> Response {
 async fn guarded(pod: &Pod) {
     let what = format!("Sidegate in pod {}", pod.name());
     eventually(&what, async || (ask(pod, order()).await.code() == Some("12")).then_some(())).await;
+}
+
+/// The revision that serves now, of [`revised`] policies.
+async fn revision(pod: &Pod) -> Option<String> {
+    ask(pod, order().header("apikey", KEY)).await.received("x-revision")
+}
+
+/// Waits until that revision is in force.
+async fn in_force(pod: &Pod, expected: &str) {
+    let serves = async || (revision(pod).await.as_deref() == Some(expected)).then_some(());
+    eventually(&format!("revision {expected}"), serves).await;
 }
 
 /// What the pod's Envoy has of the WasmPlugin or TrafficExtension of that name.

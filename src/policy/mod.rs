@@ -196,7 +196,7 @@ impl Policy {
     ///
     /// Everything that is wrong with the document, each thing with its path.
     pub fn load(json: &[u8], environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, Problems> {
-        let digest = Digest::of(json).to_hex().chars().take(16).collect();
+        let digest = Self::digest_of(json);
         match read::read(json) {
             Ok(document) => compile::compile(document, digest, environment).map_err(Problems),
             Err(unreadable) => {
@@ -209,6 +209,11 @@ impl Policy {
                 Err(Problems(problems))
             }
         }
+    }
+
+    /// The digest that a policy of this text is shown by: the first 16 hexadecimal digits of its SHA-256.
+    pub fn digest_of(json: &[u8]) -> String {
+        Digest::of(json).to_hex().chars().take(16).collect()
     }
 
     /// The API for a host and a path.

@@ -73,9 +73,8 @@ async fn a_traffic_extension_guards_sidecar_and_gateway() {
 async fn an_envoy_filter_with_a_mounted_file_guards_sidecar_and_gateway() {
     let shop = Shop::open().await;
     let gateway = gateway(&shop.mesh).await;
-    let module = shop.mesh.directory().join("sidegate.wasm");
-    std::fs::copy(sidegate_module(), &module).unwrap();
-    let arguments = ["--as", "envoyfilter", "--module", module.to_str().unwrap(), "--for"];
+    let module = shop.module();
+    let arguments = ["--as", "envoyfilter", "--module", &module, "--for"];
     shop.apply(&policy(), &[&arguments[..], &["gateway", "--name", "sidegate-gateway"]].concat());
     assert_guards(&gateway, &shop.service).await;
     shop.apply(&policy(), &[&arguments[..], &["sidecar"]].concat());

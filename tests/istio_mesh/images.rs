@@ -20,26 +20,12 @@ async fn running(pod: &Pod, plugin: &str) -> Option<String> {
     Some(std::path::Path::new(file).file_stem()?.to_str()?.to_owned())
 }
 
-/// The policy that tells the service its revision.
-fn revised(revision: &str) -> Value {
-    let mut policy = policy();
-    policy["revision"] = json!(revision);
-    policy["apis"][0]["forward"]["headers"]["x-revision"] = json!(revision);
-    policy
-}
-
-/// A plugin with that policy that takes an image by its tag, and with this `imagePullPolicy`.
+/// A plugin with a revised policy that takes an image by its tag, and with this `imagePullPolicy`.
 fn tagged(shop: &Shop, tag: &str, policy: Option<&str>, revision: &str) -> Value {
     let url = format!("{}:{tag}", shop.url);
     let mut plugin = manifest(&revised(revision), &["--as", "wasmplugin", "--image", &url]);
     plugin["spec"]["imagePullPolicy"] = json!(policy);
     plugin
-}
-
-/// Waits until this policy is in force.
-async fn in_force(pod: &Pod, revision: &str) {
-    let told = async || ask(pod, order().header("apikey", KEY)).await.received("x-revision");
-    eventually(revision, async || (told().await.as_deref() == Some(revision)).then_some(())).await;
 }
 
 /// What stands under the tag is another image now, and pods that come later get that one.

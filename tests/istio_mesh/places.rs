@@ -1,7 +1,5 @@
 //! Where a module stands, and what else stands there: sides of the proxy, other plugins, other filters, and files.
 
-use sidegate_harness::sidegate_module;
-
 use super::delivery::gateway;
 use super::*;
 
@@ -90,9 +88,8 @@ async fn two_plugins_in_a_proxy_count_together_and_an_envoy_filter_for_itself() 
     assert_eq!(left("one.example.com").await, Some(4));
     assert_eq!(left("two.example.com").await, Some(3), "together");
 
-    let module = shop.mesh.directory().join("sidegate.wasm");
-    std::fs::copy(sidegate_module(), &module).unwrap();
-    let filter = ["--as", "envoyfilter", "--module", module.to_str().unwrap(), "--name", "three"];
+    let module = shop.module();
+    let filter = ["--as", "envoyfilter", "--module", &module, "--name", "three"];
     shop.apply(&of_host("three.example.com"), &filter);
     refuses("three.example.com").await;
     assert_eq!(left("three.example.com").await, Some(4), "for itself");
@@ -146,9 +143,8 @@ async fn istios_authorization_sees_what_a_plugin_made_of_the_request_and_comes_b
     assert_eq!(left().await, Some(before - 2), "Sidegate charged what Istio refused");
     kubernetes.delete(plugin);
 
-    let module = shop.mesh.directory().join("sidegate.wasm");
-    std::fs::copy(sidegate_module(), &module).unwrap();
-    shop.apply(&limited, &["--as", "envoyfilter", "--module", module.to_str().unwrap(), "--name", "last"]);
+    let module = shop.module();
+    shop.apply(&limited, &["--as", "envoyfilter", "--module", &module, "--name", "last"]);
     let admitted = async || {
         let answer = ask(&shop.orders, to("/orders/17")).await;
         (answer.status == 200 && answer.header("x-ratelimit-remaining").is_some()).then_some(())
@@ -172,8 +168,7 @@ fn with_code(policy: &Value, code: Value) -> Value {
 #[tokio::test]
 async fn an_envoy_filter_with_a_missing_file_leaves_old_pods_as_they_were_and_new_ones_unready() {
     let shop = Shop::open().await;
-    let module = shop.mesh.directory().join("sidegate.wasm");
-    std::fs::copy(sidegate_module(), &module).unwrap();
+    let module = shop.module();
     shop.mesh.kubernetes().apply(with_code(&policy(), json!({"local": {"filename": module}})));
     assert_guards(&shop.orders, &shop.service).await;
 

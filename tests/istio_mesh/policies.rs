@@ -8,21 +8,14 @@ const CALLERS: usize = 8;
 
 /// The policy with a limit of `max` requests a month, under another revision.
 fn limited(revision: &str, max: u64) -> Value {
-    let mut policy = policy();
-    policy["revision"] = json!(revision);
+    let mut policy = revised(revision);
     policy["consumers"].as_array_mut().unwrap().push(json!({
         "name": "tryout",
         "keys": [{"id": "only", "sha256": "fc4aa389adc0f181f5b67a8126db2909354ab2dcc9486fb658f8050e72e8e14d"}],
         "plan": "trial",
     }));
     policy["plans"] = json!({"trial": {"limits": [{"metric": "hits", "max": max, "per": "month"}]}});
-    policy["apis"][0]["forward"]["headers"]["x-revision"] = json!(revision);
     policy
-}
-
-/// The revision that serves now.
-async fn revision(shop: &Shop) -> Option<String> {
-    ask(&shop.orders, order().header("apikey", KEY)).await.received("x-revision")
 }
 
 async fn left(shop: &Shop) -> Option<u64> {
@@ -43,8 +36,7 @@ async fn a_policy_is_replaced_under_load_without_a_lost_request_and_keeps_its_co
     for number in 1..=5 {
         let next = number.to_string();
         shop.apply(&limited(&next, 100), &["--as", "wasmplugin", "--image", &shop.image()]);
-        let serves = async || (revision(&shop).await.as_ref() == Some(&next)).then_some(());
-        eventually(&format!("revision {next}"), serves).await;
+        in_force(&shop.orders, &next).await;
     }
     let tally = callers.stop().await;
     assert!(tally.is_only(200), "{tally:?}");
@@ -65,14 +57,11 @@ async fn a_wrong_policy_leaves_the_last_good_one_and_is_named_in_the_log() {
     shop.mesh.kubernetes().apply(&wrong);
     logged(&shop.orders, "apis[0].rules[1].acces: unknown field `acces`").await;
     logged(&shop.orders, "the policy is refused:").await;
-    assert_eq!(revision(&shop).await.as_deref(), Some("good"));
+    assert_eq!(revision(&shop.orders).await.as_deref(), Some("good"));
 
     // What comes after it is taken.
     shop.apply(&limited("better", 100), &["--as", "wasmplugin", "--image", &shop.image()]);
-    eventually("the policy that is right", async || {
-        (revision(&shop).await.as_deref() == Some("better")).then_some(())
-    })
-    .await;
+    in_force(&shop.orders, "better").await;
     let tally = callers.stop().await;
     assert!(tally.is_only(200), "{tally:?}");
 }

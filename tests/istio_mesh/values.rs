@@ -3,18 +3,11 @@
 use std::process::Command;
 
 use sidegate::credential::Digest;
-use sidegate_harness::{project, sidegate_module};
+use sidegate_harness::project;
 use sidegate_mesh::tools;
 
 use super::delivery::gateway_with;
 use super::*;
-
-/// Where pods find the module as a file.
-fn module(shop: &Shop) -> String {
-    let module = shop.mesh.directory().join("sidegate.wasm");
-    std::fs::copy(sidegate_module(), &module).unwrap();
-    module.display().to_string()
-}
 
 /// `sidegate render`'s word for the digest of a policy.
 fn digest(rendered: &str) -> &str {
@@ -73,7 +66,7 @@ async fn a_number_above_53_bits_arrives_changed_unless_the_policy_is_text() {
     assert_eq!(limit().await, Some((MAX - 1).to_string()));
     shop.mesh.kubernetes().delete(&plugin);
 
-    shop.apply(&limited(MAX), &["--as", "envoyfilter", "--module", &module(&shop)]);
+    shop.apply(&limited(MAX), &["--as", "envoyfilter", "--module", &shop.module()]);
     eventually("the text", async || (limit().await == Some(MAX.to_string())).then_some(())).await;
 }
 

@@ -8,7 +8,7 @@ use super::{
     Contents,
     arguments::{Manifest, Module, Object, Place},
 };
-use crate::cli::input::from_yaml;
+use crate::{cli::input::from_yaml, policy::Policy};
 
 const WASM_PLUGIN: &str = include_str!("../../../istio/base/wasmplugin.yaml");
 const TRAFFIC_EXTENSION: &str = include_str!("../../../istio/base/trafficextension.yaml");
@@ -26,7 +26,7 @@ const GATEWAY_ENVOY_FILTER: &str = include_str!("../../../istio/overlays/gateway
 ///
 /// The template lacks what is to be filled in, which its tests rule out.
 pub fn fill(manifest: &Manifest, contents: Contents) -> io::Result<String> {
-    let digest = crate::credential::Digest::of(contents.text.as_bytes()).to_hex();
+    let digest = Policy::digest_of(contents.text.as_bytes());
     let template = match manifest {
         Manifest::Extension { traffic, object, image, sha256, pull_secret } => {
             let text = if *traffic { TRAFFIC_EXTENSION } else { WASM_PLUGIN };
@@ -72,9 +72,8 @@ pub fn fill(manifest: &Manifest, contents: Contents) -> io::Result<String> {
             template
         }
     };
-    // Whoever reads it later finds the policy again by its digest, as `sidegate check` tells it.
-    let short: String = digest.chars().take(16).collect();
-    Ok(format!("# sidegate render, policy digest {short}\n{}", to_yaml(&template.0)?))
+    // Whoever reads it later finds the policy again by its digest, as the proxies show it.
+    Ok(format!("# sidegate render, policy digest {digest}\n{}", to_yaml(&template.0)?))
 }
 
 /// A manifest that is being filled in.

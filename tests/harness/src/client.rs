@@ -243,6 +243,21 @@ pub async fn send(address: SocketAddr, request: &Request) -> io::Result<Response
         .unwrap_or_else(|_| panic!("no answer within {DEADLINE:?} to {request:?}"))
 }
 
+/// Sends a request over the connection that was kept alive, or a new one, and keeps it unless it broke or the server closes it.
+pub(crate) async fn send_over(
+    connection: &mut Option<Connection>,
+    address: SocketAddr,
+    request: &Request,
+) -> io::Result<Response> {
+    let mut open = match connection.take() {
+        Some(open) => open,
+        None => Connection::open(address).await?,
+    };
+    let answer = open.send(request).await?;
+    *connection = (answer.header("connection") != Some("close")).then_some(open);
+    Ok(answer)
+}
+
 /// Sends requests over so many kept-alive connections at once, each connection taking the next one as soon as it is free, and
 /// gives the answers in no particular order. A connection that the server closes is opened again.
 pub async fn send_all(
@@ -259,16 +274,7 @@ pub async fn send_all(
             let mut answers = Vec::new();
             let mut connection = None;
             while let Some(request) = { queue.lock().expect("no panic while it was held").pop() } {
-                let exchange = async {
-                    let mut open = match connection.take() {
-                        Some(open) => open,
-                        None => Connection::open(address).await?,
-                    };
-                    let answer = open.send(&request).await?;
-                    connection = (answer.header("connection") != Some("close")).then_some(open);
-                    io::Result::Ok(answer)
-                };
-                match timeout(DEADLINE, exchange).await {
+                match timeout(DEADLINE, send_over(&mut connection, address, &request)).await {
                     Ok(Ok(answer)) => answers.push(answer),
                     Ok(Err(error)) => panic!("{request:?}: {error}"),
                     Err(_) => panic!("no answer within {DEADLINE:?} to {request:?}"),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::JoinSet;
 
-use crate::client::{Connection, Request};
+use crate::client::{Request, send_over};
 
 /// Callers who ask for the same again and again, each on a connection of its own, until they are stopped.
 #[derive(Debug)]
@@ -61,19 +61,8 @@ async fn ask(address: SocketAddr, request: Request, enough: Arc<AtomicBool>) -> 
     let mut tally = Tally::default();
     let mut connection = None;
     while !enough.load(Ordering::Relaxed) {
-        let open = match connection.take() {
-            Some(open) => Ok(open),
-            None => Connection::open(address).await,
-        };
-        let answer = match open {
-            Ok(mut open) => open.send(&request).await.map(|answer| (answer, open)),
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok((answer, open)) => {
-                *tally.answered.entry(answer.status).or_default() += 1;
-                connection = (answer.header("connection") != Some("close")).then_some(open);
-            }
+        match send_over(&mut connection, address, &request).await {
+            Ok(answer) => *tally.answered.entry(answer.status).or_default() += 1,
             Err(_) => tally.lost += 1,
         }
     }

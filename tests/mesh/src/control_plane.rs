@@ -1,7 +1,7 @@
 //! istiod, with Istio's CRDs in the API server.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
@@ -13,7 +13,6 @@ use crate::tools::{self, run};
 /// A running istiod; ends when dropped.
 #[derive(Debug)]
 pub struct ControlPlane {
-    log: PathBuf,
     _process: Process,
 }
 
@@ -62,11 +61,6 @@ impl ControlPlane {
             run(kubernetes.kubectl().args(root), "").ok()
         })
         .await;
-        Self { log, _process: process }
-    }
-
-    /// What it logged so far.
-    pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        Self { _process: process }
     }
 }

@@ -25,7 +25,8 @@ use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-pub use control_plane::ControlPlane;
+use control_plane::ControlPlane;
+
 pub use image::{push, push_module};
 pub use kubernetes::Kubernetes;
 pub use namespace::Namespace;
@@ -42,7 +43,7 @@ pub const NAMESPACE: &str = "default";
 /// A running mesh; ends when dropped.
 #[derive(Debug)]
 pub struct Mesh {
-    control_plane: ControlPlane,
+    _control_plane: ControlPlane,
     kubernetes: Kubernetes,
     node: Node,
     directory: TempDir,
@@ -74,17 +75,12 @@ impl Mesh {
         let kubernetes = Kubernetes::start(directory.path()).await;
         tell("istiod");
         let control_plane = ControlPlane::start(directory.path(), &kubernetes, ambient).await;
-        Self { control_plane, kubernetes, node, directory, next: Cell::new(2) }
+        Self { _control_plane: control_plane, kubernetes, node, directory, next: Cell::new(2) }
     }
 
     /// The API server.
     pub fn kubernetes(&self) -> &Kubernetes {
         &self.kubernetes
-    }
-
-    /// Istio's control plane.
-    pub fn control_plane(&self) -> &ControlPlane {
-        &self.control_plane
     }
 
     /// Where all of it runs.

@@ -57,7 +57,6 @@ pub struct Plan {
     annotations: BTreeMap<String, String>,
     environment: Vec<(String, String)>,
     configuration: Vec<(String, Value)>,
-    hosts: Vec<(Ipv4Addr, String)>,
 }
 
 /// A running pod; ends when dropped.
@@ -90,7 +89,6 @@ impl Plan {
     }
 
     fn new(name: &str, kind: Kind) -> Self {
-        let hosts = vec![(Node::ADDRESS, "istiod.istio-system.svc".into())];
         let label = if kind == Kind::Gateway { "istio" } else { "app" };
         Self {
             name: name.into(),
@@ -99,7 +97,6 @@ impl Plan {
             annotations: BTreeMap::new(),
             environment: Vec::new(),
             configuration: Vec::new(),
-            hosts,
         }
     }
 
@@ -128,13 +125,6 @@ impl Plan {
     #[must_use]
     pub fn configuration(mut self, attribute: &str, value: Value) -> Self {
         self.configuration.push((attribute.into(), value));
-        self
-    }
-
-    /// Makes a name known to the pod.
-    #[must_use]
-    pub fn host(mut self, name: &str, address: Ipv4Addr) -> Self {
-        self.hosts.push((address, name.into()));
         self
     }
 
@@ -248,8 +238,7 @@ impl Plan {
         fs::create_dir_all(&pod).expect("a fresh directory");
         let annotations = self.annotations.iter().map(|(name, value)| format!("{name}={value:?}\n"));
         fs::write(pod.join("annotations"), annotations.collect::<String>()).expect("a fresh directory");
-        let hosts = self.hosts.iter().map(|(address, name)| format!("{address} {name}\n"));
-        let hosts: String = ["127.0.0.1 localhost\n".to_owned()].into_iter().chain(hosts).collect();
+        let hosts = format!("127.0.0.1 localhost\n{} istiod.istio-system.svc\n", Node::ADDRESS);
         fs::write(directory.join("hosts"), hosts).expect("a fresh directory");
     }
 

@@ -23,14 +23,9 @@ fn built(group: &str, name: &str) -> PathBuf {
     path
 }
 
-/// Debian's packages that were unpacked rather than installed.
-pub fn debian() -> PathBuf {
-    project("target/tools/debian/bin")
-}
-
-/// `PATH` with those packages behind what the machine has itself.
+/// `PATH` with Debian's packages that were unpacked, rather than installed, behind what the machine has itself.
 pub fn path() -> String {
-    format!("{}:{}", std::env::var("PATH").unwrap_or_default(), debian().display())
+    format!("{}:{}", std::env::var("PATH").unwrap_or_default(), project("target/tools/debian/bin").display())
 }
 
 /// What a command printed, or what it complained about.
