@@ -151,6 +151,10 @@ fn reference(rules: &[Rule], path: &[&str], method: &str) -> Result<usize, Optio
     found.map(|(index, _)| index).ok_or_else(|| Some(allowed()))
 }
 
+fn expression() -> impl Strategy<Value = &'static str> {
+    select(vec!["/", "/a", "/a/", "/a|/b", "/a/.*", "/[ab]+", "/(a/)*b?", ".*", "/a(/.*)", "^/a$|^/b/$"])
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2048))]
 
@@ -195,11 +199,24 @@ proptest! {
 
     #[test]
     fn expressions_ignore_one_trailing_slash(
-        regex in select(vec!["/", "/a", "/a/", "/a|/b", "/a/.*", "/[ab]+", "/(a/)*b?", ".*", "/a(/.*)"]),
+        regex in expression(),
         path in vec(select(vec!["a", "b"]), 1..4),
     ) {
         let pattern = PathPattern::regex(regex).expect("the expression is well-formed");
         let path = format!("/{}", path.join("/"));
         prop_assert_eq!(pattern.matches(&path), pattern.matches(&format!("{path}/")), "{} {}", regex, path);
+    }
+
+    #[test]
+    fn anchors_of_the_author_change_nothing(
+        regex in expression(),
+        anchors in select(vec![("^(?:", ")$"), (r"\A(?:", r")\z"), ("^(?:", ")"), ("(?m)^(?:", ")$")]),
+        path in vec(select(vec!["a", "b"]), 0..4),
+    ) {
+        let plain = PathPattern::regex(regex).expect("the expression is well-formed");
+        let anchored = format!("{}{regex}{}", anchors.0, anchors.1);
+        let pattern = PathPattern::regex(&anchored).expect("the expression is well-formed");
+        let path = format!("/{}", path.join("/"));
+        prop_assert_eq!(plain.matches(&path), pattern.matches(&path), "{} {}", anchored, path);
     }
 }

@@ -21,11 +21,19 @@ pub(super) enum Kind {
     Regex(PathRegex),
 }
 
-/// An expression for the whole path, where one trailing slash more or less does not count.
+/// An expression for the whole path. One trailing slash is ignored: the expression covers a path if it matches
+/// one of its [`Spellings`].
 #[derive(Clone, Debug)]
 pub(super) struct PathRegex {
     text: String,
     regex: Regex,
+}
+
+/// The spellings of a normalised path that expressions are tried on: without its trailing slash, and with one.
+pub(super) struct Spellings<'a> {
+    /// `None` for `/`, which has no other spelling.
+    without_slash: Option<&'a str>,
+    with_slash: Cow<'a, str>,
 }
 
 impl PartialEq for PathRegex {
@@ -105,7 +113,7 @@ impl PathPattern {
     pub fn matches(&self, inside: &str) -> bool {
         match &self.0 {
             Kind::Template(template) => template.matches(inside),
-            Kind::Regex(regex) => regex.matches(&with_slash(inside)),
+            Kind::Regex(regex) => regex.matches(&Spellings::of(inside)),
         }
     }
 }
@@ -116,27 +124,40 @@ impl PathRegex {
         if text.is_empty() || !text.is_ascii() {
             return Err(invalid("it is empty or not ASCII, but paths are ASCII, other characters escaped"));
         }
-        // Alone first: `a)|(b` would otherwise close the group that anchors it.
-        let regex = compile(text).and_then(|_| compile(&format!("^(?:{text})/?$")));
-        let regex = regex.map_err(|error| match error {
+        // Alone first: `a)|(b` would otherwise close the group that anchors it. No flag of the author's, such as
+        // `(?m)`, changes what `\A` and `\z` mean.
+        compile(text).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => InvalidPath::TooLarge(text.to_owned()),
             // The crate draws the place over several lines and says what is wrong on the last.
             other => {
                 invalid(other.to_string().lines().last().unwrap_or_default().trim_start_matches("error: "))
             }
         })?;
+        let regex = compile(&format!(r"\A(?:{text})\z")).map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => InvalidPath::TooLarge(text.to_owned()),
+            _ => invalid("it ends in a comment, which would hide the anchor at the end"),
+        })?;
         Ok(Self { text: text.to_owned(), regex })
     }
 
-    /// Wants the path with its trailing slash: `p/` fits `^(?:…)/?$` if the expression is for `p` or for `p/`.
-    pub(super) fn matches(&self, with_slash: &str) -> bool {
-        self.regex.is_match(with_slash.as_bytes())
+    pub(super) fn matches(&self, path: &Spellings<'_>) -> bool {
+        path.iter().any(|spelling| self.regex.is_match(spelling.as_bytes()))
     }
 }
 
-/// The path with a trailing slash, as [`PathRegex::matches`] wants it.
-pub(super) fn with_slash(inside: &str) -> Cow<'_, str> {
-    if inside.ends_with('/') { Cow::Borrowed(inside) } else { Cow::Owned(format!("{inside}/")) }
+impl<'a> Spellings<'a> {
+    /// Allocates where the path has no trailing slash.
+    pub(super) fn of(path: &'a str) -> Self {
+        match path.strip_suffix('/') {
+            Some("") => Self { without_slash: None, with_slash: Cow::Borrowed(path) },
+            Some(shorter) => Self { without_slash: Some(shorter), with_slash: Cow::Borrowed(path) },
+            None => Self { without_slash: Some(path), with_slash: Cow::Owned(format!("{path}/")) },
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        self.without_slash.into_iter().chain([&*self.with_slash])
+    }
 }
 
 /// Compiles an expression over bytes: normalised paths are ASCII, so classes and case need no Unicode.
@@ -149,6 +170,43 @@ mod tests {
     use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn anchors_of_the_author_change_nothing() {
+        let paths =
+            ["/", "/users", "/users/", "/users/7", "/users/7/", "/users/7/x", "/x/users/7", "/users/x"];
+        for expression in ["/users/[0-9]+", "/users|/users/7", "/users/.*", "/users/", "/"] {
+            let plain = PathPattern::regex(expression).unwrap();
+            for anchored in [
+                format!("^(?:{expression})$"),
+                format!("^(?:{expression})"),
+                format!("(?:{expression})$"),
+                format!(r"\A(?:{expression})\z"),
+                format!("(?m)^(?:{expression})$"),
+                format!("(?ms)(?:^(?:{expression})$|^$)"),
+                format!("(?x) ^ (?:{expression}) $ "),
+            ] {
+                let pattern = PathPattern::regex(&anchored).unwrap();
+                for path in paths {
+                    assert_eq!(pattern.matches(path), plain.matches(path), "{anchored} on {path}");
+                }
+            }
+        }
+        let alternatives = PathPattern::regex("^/a$|^/b/$").unwrap();
+        for path in ["/a", "/a/", "/b", "/b/"] {
+            assert!(alternatives.matches(path), "{path}");
+        }
+        assert!(!alternatives.matches("/a/b") && !alternatives.matches("/"));
+    }
+
+    #[test]
+    fn the_root_has_one_spelling() {
+        for (regex, matches) in
+            [("/", true), ("^/$", true), ("/?", true), ("(/a)?", false), ("^$", false), ("//", false)]
+        {
+            assert_eq!(PathPattern::regex(regex).unwrap().matches("/"), matches, "{regex}");
+        }
+    }
 
     #[test]
     fn expressions_are_anchored_as_a_whole_and_ignore_one_trailing_slash() {
@@ -183,6 +241,11 @@ mod tests {
             assert!(!error.contains('\n') && error.starts_with(&format!("`{regex}` is not")), "{error}");
         }
         assert!(matches!(PathPattern::regex("/(a{1000}){1000}"), Err(InvalidPath::TooLarge(_))));
+        let comment = PathPattern::regex("(?x)/a # )").unwrap_err().to_string();
+        assert!(
+            comment.ends_with("it ends in a comment, which would hide the anchor at the end"),
+            "{comment}"
+        );
     }
 
     #[test]

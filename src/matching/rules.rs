@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::methods::Methods;
-use super::pattern::{Kind, PathPattern, PathRegex, with_slash};
+use super::pattern::{Kind, PathPattern, PathRegex, Spellings};
 use super::template::{Segment, Template, segments};
 
 /// Which requests a rule is for.
@@ -89,7 +89,7 @@ impl RuleTable {
         if self.regexes.is_empty() {
             return None;
         }
-        let path = with_slash(inside);
+        let path = Spellings::of(inside);
         self.regexes.iter().find(|(regex, _)| regex.matches(&path)).map(|(_, rules)| rules)
     }
 }
@@ -258,6 +258,15 @@ mod tests {
         assert_eq!(table.find("/c", "PUT"), Found::Rule(1));
         assert_eq!(table.find("/a/b/d", "PUT"), Found::Rule(3));
         assert_eq!(table.find("/d", "GET"), Found::None);
+    }
+
+    #[test]
+    fn an_anchored_expression_is_found_before_a_wider_one() {
+        let table = build(&["* ~^/users/[0-9]+$", "* ~/.*"]).unwrap();
+        for (path, rule) in [("/users/7", 0), ("/users/7/", 0), ("/users/x", 1), ("/users/7/x", 1), ("/", 1)]
+        {
+            assert_eq!(table.find(path, "GET"), Found::Rule(rule), "{path}");
+        }
     }
 
     #[test]

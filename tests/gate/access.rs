@@ -61,6 +61,17 @@ fn the_first_way_in_whose_credential_is_there_decides() {
     );
 }
 
+#[test]
+fn an_expression_with_anchors_of_its_own_guards_its_paths() {
+    let gate = gate(&api(json!([
+        {"regex": "^/users/[0-9]+$", "access": ["api_key"]},
+        {"regex": "/.*", "access": ["allow"]},
+    ])));
+    for (path, expected) in [("/users/7", "12"), ("/users/7/", "12"), ("/users/x", "ok"), ("/users", "ok")] {
+        assert_eq!(asked(&gate, &get(path)), expected, "{path}");
+    }
+}
+
 fn preflight(path: &str, method: &str) -> Ask {
     ask("OPTIONS", path).with("origin", "https://app.example").with("access-control-request-method", method)
 }

@@ -41,6 +41,7 @@ fn a_binding_grants_what_it_names_and_nothing_else() {
         {"path": "/orders/secret", "allow": "none"},
         {"path": "/orders/**", "allow": "all"},
         {"regex": "/files/[0-9]+", "allow": {"methods": ["PUT"]}},
+        {"regex": "^/notes/[0-9]+$", "allow": "none"},
     ]});
     for (binding, method, path, expected) in [
         (&all, "DELETE", "/v1/x", "ok"),
@@ -57,6 +58,9 @@ fn a_binding_grants_what_it_names_and_nothing_else() {
         (&paths, "PUT", "/v1/files/12", "ok"),
         (&paths, "GET", "/v1/files/12", "13"),
         (&paths, "PUT", "/v1/files/x", "13"),
+        (&paths, "GET", "/v1/notes/7", "13"),
+        (&paths, "GET", "/v1/notes/7/", "13"),
+        (&paths, "GET", "/v1/notes/x", "ok"),
         (&nothing, "GET", "/v1/open/x", "ok"),
     ] {
         let gate = gate(&bound(binding.clone()));
