@@ -5,6 +5,8 @@
 mod answers;
 #[path = "envoy_gate/callers.rs"]
 mod callers;
+#[path = "support/header_lines.rs"]
+mod header_lines;
 #[path = "envoy_gate/targets.rs"]
 mod targets;
 

@@ -37,7 +37,10 @@ fn locations() -> [Location; 6] {
 fn headers() -> impl Strategy<Value = Headers> {
     let line = prop_oneof![
         ("apikey", vec(any::<u8>(), 0..4)),
-        ("authorization", "(Bearer|bearer|Token|Basic)?[ ,]{0,2}[a-c=, ]{0,4}".prop_map(String::into_bytes)),
+        (
+            "authorization",
+            "((Bearer|bearer|Token|Basic)?[ ,]{0,2}[a-c=, \"]{0,4},?){0,3}".prop_map(String::into_bytes)
+        ),
         ("cookie", "((key|a)?[= ;]{0,2}[\"a]{0,3};?){0,3}".prop_map(String::into_bytes)),
         ("cookie", vec(any::<u8>(), 0..8)),
         ("[a-z]{1,4}", vec(any::<u8>(), 0..4)),
@@ -145,7 +148,9 @@ proptest! {
     }
 
     #[test]
-    fn a_credential_that_arrives_twice_is_always_refused(first in 0..6_usize, second in 0..6_usize, key in "[a-z]{1,8}") {
+    fn a_credential_that_arrives_twice_is_always_refused(
+        first in 0..6_usize, second in 0..6_usize, key in "[a-z]{1,8}", is_joined: bool,
+    ) {
         let mut headers = Headers::new();
         let mut query = Vec::new();
         for place in [first, second] {
@@ -157,6 +162,14 @@ proptest! {
                 4 => query.push(format!("%D0%BA%D0%BB%D1%8E%D1%87={key}")),
                 _ => headers.push(("cookie".to_owned(), format!("a=b; key={key}").into_bytes())),
             }
+        }
+        // As Envoy does it.
+        if is_joined && let [(name, first), (other, second)] = headers.as_mut_slice()
+            && name == "authorization" && name == other
+        {
+            first.push(b',');
+            first.append(second);
+            headers.truncate(1);
         }
         let query = query.join("&");
         prop_assert_eq!(locate(&locations(), view(&headers), Some(&query)), Err(MisplacedCredential::Twice));

@@ -18,7 +18,8 @@ pub const MAX_CREDENTIAL: usize = 16 * 1024;
 /// A credential that is carried wrongly; the caller's fault (RFC 6750 section 3.1, `invalid_request`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MisplacedCredential {
-    /// In two places, or twice in one. Lines of a header count even if they carry another scheme.
+    /// In two places, or twice in one. Other lines of the header, and other elements of a list in it, count whatever
+    /// scheme they have.
     #[error("the credential arrives twice")]
     Twice,
     /// Not UTF-8, or a malformed percent-escape.
@@ -74,7 +75,7 @@ pub fn removal<'l, 'r>(
     let mut removed = Vec::new();
     for Location(place) in locations {
         if let Place::Header { name, scheme } = place
-            && lines(name, headers.clone()).any(|line| carried(line, scheme.as_deref()).is_some())
+            && lines(name, headers.clone()).any(|line| carries(line, scheme.as_deref()))
         {
             removed.push(name.as_str());
         }
@@ -114,15 +115,15 @@ fn in_header<'r>(
     headers: impl Iterator<Item = (&'r str, &'r [u8])> + Clone,
 ) -> Result<Option<&'r str>, MisplacedCredential> {
     let lines = lines(name, headers).filter(|line| !line.is_empty());
-    let Some(credential) = lines.clone().find_map(|line| carried(line, scheme)) else {
+    let Some(line) = lines.clone().find(|line| carries(line, scheme)) else {
         return Ok(None);
     };
     if lines.count() > 1 {
         return Err(MisplacedCredential::Twice);
     }
     let credential = match scheme {
-        Some(_) => token68(credential).ok_or(MisplacedCredential::NotOneToken)?,
-        None => credential,
+        Some(scheme) => only_token(line, scheme)?,
+        None => line,
     };
     readable(credential).map(Some)
 }
@@ -178,15 +179,39 @@ fn lines<'r>(
     headers.filter(move |(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim_ascii())
 }
 
-/// What follows the scheme (the whole line where none is asked for); `None` if the line carries another scheme.
+/// Whether a line carries a credential, well-formed or not. Without a scheme every line does.
+fn carries(line: &[u8], scheme: Option<&str>) -> bool {
+    scheme.is_none_or(|scheme| elements(line).any(|element| after_scheme(element, scheme).is_some()))
+}
+
+/// The token of the only credential in a line that [`carries`] one.
+fn only_token<'r>(line: &'r [u8], scheme: &str) -> Result<&'r [u8], MisplacedCredential> {
+    let is_first = elements(line).take(1).any(|first| after_scheme(first, scheme).is_some());
+    if !is_first || elements(line).skip(1).any(|other| names_scheme(other) || carries(other, Some(scheme))) {
+        return Err(MisplacedCredential::Twice);
+    }
+    after_scheme(line, scheme).and_then(token68).ok_or(MisplacedCredential::NotOneToken)
+}
+
+/// The comma-separated elements of a line. Envoy joins several `authorization` lines into one with commas.
 ///
-/// The scheme ends at the first byte that cannot belong to it, so `Bearer,x` is a broken bearer credential and not an
-/// unknown scheme that would be let through to an upstream which reads it leniently.
-fn carried<'r>(line: &'r [u8], scheme: Option<&str>) -> Option<&'r [u8]> {
-    let Some(scheme) = scheme else {
-        return Some(line);
-    };
-    let (start, rest) = line.split_at_checked(scheme.len())?;
+/// Commas in quoted strings separate too: a value that may hold two credentials is refused rather than admitted.
+fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Whether an element reads like a credential of any scheme: a token, a space, and more.
+fn names_scheme(element: &[u8]) -> bool {
+    let end = element.iter().position(|byte| !is_token_byte(*byte));
+    end.is_some_and(|end| end > 0 && element.get(end) == Some(&b' '))
+}
+
+/// What follows the scheme; `None` if the element has another scheme.
+///
+/// The scheme ends at the first byte that cannot belong to it: `Bearer;x` is a malformed bearer credential. It is not
+/// an unknown scheme, which would be forwarded to a service that may read it leniently.
+fn after_scheme<'r>(element: &'r [u8], scheme: &str) -> Option<&'r [u8]> {
+    let (start, rest) = element.split_at_checked(scheme.len())?;
     let ends_here = !rest.first().copied().is_some_and(is_token_byte);
     (ends_here && start.eq_ignore_ascii_case(scheme.as_bytes())).then_some(rest)
 }

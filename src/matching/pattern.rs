@@ -135,7 +135,7 @@ impl PathRegex {
         })?;
         let regex = compile(&format!(r"\A(?:{text})\z")).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => InvalidPath::TooLarge(text.to_owned()),
-            _ => invalid("it ends in a comment, which would hide the anchor at the end"),
+            _ => invalid("it ends in a comment or nests too deeply, so it cannot be anchored"),
         })?;
         Ok(Self { text: text.to_owned(), regex })
     }
@@ -243,7 +243,7 @@ mod tests {
         assert!(matches!(PathPattern::regex("/(a{1000}){1000}"), Err(InvalidPath::TooLarge(_))));
         let comment = PathPattern::regex("(?x)/a # )").unwrap_err().to_string();
         assert!(
-            comment.ends_with("it ends in a comment, which would hide the anchor at the end"),
+            comment.ends_with("it ends in a comment or nests too deeply, so it cannot be anchored"),
             "{comment}"
         );
     }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sidegate_harness::{Envoy, Listener, Request, Setup, Upstream, Wasm, route, route_by_header};
 
-use super::{Gate, get, orders};
+use super::{Gate, get, header_lines, orders, sha256};
 
 #[tokio::test]
 async fn keys_open_from_header_query_and_cookie_and_never_reach_the_service() {
@@ -43,6 +43,63 @@ async fn keys_open_from_header_query_and_cookie_and_never_reach_the_service() {
     // The same for requests whose sender is not asked for a key.
     let nobody = gate.admitted(get("/v1/health?api_key=x").header("apikey", "acme-key")).await;
     assert_eq!((nobody.received("apikey"), nobody.json()["path"].as_str()), (None, Some("/v1/health")));
+}
+
+/// The tests without Envoy put header lines together as it does.
+#[tokio::test]
+async fn envoy_joins_the_lines_of_the_headers_that_are_said_to_be_joined() {
+    let gate = Gate::start(&json!({"sidegate": "v1", "apis": [
+        {"name": "open", "rules": [{"path": "/**", "access": ["allow"]}]},
+    ]}))
+    .await;
+    let separate = ["cookie", "proxy-authorization", "x-api-key", "x-forwarded-client", "x-token"];
+    for name in header_lines::JOINED.into_iter().chain(separate) {
+        for lines in [["a", "b"], ["", "b"], ["a", ""]] {
+            let mut expected = Vec::new();
+            let mut request = get("/v1/health");
+            for line in lines {
+                header_lines::add(&mut expected, name, line.as_bytes());
+                request = request.header(name, line);
+            }
+            let answer = gate.admitted(request).await;
+            let received = answer.json()["headers"].as_array().unwrap().clone();
+            let values: Vec<_> =
+                received.iter().filter(|line| line[0] == name).map(|line| line[1].clone()).collect();
+            let expected: Vec<_> =
+                expected.into_iter().map(|(_, value)| json!(String::from_utf8(value).unwrap())).collect();
+            assert_eq!(values, expected, "{name} {lines:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_in_one_header_with_another_credential_is_refused_and_never_forwarded() {
+    let gate = Gate::start(&json!({
+        "sidegate": "v1",
+        "providers": {"hydra": {"introspection": {"cluster": "orders", "url": "http://hydra/introspect"}}},
+        "consumers": [{"name": "acme", "keys": [{"sha256": sha256("acme-key")}]}],
+        "apis": [{"name": "orders", "access": [{"introspection": {"provider": "hydra"}}, "api_key"], "rules": [
+            {"path": "/**"}, {"path": "/open", "access": ["allow"]}, {"path": "/keyed", "access": ["api_key"]},
+        ]}],
+    }))
+    .await;
+    let both = |path, first, second| {
+        get(path).header("apikey", "acme-key").header("authorization", first).header("Authorization", second)
+    };
+    for (first, second) in [
+        ("Basic eDp5", "Bearer bad"),
+        ("Bearer bad", "Basic eDp5"),
+        ("Bearer bad", "Bearer worse"),
+        ("Digest username=\"a, Bearer bad\"", ""),
+    ] {
+        gate.refused("20", both("/a", first, second)).await;
+        for path in ["/open", "/keyed"] {
+            let answer = gate.admitted(both(path, first, second)).await;
+            assert_eq!(answer.received("authorization"), None, "{path}: {first}, {second}");
+        }
+    }
+    let other = gate.admitted(both("/a", "Basic eDp5", "")).await;
+    assert_eq!(other.received("authorization").as_deref(), Some("Basic eDp5"), "not a credential of ours");
 }
 
 #[tokio::test]

@@ -107,6 +107,39 @@ fn an_unused_token_is_removed_beside_a_key() {
 }
 
 #[test]
+fn a_token_beside_another_credential_in_one_header_is_refused_and_never_forwarded() {
+    let introspection = json!({"introspection": {"provider": "hydra"}});
+    let api = json!({"name": "a", "access": [introspection, "api_key"], "rules": [
+        {"path": "/**"}, {"path": "/open", "access": ["allow"]}, {"path": "/keyed", "access": ["api_key"]},
+    ]});
+    let gate = gate(&document(json!([consumer("acme")]), json!([api])));
+    let both = |path: &str, first: &str, second: &str| {
+        get(path).key("key-of-acme").with("authorization", first).with("authorization", second)
+    };
+    for (first, second) in [
+        ("Basic eDp5", "Bearer bad"),
+        ("Bearer bad", "Basic eDp5"),
+        ("Bearer bad", "Bearer worse"),
+        ("Digest username=\"a, Bearer bad\"", ""),
+    ] {
+        assert_eq!(asked(&gate, &both("/a", first, second)), "20", "{first}, {second}");
+        for path in ["/open", "/keyed"] {
+            let ask = both(path, first, second);
+            let permitted = permit(begin(&gate, &ask));
+            assert_eq!(sees(&ask, &permitted, "authorization"), None, "{path}: {first}, {second}");
+        }
+    }
+    let basic = both("/a", "Basic eDp5", "");
+    let permitted = permit(begin(&gate, &basic));
+    assert_eq!(
+        sees(&basic, &permitted, "authorization").as_deref(),
+        Some("Basic eDp5"),
+        "not a credential of ours"
+    );
+    assert_eq!(asked(&gate, &both("/a", "", "Bearer t")), "call", "an empty line is none");
+}
+
+#[test]
 fn a_key_is_accepted_up_to_the_millisecond_before_not_after() {
     let mut document = places(json!([{"header": "apikey"}]));
     document["consumers"][0]["keys"] = json!([

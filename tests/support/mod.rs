@@ -1,5 +1,7 @@
 //! What tests of whole requests share: a store for several workers, policies from JSON, and requests put together in one line.
 
+mod header_lines;
+
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -95,8 +97,9 @@ pub fn ask(method: &str, path: &str) -> Ask {
 }
 
 impl Ask {
+    /// Adds a header line, as Envoy does it before any filter sees the request.
     pub fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.headers.push((name.to_owned(), value.as_ref().to_vec()));
+        header_lines::add(&mut self.headers, name, value.as_ref());
         self
     }
 

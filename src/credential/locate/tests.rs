@@ -107,6 +107,41 @@ fn a_credential_that_arrives_twice_is_refused() {
 }
 
 #[test]
+fn a_scheme_among_the_elements_of_a_list_is_a_second_credential() {
+    for line in [
+        "Basic eDp5,Bearer bad",
+        "Basic eDp5, Bearer bad",
+        "Basic eDp5,\tbearer",
+        "Bearer a,Basic eDp5",
+        "Bearer a, Negotiate eDp5",
+        "Bearer a, Bearer b",
+        "Bearer a,Bearer",
+        "Bearer,Bearer a",
+        ",Bearer a",
+        "Digest username=\"a, Bearer b\"",
+        "Digest username=\"a\", Bearer b",
+        "x,y,Bearer a,z",
+    ] {
+        assert_eq!(refused(&bearer(), &[("authorization", line.as_bytes())], None), Twice, "{line}");
+    }
+    for line in [
+        "Basic eDp5,Bearers bad",
+        "Digest username=\"Bearer b\", realm=\"x\"",
+        "Basic Bearer a",
+        "DPoP a,Basic b",
+        "x;Bearer a",
+    ] {
+        assert_eq!(found(&bearer(), &[("authorization", line.as_bytes())], None), None, "{line}");
+    }
+    assert_eq!(refused(&bearer(), &[("authorization", b"Basic eDp5,\xff,Bearer a")], None), Twice);
+}
+
+#[test]
+fn without_a_scheme_the_whole_value_is_the_credential() {
+    assert_eq!(found(&everywhere(), &[("apikey", b"a,b, Bearer c")], None), Some("a,b, Bearer c".to_owned()));
+}
+
+#[test]
 fn an_undecodable_credential_is_refused() {
     assert_eq!(refused(&everywhere(), &[("apikey", b"\xff")], None), Undecodable);
     assert_eq!(refused(&everywhere(), &[("cookie", b"key=\xff")], None), Undecodable);
@@ -139,7 +174,10 @@ fn a_scheme_is_followed_by_exactly_one_token() {
         "Bearer",
         "Bearer ",
         "Bearer a b",
-        "Bearer a, Bearer b",
+        "Bearer a,b",
+        "Bearer a, b",
+        "Bearer a,",
+        "Bearer a, b=\"c\"",
         "Bearer\ta",
         "Bearer,a",
         "Bearer =",
@@ -168,6 +206,16 @@ fn removal_leaves_what_carries_no_credential() {
     let headers: Headers<'_> = &[("cookie", b"a=1;b=2"), ("authorization", b"Basic YQ==")];
     let locations = [everywhere().as_slice(), &bearer()].concat();
     assert_eq!(removal(&locations, headers.iter().copied(), Some("a=1")), Removal::default());
+}
+
+#[test]
+fn removal_takes_a_list_with_a_credential_as_a_whole() {
+    for line in ["Basic eDp5,Bearer bad", "Bearer a,Basic eDp5", ",bearer", "Digest username=\"a, Bearer b\""]
+    {
+        let locations = bearer();
+        let headers: Headers<'_> = &[("authorization", line.as_bytes())];
+        assert_eq!(removal(&locations, headers.iter().copied(), None).headers, ["authorization"], "{line}");
+    }
 }
 
 #[test]
