@@ -64,10 +64,10 @@ fn moments() -> impl Strategy<Value = Timestamp> {
 
 fn claims() -> impl Strategy<Value = Claims<'static>> {
     let times = (option::of(moments()), option::of(moments()), option::of(moments()));
-    let names = (texts(), texts(), texts(), texts(), texts(), texts());
+    let names = (texts(), texts(), texts(), texts(), texts(), texts(), texts());
     let lists = ("[a-z. ]{0,12}", vec("[^\n]{0,6}", 0..4), any::<bool>());
     (times, names, lists).prop_map(|((exp, nbf, iat), names, (scope, audiences, is_sender_constrained))| {
-        let (sub, client_id, username, iss, token_type, token_use) = names;
+        let (sub, client_id, username, iss, token_type, token_use, typ) = names;
         Claims {
             exp,
             nbf,
@@ -78,6 +78,7 @@ fn claims() -> impl Strategy<Value = Claims<'static>> {
             iss: iss.map(Into::into),
             token_type: token_type.map(Into::into),
             token_use: token_use.map(Into::into),
+            typ: typ.map(Into::into),
             scope: scope.into(),
             audiences: Audiences::new(&audiences).unwrap(),
             is_sender_constrained,

@@ -72,6 +72,36 @@ fn an_expression_with_anchors_of_its_own_guards_its_paths() {
     }
 }
 
+#[test]
+fn tokens_that_are_no_access_tokens_or_lack_scopes_are_refused() {
+    let introspection = |scopes: &[&str]| json!([{"introspection": {"provider": "hydra", "scopes": scopes}}]);
+    let lax = json!([{"introspection": {"provider": "hydra"}}]);
+    let document = api(json!([
+        {"path": "/lax", "access": lax},
+        {"path": "/read", "access": introspection(&["read"])},
+        {"path": "/both", "access": introspection(&["read", "write"])},
+    ]));
+    for (path, reply, expected) in [
+        ("/lax", json!({"active": true, "typ": "Bearer"}), "ok"),
+        ("/lax", json!({"active": true, "typ": "Refresh"}), "22"),
+        ("/lax", json!({"active": true, "typ": "Offline"}), "22"),
+        ("/lax", json!({"active": true, "typ": "ID"}), "22"),
+        ("/lax", json!({"active": true, "typ": "ID", "token_type": "Bearer"}), "ok"),
+        ("/lax", json!({"active": true, "token_type": "access_token"}), "ok"),
+        ("/lax", json!({"active": true, "token_type": "refresh_token"}), "22"),
+        ("/lax", json!({"active": true, "exp": "4102444800"}), "24"),
+        ("/lax", json!({"active": true, "scope": ["a b"]}), "ok"),
+        ("/read", json!({"active": true, "scope": "read write"}), "ok"),
+        ("/read", json!({"active": true, "scope": ["read write"]}), "23"),
+        ("/both", json!({"active": true, "scope": ["read write"]}), "23"),
+        ("/both", json!({"active": true, "scope": ["read", "write"]}), "ok"),
+        ("/both", json!({"active": true, "scope": "read\twrite"}), "23"),
+    ] {
+        let step = through(&gate(&document), &get(path).token("t"), &answer(&reply));
+        assert_eq!(verdict(&step), expected, "{path}: {reply}");
+    }
+}
+
 fn preflight(path: &str, method: &str) -> Ask {
     ask("OPTIONS", path).with("origin", "https://app.example").with("access-control-request-method", method)
 }

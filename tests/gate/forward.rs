@@ -116,6 +116,14 @@ fn a_value_that_no_header_may_carry_leaves_the_header_out() {
 }
 
 #[test]
+fn the_service_never_sees_one_scope_as_two() {
+    let gate = gate(&telling());
+    let reply = answer(&json!({"active": true, "scope": ["read", "admin write", "list"]}));
+    let ask = get("/v1/7").token("t");
+    assert_eq!(sees(&ask, &permit(through(&gate, &ask, &reply)), "x-scope").as_deref(), Some("read list"));
+}
+
+#[test]
 fn a_header_that_carries_the_credential_may_become_an_identity_header() {
     let mut document = telling();
     document["apis"][0]["forward"]["headers"] = json!({"apikey": "{consumer}"});

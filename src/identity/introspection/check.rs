@@ -23,10 +23,10 @@ pub enum TokenFault {
     /// The server says so.
     #[error("the token is not active")]
     Inactive,
-    /// `token_use` is not `access_token`.
+    /// `token_use` is not `access_token`, or there is only `typ`, and it is a refresh or ID token's.
     #[error("the token is not an access token")]
     NotAnAccessToken,
-    /// `token_type` is not `Bearer`.
+    /// `token_type` is neither `Bearer` nor `access_token`.
     #[error("the token is not a bearer token")]
     NotABearerToken,
     /// `exp` is reached.
@@ -73,8 +73,14 @@ pub fn check(
         TokenFault::NotAnAccessToken,
     )?;
     holds(
-        claims.token_type.as_deref().is_none_or(|found| found.eq_ignore_ascii_case("Bearer")),
+        claims.token_type.as_deref().is_none_or(|found| is_one_of(found, &["Bearer", "access_token"])),
         TokenFault::NotABearerToken,
+    )?;
+    let says_nothing_else = claims.token_use.is_none() && claims.token_type.is_none();
+    holds(
+        !says_nothing_else
+            || claims.typ.as_deref().is_none_or(|found| is_one_of(found, &["Bearer", "JWT", "at+jwt"])),
+        TokenFault::NotAnAccessToken,
     )?;
     holds(claims.exp.is_none_or(|exp| now < exp), TokenFault::Expired)?;
     holds(claims.nbf.is_none_or(|nbf| nbf <= soon), TokenFault::NotYetValid)?;
@@ -89,6 +95,10 @@ pub fn check(
         requirement.scopes.as_ref().is_none_or(|scopes| scopes.are_granted(claims.scopes())),
         TokenFault::InsufficientScope,
     )
+}
+
+fn is_one_of(found: &str, names: &[&str]) -> bool {
+    names.iter().any(|name| found.eq_ignore_ascii_case(name))
 }
 
 fn is_trusted(claims: &Claims<'_>, issuers: &[String]) -> bool {
@@ -139,6 +149,12 @@ mod tests {
             (Claims { token_use: Some("refresh_token".into()), ..full() }, NotAnAccessToken),
             (Claims { token_type: Some("DPoP".into()), ..full() }, NotABearerToken),
             (Claims { token_type: Some("refresh_token".into()), ..full() }, NotABearerToken),
+            (Claims { token_type: Some("".into()), ..full() }, NotABearerToken),
+            (typed("Refresh"), NotAnAccessToken),
+            (typed("Offline"), NotAnAccessToken),
+            (typed("ID"), NotAnAccessToken),
+            (typed(""), NotAnAccessToken),
+            (typed("at"), NotAnAccessToken),
             (Claims { iss: Some("https://idp/".into()), ..full() }, WrongIssuer),
             (Claims { iss: None, ..full() }, WrongIssuer),
             (Claims { audiences: audiences("files"), ..full() }, WrongAudience),
@@ -151,6 +167,37 @@ mod tests {
             assert_eq!(checked(claims.clone(), &strict()), Err(fault), "{claims:?}");
         }
         assert_eq!(check(&Introspected::Inactive, &Requirement::default(), NOW, LEEWAY), Err(Inactive));
+    }
+
+    /// A reply that tells the kind of token by `typ` alone, as Keycloak 22 does.
+    fn typed(typ: &'static str) -> Claims<'static> {
+        Claims { token_type: None, token_use: None, typ: Some(typ.into()), ..full() }
+    }
+
+    #[test]
+    fn the_kind_of_token_is_told_by_typ_where_nothing_else_tells_it() {
+        for typ in ["Bearer", "bearer", "JWT", "at+jwt", "AT+JWT"] {
+            assert_eq!(checked(typed(typ), &strict()), Ok(()), "{typ}");
+        }
+        let lax = Requirement::default();
+        assert_eq!(
+            checked(Claims { typ: Some("Refresh".into()), ..Claims::default() }, &lax),
+            Err(TokenFault::NotAnAccessToken)
+        );
+        for named in [Claims { token_use: None, ..full() }, Claims { token_type: None, ..full() }] {
+            assert_eq!(checked(Claims { typ: Some("Refresh".into()), ..named }, &strict()), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_token_type_may_say_access_token() {
+        for token_type in ["access_token", "Access_Token", "bearer", "BEARER"] {
+            assert_eq!(
+                checked(Claims { token_type: Some(token_type.into()), ..full() }, &strict()),
+                Ok(()),
+                "{token_type}"
+            );
+        }
     }
 
     #[test]
@@ -179,6 +226,7 @@ mod tests {
         let mut claims = Claims {
             token_use: Some("id_token".into()),
             token_type: Some("mac".into()),
+            typ: Some("ID".into()),
             exp: at(0),
             nbf: Some(Timestamp::MAX),
             iat: Some(Timestamp::MAX),
@@ -191,6 +239,7 @@ mod tests {
         };
         mend(NotAnAccessToken, |claims| claims.token_use = None);
         mend(NotABearerToken, |claims| claims.token_type = None);
+        mend(NotAnAccessToken, |claims| claims.typ = None);
         mend(Expired, |claims| claims.exp = None);
         mend(NotYetValid, |claims| claims.nbf = None);
         mend(IssuedInFuture, |claims| claims.iat = None);

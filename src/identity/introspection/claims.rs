@@ -34,6 +34,8 @@ pub struct Claims<'a> {
     pub token_type: Option<Cow<'a, str>>,
     /// `access_token` or `refresh_token`, as Ory Hydra says it.
     pub token_use: Option<Cow<'a, str>>,
+    /// `Bearer`, `Refresh`, `ID`, …: what Keycloak calls the kind of a token.
+    pub typ: Option<Cow<'a, str>>,
     /// Granted scopes, separated by spaces.
     pub scope: Cow<'a, str>,
     /// Whom it is meant for.
@@ -95,6 +97,7 @@ impl Claims<'_> {
             iss,
             token_type,
             token_use,
+            typ,
             scope,
             audiences,
             is_sender_constrained,
@@ -109,6 +112,7 @@ impl Claims<'_> {
             iss: iss.map(owned),
             token_type: token_type.map(owned),
             token_use: token_use.map(owned),
+            typ: typ.map(owned),
             scope: owned(scope),
             audiences: Audiences(owned(audiences.0)),
             is_sender_constrained,
@@ -133,6 +137,7 @@ pub(super) mod tests {
             iss: Some("https://idp".into()),
             token_type: Some("Bearer".into()),
             token_use: Some("access_token".into()),
+            typ: Some("Bearer".into()),
             scope: "orders.read orders.write".into(),
             audiences: Audiences::new(&["orders".to_owned(), "files".to_owned()]).unwrap(),
             is_sender_constrained: false,

@@ -8,13 +8,13 @@ use super::{Audiences, Claims, Introspected};
 use crate::time::Timestamp;
 
 /// The form of the encoding; bytes in any other are not read.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const INACTIVE: u8 = 0;
 const ACTIVE: u8 = 1;
 const ACTIVE_SENDER_CONSTRAINED: u8 = 2;
 
 impl<'a> Introspected<'a> {
-    /// Appends the encoding: version, kind, then three times, six texts, scopes and audiences, in that order.
+    /// Appends the encoding: version, kind, then three times, seven texts, scopes and audiences, in that order.
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.push(VERSION);
         let Self::Active(claims) = self else {
@@ -31,6 +31,7 @@ impl<'a> Introspected<'a> {
             iss,
             token_type,
             token_use,
+            typ,
             scope,
             audiences,
             is_sender_constrained,
@@ -40,7 +41,7 @@ impl<'a> Introspected<'a> {
             bytes.push(u8::from(time.is_some()));
             bytes.extend(time.iter().flat_map(|time| time.millis().to_le_bytes()));
         }
-        for text in [sub, client_id, username, iss, token_type, token_use] {
+        for text in [sub, client_id, username, iss, token_type, token_use, typ] {
             bytes.push(u8::from(text.is_some()));
             if let Some(text) = text {
                 encode_text(text, bytes);
@@ -68,6 +69,7 @@ impl<'a> Introspected<'a> {
                 iss: bytes.optional(Bytes::text)?,
                 token_type: bytes.optional(Bytes::text)?,
                 token_use: bytes.optional(Bytes::text)?,
+                typ: bytes.optional(Bytes::text)?,
                 scope: bytes.text()?,
                 audiences: Audiences(bytes.text()?),
                 is_sender_constrained: kind == ACTIVE_SENDER_CONSTRAINED,

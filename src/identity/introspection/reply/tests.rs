@@ -25,7 +25,7 @@ fn claims(json: &str) -> Claims<'static> {
 fn a_full_reply_is_read() {
     let claims = claims(
         r#" {"active":true,"sub":"alice","client_id":"web","azp":"other","username":"Alice","iss":"https://idp",
-             "token_type":"Bearer","token_use":"access_token","scope":"a b","aud":["x","y"],
+             "token_type":"Bearer","token_use":"access_token","typ":"Bearer","scope":"a b","aud":["x","y"],
              "exp":1700000000,"nbf":1699999999.5,"iat":1699999999,"ext":{"a":[1]},"jti":7}"#,
     );
     let expected = Claims {
@@ -38,6 +38,7 @@ fn a_full_reply_is_read() {
         iss: Some("https://idp".into()),
         token_type: Some("Bearer".into()),
         token_use: Some("access_token".into()),
+        typ: Some("Bearer".into()),
         scope: "a b".into(),
         audiences: Audiences::new(&["x".to_owned(), "y".to_owned()]).unwrap(),
         is_sender_constrained: false,
@@ -74,7 +75,10 @@ fn what_is_not_the_promised_json_is_nonsense() {
         r#"{"active":true,"exp":1e999}"#,
         r#"{"active":true,"exp":NaN}"#,
         r#"{"active":true,"nbf":"soon"}"#,
+        r#"{"active":true,"nbf":-1e999}"#,
         r#"{"active":true,"iat":true}"#,
+        r#"{"active":true,"iat":"1700000000"}"#,
+        r#"{"active":true,"iat":[1700000000]}"#,
         r#"{"active":true,"exp":1,"exp":2}"#,
         r#"{"active":true,"exp":null,"exp":2}"#,
         r#"{"active":true,"scope":"a","scope":"b"}"#,
@@ -83,7 +87,9 @@ fn what_is_not_the_promised_json_is_nonsense() {
         r#"{"active":true,"aud":"a","aud":["b"]}"#,
         r#"{"active":true,"scope":7}"#,
         r#"{"active":true,"scope":["a",7]}"#,
-        r#"{"active":true,"scope":["a b"]}"#,
+        r#"{"active":true,"typ":"ID","typ":"Bearer"}"#,
+        r#"{"active":true,"token_type":"Bearer","token_type":null}"#,
+        r#"{"active":true,"typ":7}"#,
         r#"{"active":true,"scp":{"a":true},"scope":"a"}"#,
         r#"{"active":true,"aud":{"a":true}}"#,
         r#"{"active":true,"aud":"a\nb"}"#,
@@ -98,7 +104,7 @@ fn what_is_not_the_promised_json_is_nonsense() {
 
 #[test]
 fn an_array_of_all_members_is_no_reply() {
-    assert_eq!(read_json(&format!("[true{}]", ",null".repeat(15))), Err(ProviderFault::Malformed));
+    assert_eq!(read_json(&format!("[true{}]", ",null".repeat(16))), Err(ProviderFault::Malformed));
 }
 
 #[test]
@@ -114,6 +120,20 @@ fn the_first_present_of_the_scope_members_counts() {
     for (members, expected) in table {
         let claims = claims(&format!(r#"{{"active":true,{members}}}"#));
         assert_eq!(claims.scopes().collect::<Vec<_>>().join(" "), expected, "{members}");
+    }
+}
+
+#[test]
+fn a_list_entry_with_a_space_grants_nothing() {
+    let table = [
+        (r#""scope":["a b"]"#, &[][..]),
+        (r#""scope":["a b","c"," d","e "]"#, &["c"]),
+        (r#""scp":["a\tb","c\u00a0d"]"#, &["a\tb", "c\u{a0}d"]),
+        (r#""scope":["a b"],"scp":["c"]"#, &[]),
+    ];
+    for (members, expected) in table {
+        let claims = claims(&format!(r#"{{"active":true,{members}}}"#));
+        assert_eq!(claims.scopes().collect::<Vec<_>>(), expected, "{members}");
     }
 }
 
