@@ -103,3 +103,4 @@ pub mod filter;
 #[cfg(not(target_family = "wasm"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod grammar;

@@ -208,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn anchors_of_the_author_change_nothing(
+    fn anchors_in_the_text_change_nothing(
         regex in expression(),
         anchors in select(vec![("^(?:", ")$"), (r"\A(?:", r")\z"), ("^(?:", ")"), ("(?m)^(?:", ")$")]),
         path in vec(select(vec!["a", "b"]), 0..4),

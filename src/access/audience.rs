@@ -1,6 +1,7 @@
-//! Audiences: for whom a token must have been issued.
+//! Audiences: whom a token must have been issued for.
 
-/// The audiences of which a token must name any, or all; at least one, no two alike. Compared byte by byte.
+/// The audiences of which a token must name any, or all. At least one, without duplicates; compared byte by
+/// byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audience {
     needs: Needs,
@@ -13,16 +14,16 @@ enum Needs {
     All,
 }
 
-/// Why a list of audiences is none.
+/// Why a list of audiences is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAudience {
-    /// Leave the audience out to accept tokens for anybody.
+    /// The list is empty. To accept tokens for any audience, leave it out.
     #[error("a list of audiences must not be empty")]
     Empty,
-    /// An empty value.
+    /// A value is empty.
     #[error("an audience must not be empty")]
     EmptyValue,
-    /// Listed twice.
+    /// An audience appears twice.
     #[error("audience `{0}` is listed twice")]
     Twice(String),
 }
@@ -53,7 +54,7 @@ impl Audience {
         Ok(Self { needs, values })
     }
 
-    /// Whether a token for `named` is meant for us. A token that names nobody is not.
+    /// Whether a token with the audiences `named` is meant for us. A token without audiences is not.
     pub fn accepts<'n>(&self, named: impl Iterator<Item = &'n str> + Clone) -> bool {
         let is_named = |wanted: &String| named.clone().any(|name| name == wanted);
         match self.needs {

@@ -8,17 +8,17 @@ use crate::{
 /// Permission of one consumer on one API.
 #[derive(Clone, Debug)]
 pub struct Binding {
-    /// The plan that applies instead of the consumer's own.
+    /// The plan that applies instead of the consumer's.
     pub plan: Option<usize>,
-    /// Limits that count on this API alone: those of `plan`, and the binding's own.
+    /// Limits that count for this API alone: those of `plan` and of the binding itself.
     pub limits: LimitSets,
-    /// What is granted where no path matches.
+    /// What is granted if no path matches.
     pub allow: Grant,
-    /// Grants by path inside the API; the first that matches decides.
+    /// Grants by path inside the API. The first path that matches decides.
     pub paths: Vec<(PathPattern, Grant)>,
 }
 
-/// What is granted.
+/// The methods that a binding grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grant {
     /// Every method.
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_path_that_matches_decides_and_then_the_default() {
+    fn the_first_path_that_matches_decides_or_else_the_default() {
         let binding = binding(
             methods(&["GET"]),
             vec![("/orders/secret", Grant::None), ("/orders/**", Grant::All), ("/admin/**", Grant::None)],
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_granted_means_refused() {
+    fn without_a_grant_nothing_is_permitted() {
         assert!(!binding(Grant::None, Vec::new()).permits("/", "GET"));
     }
 }

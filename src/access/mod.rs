@@ -1,4 +1,4 @@
-//! What an identified subject may do: the scopes and audiences that its token must carry.
+//! What an identified caller may do: bindings, and the scopes and audiences that a token must have.
 
 mod audience;
 mod binding;

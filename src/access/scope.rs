@@ -1,35 +1,35 @@
-//! Scopes: what a rule requires and whether the scopes granted to a token cover it, by Ory's three strategies.
+//! Scopes: what a rule requires, and whether a token's scopes cover it, by one of Ory's three strategies.
 
-/// How a granted scope is compared with a required one. Segments are separated by dots.
+/// How a granted scope is compared with a required one. Dots separate segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ScopeStrategy {
-    /// Equal only.
+    /// A scope covers only itself.
     #[default]
     Exact,
-    /// `foo` covers `foo`, `foo.bar` and deeper, not `foobar`.
+    /// `foo` covers `foo`, `foo.bar` and deeper, but not `foobar`.
     Hierarchic,
-    /// A `*` in the granted scope stands for one segment that is not empty; as the last segment for all that follow.
-    /// `foo.*` covers `foo.bar` and deeper, not `foo`.
+    /// A `*` in the granted scope matches one segment that is not empty; as the last segment, it matches all
+    /// that follow. `foo.*` covers `foo.bar` and deeper, but not `foo`.
     Wildcard,
 }
 
-/// Scopes that must all be granted; at least one, no two alike.
+/// Scopes that must all be granted. At least one, without duplicates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequiredScopes {
     strategy: ScopeStrategy,
     scopes: Vec<String>,
 }
 
-/// Why a list of required scopes is none.
+/// Why a list of required scopes is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidScopes {
-    /// Leave the list out to require nothing.
+    /// The list is empty. To require no scope, leave it out.
     #[error("a list of required scopes must not be empty")]
     Empty,
-    /// Not a `scope-token` of RFC 6749 section 3.3.
+    /// Not a `scope-token` (RFC 6749 section 3.3).
     #[error("`{0}` is not a scope: visible ASCII characters without quotes and backslashes are")]
     NotAScope(String),
-    /// Listed twice.
+    /// A scope appears twice.
     #[error("scope `{0}` is listed twice")]
     Twice(String),
 }
@@ -51,12 +51,12 @@ impl RequiredScopes {
         Ok(Self { strategy, scopes })
     }
 
-    /// The required scopes in the order they were listed, as a challenge names them.
+    /// The required scopes, in the order in which they were listed.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.scopes.iter().map(String::as_str)
     }
 
-    /// Whether every required scope is covered by one that is granted.
+    /// Whether a granted scope covers each required one.
     pub fn are_granted<'g>(&self, granted: impl Iterator<Item = &'g str> + Clone) -> bool {
         self.iter().all(|required| granted.clone().any(|granted| self.strategy.covers(granted, required)))
     }

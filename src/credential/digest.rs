@@ -1,11 +1,11 @@
-//! SHA-256 digests: the only form in which credentials are kept, compared or used as keys.
+//! SHA-256 digests: the only form in which credentials are stored, compared or used as keys.
 
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
-/// A SHA-256 digest. Comparison takes the same time whatever the bytes.
+/// A SHA-256 digest. Comparison for equality takes constant time.
 #[derive(Clone, Copy, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
@@ -20,7 +20,8 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest of several parts, each preceded by its length, so that no two lists of parts share one.
+    /// The digest of several parts. Each is preceded by its length, so that different lists have different
+    /// digests.
     pub fn of_parts(parts: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new();
         for part in parts {
@@ -30,14 +31,15 @@ impl Digest {
         Self(hasher.finalize().into())
     }
 
-    /// The digest that two digests of independent parts have in common. Parts that are known early need to be hashed only once.
+    /// Combines two digests of independent parts, in any order. A part that many requests share is hashed
+    /// only once.
     pub fn joined(&self, other: &Self) -> Self {
         let mut joined = self.0;
         joined.iter_mut().zip(other.0).for_each(|(byte, other)| *byte ^= other);
         Self(joined)
     }
 
-    /// Reads 64 hexadecimal digits of either case.
+    /// Reads 64 hexadecimal digits, in either case.
     pub fn from_hex(text: &str) -> Result<Self, InvalidDigest> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidDigest)?;
@@ -59,7 +61,7 @@ impl Digest {
         Self(bytes)
     }
 
-    /// The first eight bytes as a number: evenly spread, for choosing a slot.
+    /// The first eight bytes as a number, which is evenly distributed.
     pub const fn number(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
@@ -93,7 +95,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn hex_is_read_back_in_either_case() {
+    fn hex_is_read_in_either_case() {
         let digest = Digest::of(b"key");
         assert_eq!(Digest::from_hex(&digest.to_hex().to_uppercase()), Ok(digest));
         assert_eq!(Digest::from_hex("9f86"), Err(InvalidDigest));
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_do_not_run_together() {
+    fn different_lists_of_parts_have_different_digests() {
         assert_ne!(Digest::of_parts(&[b"ab", b"c"]), Digest::of_parts(&[b"a", b"bc"]));
     }
 }

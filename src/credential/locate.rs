@@ -1,25 +1,29 @@
-//! Finds the one credential among the places where it may sit, and takes it out of what the upstream receives.
+//! Finds the credential of a request, and removes it from what the upstream receives.
 //!
-//! A credential that arrives twice is refused, never "the first one wins": whoever else reads the request might choose
-//! the other. An empty value (`apikey:`, `?api_key=`) counts as absent.
+//! A credential that arrives twice is refused, because another reader of the request might choose the other
+//! one. An empty value (`apikey:`, `?api_key=`) counts as absent.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use crate::grammar::is_token_byte;
+
 mod location;
 
 pub use location::{InvalidLocation, Location};
-use location::{Place, is_token_byte};
+
+use location::Place;
 
 /// The longest credential that is read, in bytes after decoding.
 pub const MAX_CREDENTIAL: usize = 16 * 1024;
 
-/// A credential that is carried wrongly; the caller's fault (RFC 6750 section 3.1, `invalid_request`).
+/// A credential that is malformed or in the wrong place: the caller's fault (RFC 6750 section 3.1,
+/// `invalid_request`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MisplacedCredential {
-    /// In two places, or twice in one. Other lines of the header, and other elements of a list in it, count whatever
-    /// scheme they have.
+    /// In two places, or twice in one. Other lines of the header, and other elements of a list in it, count
+    /// whatever scheme they have.
     #[error("the credential arrives twice")]
     Twice,
     /// Not UTF-8, or a malformed percent-escape.
@@ -33,9 +37,9 @@ pub enum MisplacedCredential {
     TooLong,
 }
 
-/// The credential of a request, borrowed unless it had to be decoded; `None` if there is none in these places.
+/// Finds the credential of a request in one of `locations`. It is borrowed unless it had to be decoded.
 ///
-/// `headers` are names with their values, one item per line; `query` is what follows the first `?`, as it came.
+/// `headers` has one item per header line; `query` is the text after the first `?`, not decoded.
 pub fn locate<'r>(
     locations: &[Location],
     headers: impl Iterator<Item = (&'r str, &'r [u8])> + Clone,
@@ -55,18 +59,19 @@ pub fn locate<'r>(
     Ok(found)
 }
 
-/// What has to change so that the upstream receives no credential. Everything else stays byte for byte.
+/// The changes after which a request has no credential. Everything else stays the same, byte for byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removal<'l> {
     /// Headers to remove, all lines of each.
     pub headers: Vec<&'l str>,
-    /// The query to send instead, empty if none remains; `None` if it stays.
+    /// The new query, empty if nothing remains; `None` if it does not change.
     pub query: Option<String>,
-    /// The one `cookie` header to send instead; `None` if the cookies stay, or go altogether (then `headers` says so).
+    /// The new `cookie` header, a single line; `None` if the cookies do not change, or if all are removed
+    /// (then `headers` has `cookie`).
     pub cookie: Option<Vec<u8>>,
 }
 
-/// What to remove of `locations` (all of them, whichever one held the credential), also where [`locate`] refuses.
+/// What to remove from a request so that none of `locations` holds anything, even where [`locate`] refuses.
 pub fn removal<'l, 'r>(
     locations: &'l [Location],
     headers: impl Iterator<Item = (&'r str, &'r [u8])> + Clone,
@@ -171,7 +176,7 @@ fn readable(value: &[u8]) -> Result<&str, MisplacedCredential> {
     str::from_utf8(value).map_err(|_| MisplacedCredential::Undecodable)
 }
 
-/// The values of one header, without the white space around them.
+/// The values of one header, without surrounding white space.
 fn lines<'r>(
     name: &str,
     headers: impl Iterator<Item = (&'r str, &'r [u8])> + Clone,
@@ -195,7 +200,8 @@ fn only_token<'r>(line: &'r [u8], scheme: &str) -> Result<&'r [u8], MisplacedCre
 
 /// The comma-separated elements of a line. Envoy joins several `authorization` lines into one with commas.
 ///
-/// Commas in quoted strings separate too: a value that may hold two credentials is refused rather than admitted.
+/// Commas in quoted strings separate too: a value that may hold two credentials is refused rather than
+/// admitted.
 fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
@@ -208,8 +214,8 @@ fn names_scheme(element: &[u8]) -> bool {
 
 /// What follows the scheme; `None` if the element has another scheme.
 ///
-/// The scheme ends at the first byte that cannot belong to it: `Bearer;x` is a malformed bearer credential. It is not
-/// an unknown scheme, which would be forwarded to a service that may read it leniently.
+/// The scheme ends at the first byte that cannot belong to it: `Bearer;x` is a malformed bearer credential.
+/// It is not an unknown scheme, which would be forwarded to a service that may read it leniently.
 fn after_scheme<'r>(element: &'r [u8], scheme: &str) -> Option<&'r [u8]> {
     let (start, rest) = element.split_at_checked(scheme.len())?;
     let ends_here = !rest.first().copied().is_some_and(is_token_byte);
@@ -225,7 +231,7 @@ fn token68(after_scheme: &[u8]) -> Option<&[u8]> {
     (!text.is_empty() && text.iter().all(allowed)).then_some(token)
 }
 
-/// Raw name and value of a form-urlencoded parameter.
+/// The name and value of a form-urlencoded parameter, not decoded.
 fn parameter(pair: &str) -> (&str, &str) {
     pair.split_once('=').unwrap_or((pair, ""))
 }
@@ -234,7 +240,8 @@ fn is_named(raw: &str, wanted: &str) -> bool {
     form_decode(raw).is_some_and(|name| name == wanted)
 }
 
-/// Decodes strictly where the `form_urlencoded` crate would pass malformed escapes on and replace bytes that are not UTF-8.
+/// Decodes a form-urlencoded text. Unlike the `form_urlencoded` crate, it rejects malformed escapes and bytes
+/// that are not UTF-8.
 fn form_decode(raw: &str) -> Option<Cow<'_, str>> {
     if !raw.contains(['%', '+']) {
         return Some(Cow::Borrowed(raw));
@@ -251,7 +258,7 @@ fn form_decode(raw: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(&spaced).decode_utf8().ok().map(|text| Cow::Owned(text.into_owned()))
 }
 
-/// All cookies of a request: `name=value` each, without the white space around them (RFC 6265 section 4.2.1).
+/// All cookies of a request, each `name=value` without surrounding white space (RFC 6265 section 4.2.1).
 fn cookies<'r>(headers: impl Iterator<Item = (&'r str, &'r [u8])>) -> impl Iterator<Item = &'r [u8]> {
     headers
         .filter(|(name, _)| name.eq_ignore_ascii_case("cookie"))
@@ -260,7 +267,7 @@ fn cookies<'r>(headers: impl Iterator<Item = (&'r str, &'r [u8])>) -> impl Itera
         .filter(|pair| !pair.is_empty())
 }
 
-/// Name and value of a cookie, without the double quotes that may surround the value.
+/// The name and value of a cookie, without double quotes around the value.
 fn cookie(pair: &[u8]) -> (&[u8], &[u8]) {
     let mut parts = pair.splitn(2, |byte| *byte == b'=').map(<[u8]>::trim_ascii);
     let (name, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());

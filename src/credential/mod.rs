@@ -1,4 +1,4 @@
-//! Where credentials sit in a request, and the types that carry them: secrets that do not print, digests that may be kept.
+//! Credentials: where they are in a request, secrets that are never printed, and digests that may be stored.
 
 mod digest;
 mod locate;
@@ -6,4 +6,4 @@ mod secret;
 
 pub use digest::{Digest, InvalidDigest};
 pub use locate::{InvalidLocation, Location, MAX_CREDENTIAL, MisplacedCredential, Removal, locate, removal};
-pub use secret::{AccessToken, ProviderSecret};
+pub use secret::{AccessToken, ApiKey, ProviderSecret};

@@ -1,4 +1,5 @@
-//! Secrets as types: no `Display`, a `Debug` that tells nothing, no comparison; one accessor with a name that can be searched for.
+//! Secrets as types. They have no `Display`, no comparison, and a `Debug` that shows nothing; one accessor,
+//! whose name is easy to search for, returns the text.
 
 use std::fmt;
 
@@ -16,7 +17,7 @@ macro_rules! secret {
                 Self(text.into())
             }
 
-            /// The secret itself; every use of it must be one that sends it where it belongs.
+            /// The secret itself. Use it only to send it where it belongs.
             pub fn secret(&self) -> &str {
                 &self.0
             }
@@ -36,6 +37,10 @@ macro_rules! secret {
 }
 
 secret! {
+    /// An API key as the caller presented it.
+    ApiKey
+}
+secret! {
     /// An OAuth2 access token as the caller presented it.
     AccessToken
 }
@@ -52,6 +57,8 @@ mod tests {
 
     #[test]
     fn debug_does_not_print_the_secret() {
+        assert_eq!(format!("{:?}", ApiKey::new("hunter2")), "ApiKey(redacted)");
         assert_eq!(format!("{:?}", AccessToken::new("hunter2")), "AccessToken(redacted)");
+        assert_eq!(format!("{:?}", ProviderSecret::new("hunter2")), "ProviderSecret(redacted)");
     }
 }

@@ -1,21 +1,22 @@
-//! Which API a request is for: the host first, then the longest base path.
+//! The API that a request belongs to: the host first, then the longest base path.
 
-use std::collections::HashMap;
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
-use super::host::{HostPattern, HostTable, host_of};
-use super::path::RequestPath;
-use super::pattern::InvalidPath;
-use super::template::{Segment, Template};
+use super::{
+    host::{HostPattern, HostTable, host_of},
+    path::RequestPath,
+    pattern::InvalidPath,
+    template::{PathTemplate, Segment},
+};
 
-/// Where the paths of an API begin, in whole segments. The default, `/`, is everywhere.
+/// The path under which an API lies, in whole segments. The default, `/`, covers all paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BasePath(Vec<String>);
 
 impl BasePath {
-    /// Reads a literal path. It is normalised as requests are; one trailing slash is ignored.
+    /// Reads a literal path. It is normalised as requests are; a trailing slash is ignored.
     pub fn parse(text: &str) -> Result<Self, InvalidPath> {
-        let template = Template::parse(text)?;
+        let template = PathTemplate::parse(text)?;
         if template.rest {
             return Err(InvalidPath::NotLiteral(text.to_owned()));
         }
@@ -40,18 +41,18 @@ pub struct ApiTable {
     any_host: Node,
 }
 
-/// Two APIs (or one that names a host twice) claim the same requests.
+/// Two APIs for the same requests, or one API that names a host twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiConflict {
-    /// Index of the API that came first.
+    /// Index of the API that comes first.
     pub first: usize,
-    /// Index of the API that came second; the same where one API names a host twice.
+    /// Index of the API that comes second; the same if one API names a host twice.
     pub second: usize,
-    /// The host that both name; `None` where both are for any host.
+    /// The host that both name; `None` if both cover any host.
     pub host: Option<HostPattern>,
 }
 
-/// An API found for a request.
+/// The API found for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ApiMatch<'a> {
     /// Index of the API.
@@ -67,8 +68,8 @@ struct Node {
 }
 
 impl ApiTable {
-    /// Builds the table from the hosts and base path of every API, in order; an API without hosts is for any host.
-    /// All conflicts are reported.
+    /// Builds the table from the hosts and base path of each API, in order. An API without hosts covers any
+    /// host. Reports all conflicts.
     pub fn build<'a>(
         apis: impl IntoIterator<Item = (&'a [HostPattern], &'a BasePath)>,
     ) -> Result<Self, Vec<ApiConflict>> {
@@ -87,7 +88,8 @@ impl ApiTable {
         if conflicts.is_empty() { Ok(table) } else { Err(conflicts) }
     }
 
-    /// The API for a request. The host is chosen first: where one API names it, APIs for wider hosts are not considered.
+    /// Finds the API for a request. The host is chosen first: if an API names it, APIs for wider hosts are
+    /// ignored.
     pub fn find<'a>(&self, authority: &str, path: &'a RequestPath<'_>) -> Option<ApiMatch<'a>> {
         let by_host = host_of(authority).and_then(|host| self.by_host.choose(&host));
         by_host.unwrap_or(&self.any_host).find(path.path())
@@ -95,7 +97,7 @@ impl ApiTable {
 }
 
 impl Node {
-    /// Returns the API that is there already, and leaves it there.
+    /// If there is an API already, keeps it and returns its index.
     fn insert(&mut self, base_path: &BasePath, api: usize) -> Option<usize> {
         let mut node = self;
         for segment in &base_path.0 {
@@ -106,7 +108,7 @@ impl Node {
         first
     }
 
-    /// Walks down as far as there are base paths, so a long request path costs no more than a long base path.
+    /// Goes no deeper than the longest base path, however long the request's path is.
     fn find<'a>(&self, path: &'a str) -> Option<ApiMatch<'a>> {
         let mut node = self;
         let mut rest = path;
@@ -143,12 +145,12 @@ mod tests {
     }
 
     fn find(table: &ApiTable, authority: &str, target: &str) -> Option<(usize, String)> {
-        let Ok(Target::Path(path)) = normalise(target) else { panic!("`{target}` is no path") };
+        let Ok(Target::Path(path)) = normalise(target) else { panic!("`{target}` is not a path") };
         table.find(authority, &path).map(|found| (found.api, found.inside.to_owned()))
     }
 
     #[test]
-    fn the_longest_base_path_of_whole_segments_is_found_with_back_off() {
+    fn the_longest_base_path_of_whole_segments_is_found() {
         let table = build(&[(&[], "/foo"), (&[], "/foo/bar/baz/"), (&[], "/%7eu")]).unwrap();
         for (target, found) in [
             ("/foo", Some((0, "/"))),
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn once_a_host_is_named_wider_hosts_are_not_considered() {
+    fn wider_hosts_are_ignored_once_a_host_is_named() {
         let table = build(&[
             (&["a.example.com", "B.example.com"], "/v1"),
             (&["*.example.com"], "/v2"),

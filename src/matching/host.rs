@@ -1,16 +1,13 @@
-//! Hosts: which patterns a policy may name, which host a request names, and which pattern is chosen for it.
+//! Hosts: the patterns in a policy, the host in a request, and the choice of a pattern for it.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fmt;
-use std::net::Ipv6Addr;
+use std::{borrow::Cow, collections::HashMap, fmt, net::Ipv6Addr};
 
-/// The longest name there is in DNS. Longer ones match no pattern, which bounds the work that a request can cause.
+/// The length limit of DNS names. Longer hosts match no pattern, which bounds the work for a request.
 const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
 
-/// A host that an API answers for: `api.example.com`, `*.example.com` (one or more labels before the rest),
-/// `127.0.0.1`, `[::1]`. Lower case, whatever it was written in.
+/// A host that an API serves: `api.example.com`, `*.example.com` (one or more labels in place of `*`),
+/// `127.0.0.1` or `[::1]`. Kept in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostPattern {
     wildcard: bool,
@@ -23,13 +20,13 @@ pub enum InvalidHost {
     /// The text is empty.
     #[error("the host is empty")]
     Empty,
-    /// It has a port; hosts match on every port.
+    /// It has a port. Hosts match on every port.
     #[error("`{0}` has a port, but a host matches on every port")]
     Port(String),
     /// It has a scheme or a path.
     #[error("`{0}` is a URL or a path, not a host")]
     Url(String),
-    /// `*` somewhere else than as the whole first label, or alone.
+    /// It has a `*` that is not the whole first label, or nothing but a `*`.
     #[error("`{0}` has a `*` that is not the whole first label of a longer name")]
     Wildcard(String),
     /// Two dots in a row, or one at either end.
@@ -38,10 +35,10 @@ pub enum InvalidHost {
     /// More than 253 characters, or a label of more than 63.
     #[error("`{0}` is longer than a host can be")]
     TooLong(String),
-    /// Brackets around something else than an IPv6 address.
+    /// It is an IPv6 address without brackets, or has brackets around something else.
     #[error("`{0}` is not an IPv6 address in brackets")]
     Ipv6(String),
-    /// A character that no host has; names beyond ASCII are written in their `xn--` form.
+    /// It has a character that hosts cannot have. Internationalised names are written in their `xn--` form.
     #[error("`{0}` has a character that is not a letter, digit, `-` or `_`")]
     Character(String),
 }
@@ -101,8 +98,8 @@ impl fmt::Display for HostPattern {
     }
 }
 
-/// The host in an `:authority` value: without port and trailing dot, in lower case; IPv6 addresses in brackets and in
-/// their canonical form. `None` where there is none. Allocates only for capitals and IPv6.
+/// The host in an `:authority` value, in lower case, without port and trailing dot. IPv6 addresses are in
+/// brackets and in canonical form. `None` if there is no host. Allocates only for upper case and IPv6.
 pub fn host_of(authority: &str) -> Option<Cow<'_, str>> {
     if authority.starts_with('[') {
         let (address, rest) = authority.split_at_checked(authority.find(']')?.checked_add(1)?)?;
@@ -137,13 +134,13 @@ impl<T> Default for HostTable<T> {
 }
 
 impl<T: Default> HostTable<T> {
-    /// The value of `pattern`, made if need be.
+    /// The value of `pattern`; inserts the default if there is none.
     pub(super) fn entry(&mut self, pattern: &HostPattern) -> &mut T {
         let table = if pattern.wildcard { &mut self.wildcard } else { &mut self.exact };
         table.entry(pattern.name.clone()).or_default()
     }
 
-    /// The value of the pattern chosen for `host`: the exact one before the longest wildcard.
+    /// The value of the pattern chosen for `host`: the exact host, or else the longest wildcard.
     pub(super) fn choose(&self, host: &str) -> Option<&T> {
         if let Some(value) = self.exact.get(host) {
             return Some(value);
@@ -194,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_an_error() {
+    fn invalid_hosts_are_errors() {
         use InvalidHost::*;
         type Reason = fn(String) -> InvalidHost;
         let long = format!("{}.com", "a".repeat(64));

@@ -1,32 +1,32 @@
-//! Metering rules: which requests count, as what and how much. Apart from access rules: all that match add up.
+//! Metering rules: which requests count, for which metric, and how much. Unlike access rules, all that match
+//! apply.
 
-use super::methods::Methods;
-use super::pattern::PathPattern;
-use super::prefix::PrefixPattern;
 use crate::quota::MetricId;
+
+use super::{methods::Methods, pattern::PathPattern, prefix::PrefixPattern};
 
 /// The metering rules of an API, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Metering(Vec<MeteringRule>);
 
-/// What counts, and how much.
+/// One metering rule: which requests count, for which metric, and how much.
 #[derive(Clone, Debug)]
 pub struct MeteringRule {
     /// Paths inside the API.
     pub path: MeteringPath,
-    /// Methods; `GET` covers `HEAD` where no rule for the same path and query names `HEAD`.
+    /// Methods; `GET` covers `HEAD` unless a rule for the same path and query names `HEAD`.
     pub methods: Methods,
-    /// Query parameters that must be there, by decoded name.
+    /// Query parameters that must be present, by decoded name.
     pub query: Vec<(String, QueryValue)>,
-    /// Index of the metric.
+    /// What is counted.
     pub metric: MetricId,
     /// How much a request adds.
     pub by: u64,
-    /// Whether later rules are not considered once this one matches.
+    /// Whether later rules are skipped when this one matches.
     pub last: bool,
 }
 
-/// Which paths a metering rule is for.
+/// Which paths a metering rule covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MeteringPath {
     /// A template or an expression, as in access rules.
@@ -38,14 +38,14 @@ pub enum MeteringPath {
 /// What a query parameter must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueryValue {
-    /// Any value, also an empty one.
+    /// Any value, even an empty one.
     Any,
     /// Exactly this value, decoded.
     Exactly(String),
 }
 
 impl Metering {
-    /// The rules, in order.
+    /// Keeps the rules in this order.
     pub fn new(mut rules: Vec<MeteringRule>) -> Self {
         let names_head = |rule: &&MeteringRule| rule.methods.names().iter().any(|name| name == "HEAD");
         let heads: Vec<_> = rules.iter().filter(names_head).cloned().collect();
@@ -57,9 +57,9 @@ impl Metering {
         Self(rules)
     }
 
-    /// The rules that a request counts for, with their indexes: all that match, up to the first that is the last.
+    /// The rules that apply to a request, with their indexes: all that match, up to the first with `last`.
     ///
-    /// `inside` is the normalised path inside the API, `query` what came after the `?`.
+    /// `inside` is the normalised path inside the API, `query` the text after the `?`.
     pub fn matching<'a>(
         &'a self,
         inside: &'a str,
@@ -84,7 +84,7 @@ impl MeteringRule {
         self.methods.contain(method)
             && self.path.matches(inside)
             && self.query.iter().all(|(name, value)| {
-                // A parameter that comes twice counts if it fits once: nobody hides a request behind a second value.
+                // One matching value is enough: a second one must not hide a request from its rule.
                 form_urlencoded::parse(query.unwrap_or_default().as_bytes())
                     .any(|(key, given)| key == *name && value.admits(&given))
             })
@@ -101,7 +101,7 @@ impl MeteringPath {
 }
 
 impl QueryValue {
-    /// Reads a value: `{anything}` for any, everything else as it is.
+    /// Reads a value: `{anything}` means any value, everything else is literal.
     pub fn parse(text: &str) -> Self {
         let placeholder = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
         if placeholder.is_some_and(|name| !name.is_empty()) {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn get_covers_head_where_no_rule_for_the_same_path_names_it() {
+    fn get_covers_head_unless_a_rule_for_the_same_path_names_it() {
         let metering = Metering::new(vec![
             rule("GET", "/a", 0, 1),
             rule("GET", "/{b}", 0, 1),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn query_parameters_must_be_there() {
+    fn query_parameters_must_be_present() {
         let query = |name: &str, value: &str| (name.to_owned(), QueryValue::parse(value));
         let metering = Metering::new(vec![
             MeteringRule { query: vec![query("type", "big one")], ..rule("*", "/**", 0, 1) },

@@ -1,10 +1,12 @@
-//! The methods that a rule is for.
+//! The methods that a rule covers.
 
-/// All methods, or some by name. Names compare exactly.
+use crate::grammar::is_token;
+
+/// All methods, or some of them by name. Names are case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Methods(Option<Vec<String>>);
 
-/// Why a list does not name methods.
+/// Why a list of methods is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMethods {
     /// The list is empty.
@@ -13,13 +15,13 @@ pub enum InvalidMethods {
     /// The name is not a token (RFC 9110, section 9.1).
     #[error("`{0}` is not a method")]
     NotAToken(String),
-    /// The name is there twice.
+    /// The name appears twice.
     #[error("the method `{0}` is named twice")]
     Duplicate(String),
 }
 
 impl Methods {
-    /// Every method there is.
+    /// Every method.
     pub const ALL: Self = Self(None);
 
     /// Exactly these methods.
@@ -39,22 +41,22 @@ impl Methods {
         Ok(Self(Some(names)))
     }
 
-    /// Whether `method` is among them, where `GET` covers `HEAD`.
+    /// Whether `method` is one of them; `GET` covers `HEAD`.
     pub fn admit(&self, method: &str) -> bool {
         self.contain(method) || (method == "HEAD" && self.contain("GET"))
     }
 
-    /// Whether `method` itself is among them.
+    /// Whether `method` itself is one of them.
     pub(super) fn contain(&self, method: &str) -> bool {
         self.0.as_ref().is_none_or(|names| names.iter().any(|name| name == method))
     }
 
-    /// The names; none where all methods are meant.
+    /// The names; empty for all methods.
     pub(super) fn names(&self) -> &[String] {
         self.0.as_deref().unwrap_or_default()
     }
 
-    /// Names `HEAD` where `GET` is named.
+    /// Adds `HEAD` if `GET` is named.
     pub(super) fn cover_head(&mut self) {
         if let Some(names) = &mut self.0
             && names.iter().any(|name| name == "GET")
@@ -63,7 +65,7 @@ impl Methods {
         }
     }
 
-    /// Whether a request could be for both with neither being the more specific.
+    /// Whether both cover some method and neither is more specific.
     pub(super) fn meet(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (None, None) => true,
@@ -71,12 +73,6 @@ impl Methods {
             (None, Some(_)) | (Some(_), None) => false,
         }
     }
-}
-
-/// RFC 9110, section 5.6.2.
-fn is_token(name: &str) -> bool {
-    !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 #[cfg(test)]
@@ -90,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_compare_exactly_and_get_covers_head() {
+    fn methods_are_case_sensitive_and_get_covers_head() {
         let methods = named(&["GET", "M-SEARCH"]).unwrap();
         assert!(methods.admit("GET") && methods.admit("HEAD") && methods.admit("M-SEARCH"));
         assert!(!methods.admit("get") && !methods.admit("POST") && !methods.admit(""));
@@ -99,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_lists_are_errors() {
+    fn invalid_lists_are_errors() {
         assert_eq!(named(&[]), Err(InvalidMethods::Empty));
         for name in ["", "GET POST", "GET,POST", "GÉT", "{any}"] {
             assert_eq!(named(&["PUT", name]), Err(InvalidMethods::NotAToken(name.to_owned())));

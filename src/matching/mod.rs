@@ -1,26 +1,30 @@
-//! Which API, which rule and which metering rules a request is for. Pure computation on tables built at load.
+//! Finds the API, the rule and the metering rules for a request. Pure computation on tables built at load.
 //!
 //! ```text
-//! :path ──normalise──▶ RequestPath ─┐                                      ┌─▶ RuleTable::find ───▶ one rule, 405 or 404
-//!                                   ├─ ApiTable::find ─▶ API, path inside ─┤
-//! :authority ──────────host_of──────┘                                      └─▶ Metering::matching ▶ all that count
+//! :path ──normalise──▶ RequestPath ─┐                                    ┌─▶ RuleTable::find ──▶ rule, 405 or 404
+//!                                   ├─ ApiTable::find ─▶ API, path in it ┤
+//! :authority ──────────host_of──────┘                                    └─▶ Metering::matching ▶ all that count
 //! ```
 //!
-//! * **Once.** The path is normalised before anything is decided, and forwarded as it was decided on. What servers read
-//!   in different ways (`%2F`, `\`, `..;`, …) is a [`MalformedTarget`]. A path has one spelling, and patterns are
-//!   brought into the same one at load, so matching compares bytes.
-//! * **Host, then base path.** The exact host before the longest wildcard before APIs for any host; once chosen, there
-//!   is no falling back to a wider one. Then the longest base path of whole segments.
-//! * **Path, then method.** The most specific path decides: segment by segment from the left, a literal before
-//!   `{parameter}` before `/**`; regular expressions after all templates, in list order. Among the rules with that path,
-//!   one that names the method comes before one for all methods; `GET` covers `HEAD` where no rule with that path names
-//!   it. A method without rule is a 405, never left to a less specific path.
-//! * **No accident of order.** Two rules for the same requests with neither more specific are an [`Overlap`], two APIs
-//!   an [`ApiConflict`]; both are errors at load.
-//! * **One trailing slash** is ignored in matching. Only a prefix that ends in a slash wants it, as in 3scale.
-//! * **Metering is apart.** All rules that match add up, in order, until one says it is the last.
-//! * **Bounded.** A request visits each node of a table at most once and each expression at most once, in time linear in
-//!   its path. A clean request is matched without allocation unless expressions are reached.
+//! * **Normalised once.** The path is normalised before any decision, and forwarded as it was decided on.
+//!   What servers interpret differently (`%2F`, `\`, `..;`, …) is a [`MalformedTarget`]. A path has one
+//!   spelling, and patterns are brought into the same one at load, so matching compares bytes.
+//! * **Host, then base path.** The exact host comes before the longest wildcard, and that before APIs for any
+//!   host. Once a host is chosen, wider ones are ignored. Then the longest base path of whole segments is
+//!   chosen.
+//! * **Path, then method.** The most specific path decides: segment by segment from the left, a literal
+//!   before `{parameter}` before `/**`; regular expressions after all templates, in list order. Among the
+//!   rules with that path, one that names the method comes before one for all methods. `GET` covers `HEAD`
+//!   unless a rule with that path names `HEAD`. A method without a rule is a 405 and never falls through to a
+//!   less specific path.
+//! * **Order is never decisive.** Two rules for the same requests are an [`Overlap`] if neither is more
+//!   specific, and two APIs an [`ApiConflict`]. Both are errors at load. Only expressions may overlap; the
+//!   first that matches wins.
+//! * **A trailing slash** is ignored. Expressions are tried without it and with one. Only a prefix that ends
+//!   in a slash requires it, as in 3scale.
+//! * **Metering is separate.** All metering rules that match apply, in order, up to the first with `last`.
+//! * **Bounded.** A request visits each node of a table at most once and tries each expression at most twice,
+//!   in time linear in its path. A normal path is matched without allocation unless expressions are reached.
 
 mod api;
 mod host;
@@ -48,7 +52,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn no_path_trick_leads_to_a_wider_rule() {
+    fn no_spelling_of_a_path_reaches_a_wider_rule() {
         let apis = ApiTable::build([([].as_slice(), &BasePath::parse("/v1").unwrap())]).unwrap();
         let rule = |path| RuleMatch { path: PathPattern::template(path).unwrap(), methods: Methods::ALL };
         let rules = RuleTable::build(vec![rule("/admin/**"), rule("/**")]).unwrap();

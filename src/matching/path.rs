@@ -1,4 +1,4 @@
-//! The request target, normalised once before every decision, so that what is decided on is what is forwarded.
+//! The request target. It is normalised once, before every decision, and forwarded as it was decided on.
 
 use std::borrow::Cow;
 
@@ -6,19 +6,20 @@ use percent_encoding::percent_decode_str;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// What a request asks for, after [`normalise`].
+/// The target of a request, after [`normalise`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// `*`, as in `OPTIONS *`: the server as a whole. Lies in no API.
+    /// `*`, as in `OPTIONS *`: the server as a whole. It belongs to no API.
     Asterisk,
     /// A path, with its query.
     Path(RequestPath<'a>),
 }
 
-/// The normalised path of a request, with the query as it came.
+/// The normalised path of a request, with the query as received.
 ///
-/// The path starts with `/`, is ASCII, has no empty, `.` or `..` segments, and only one spelling: unreserved characters
-/// are not escaped, everything that RFC 3986 does not allow in a path is, and escapes are upper case.
+/// The path starts with `/`, is ASCII, and has no empty, `.` or `..` segments. It has only one spelling:
+/// unreserved characters are not escaped, everything that RFC 3986 does not allow in a path is, and escapes
+/// are upper case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestPath<'a> {
     path: Cow<'a, str>,
@@ -26,7 +27,7 @@ pub struct RequestPath<'a> {
     changed: bool,
 }
 
-/// Why a request target is refused. The caller only learns that it was.
+/// Why a request target is refused. The caller is not told the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedTarget {
     /// It does not start with `/`.
@@ -35,31 +36,32 @@ pub enum MalformedTarget {
     /// `%` without two hexadecimal digits after it.
     #[error("the path has a malformed percent-escape")]
     Escape,
-    /// `%2F`: servers disagree whether it separates segments.
+    /// `%2F`: servers disagree on whether it separates segments.
     #[error("the path has an escaped slash")]
     EscapedSlash,
     /// `\` or `%5C`: some servers read it as a slash.
     #[error("the path has a backslash")]
     Backslash,
-    /// A control character, escaped or not; in the query, one that is not escaped.
+    /// A control character, escaped or not. In the query only unescaped ones count.
     #[error("the target has a control character")]
     Control,
-    /// Escapes that together are not UTF-8.
+    /// Escapes that do not decode to UTF-8.
     #[error("the escapes in the path are not UTF-8")]
     NotUtf8,
-    /// A `#` that is not escaped, anywhere.
+    /// An unescaped `#`, in the path or the query.
     #[error("the target has a fragment")]
     Fragment,
     /// A segment `.;…` or `..;…`, which some servers read as `.` or `..`.
     #[error("the path has a dot segment with a parameter")]
     DotParameter,
-    /// More `..` than segments before them.
+    /// A `..` without a segment before it.
     #[error("the path leads above the root")]
     AboveRoot,
 }
 
-/// Normalises the value of `:path`: cuts the query at the first `?`, decodes escapes of unreserved characters once,
-/// collapses `//`, resolves `.` and `..` (RFC 3986, section 6.2.2). A path without escapes in which nothing is to change is not copied.
+/// Normalises the value of `:path`: cuts the query at the first `?`, decodes escapes of unreserved characters
+/// once, collapses `//`, and resolves `.` and `..` (RFC 3986, section 6.2.2). A path that is normal already
+/// is not copied.
 pub fn normalise(target: &str) -> Result<Target<'_>, MalformedTarget> {
     if target == "*" {
         return Ok(Target::Asterisk);
@@ -86,17 +88,17 @@ pub fn normalise(target: &str) -> Result<Target<'_>, MalformedTarget> {
 }
 
 impl RequestPath<'_> {
-    /// The normalised path. A trailing slash stays.
+    /// The normalised path. A trailing slash is kept.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// What came after the first `?`, never decoded.
+    /// The text after the first `?`, not decoded.
     pub fn query(&self) -> Option<&str> {
         self.query.as_deref()
     }
 
-    /// Whether [`Self::forwarded`] differs from the `:path` that came.
+    /// Whether [`Self::forwarded`] differs from the `:path` received.
     pub fn is_changed(&self) -> bool {
         self.changed
     }
@@ -124,7 +126,7 @@ impl RequestPath<'_> {
     }
 }
 
-/// `path` with every character in its one spelling. Does not look at segments.
+/// Brings every character of `path` into its one spelling. Does not look at segments.
 pub(super) fn canonical(path: &str) -> Result<String, MalformedTarget> {
     let mut out = String::with_capacity(path.len());
     let mut bytes = path.bytes();
@@ -149,7 +151,7 @@ pub(super) fn canonical(path: &str) -> Result<String, MalformedTarget> {
     if decoded.chars().any(char::is_control) { Err(MalformedTarget::Control) } else { Ok(out) }
 }
 
-/// Whether servers that cut path parameters would read this canonical segment as `.` or `..`.
+/// Whether a server that cuts path parameters would read this canonical segment as `.` or `..`.
 pub(super) fn is_dot_parameter(segment: &str) -> bool {
     segment
         .strip_prefix("..")
@@ -201,7 +203,7 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// What RFC 3986, section 3.3, allows in a path without escape, and the slash.
+/// What RFC 3986, section 3.3, allows in a path without an escape, and the slash.
 fn is_plain(byte: u8) -> bool {
     is_unreserved(byte)
         || matches!(
@@ -224,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_brought_into_their_one_spelling() {
+    fn paths_are_normalised() {
         for (came, forwarded) in [
             ("//a", "/a"),
             ("/a//b///", "/a/b/"),
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_servers_read_in_different_ways_is_refused() {
+    fn what_servers_interpret_differently_is_refused() {
         use MalformedTarget::*;
         for (target, reason) in [
             ("", NoLeadingSlash),
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clean_path_is_borrowed() {
+    fn a_normal_path_is_borrowed() {
         for clean in ["/", "/a/b", "/a/", "/.well-known/x", "/a%20b", "/%C3%A9?q=%zz", "/a;v=1/b,c@d:e"] {
             let path = path(clean);
             assert!(matches!(path.path, Cow::Borrowed(_)), "{clean}");
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn the_asterisk_is_no_path() {
+    fn the_asterisk_is_not_a_path() {
         assert_eq!(normalise("*"), Ok(Target::Asterisk));
     }
 

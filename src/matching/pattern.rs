@@ -1,37 +1,38 @@
-//! Path patterns inside an API: a template or a regular expression.
+//! Patterns for paths inside an API: a template or a regular expression.
 
 use std::borrow::Cow;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::path::MalformedTarget;
-use super::template::Template;
+use super::{path::MalformedTarget, template::PathTemplate};
 
-/// Bytes that one compiled expression may take; matching takes time linear in the path for each of its states.
+/// The size limit of one compiled expression, in bytes. Matching takes time in proportion to it and to the
+/// length of the path.
 const MAX_REGEX: usize = 64 * 1024;
 
-/// Which paths inside an API are meant. Compares equal to a pattern for the same paths, as far as the text shows it:
-/// names of parameters do not count.
+/// A pattern for paths inside an API. Two patterns are equal if their normalised texts are, apart from the names
+/// of parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern(pub(super) Kind);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Template(Template),
+    Template(PathTemplate),
     Regex(PathRegex),
 }
 
-/// An expression for the whole path. One trailing slash is ignored: the expression covers a path if it matches
-/// one of its [`Spellings`].
+/// An expression for whole paths. It ignores a trailing slash: it covers a path if it matches one of its
+/// [`Spellings`].
 #[derive(Clone, Debug)]
 pub(super) struct PathRegex {
     text: String,
     regex: Regex,
 }
 
-/// The spellings of a normalised path that expressions are tried on: without its trailing slash, and with one.
+/// The two spellings of a normalised path on which expressions are tried: without its trailing slash, and
+/// with one.
 pub(super) struct Spellings<'a> {
-    /// `None` for `/`, which has no other spelling.
+    /// `None` for `/`, which has only one spelling.
     without_slash: Option<&'a str>,
     with_slash: Cow<'a, str>,
 }
@@ -44,7 +45,7 @@ impl PartialEq for PathRegex {
 
 impl Eq for PathRegex {}
 
-/// Why a text is not a path pattern.
+/// Why a text is not a pattern for paths.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPath {
     /// It does not start with `/`.
@@ -53,13 +54,13 @@ pub enum InvalidPath {
     /// It has two slashes in a row.
     #[error("`{0}` has an empty segment")]
     EmptySegment(String),
-    /// It has a segment that every request loses before it is matched.
+    /// It has a segment that normalisation removes from every request.
     #[error("`{0}` has a `.` or `..` segment, which no request has once it is normalised")]
     DotSegment(String),
     /// It has a `?`.
     #[error("`{0}` has a query, but a path is expected")]
     Query(String),
-    /// No request with this text would pass.
+    /// A request with this text would be refused.
     #[error("`{text}` matches no request: {reason}")]
     Malformed {
         /// The segment, as written.
@@ -78,10 +79,10 @@ pub enum InvalidPath {
     /// Two parameters of one name.
     #[error("the parameter `{0}` appears twice")]
     DuplicateParameter(String),
-    /// `*` elsewhere than in a last segment `**`.
+    /// A `*` that is not part of a last segment `**`.
     #[error("`{0}` has a `*` elsewhere than in the final `/**` of a template")]
     Wildcard(String),
-    /// It has parameters or wildcards where only literals can stand.
+    /// It has parameters or wildcards where only literals are allowed.
     #[error("`{0}` has a parameter or a wildcard, but only a literal path can stand here")]
     NotLiteral(String),
     /// More than 64 segments, or an expression that takes too much memory.
@@ -98,13 +99,13 @@ pub enum InvalidPath {
 }
 
 impl PathPattern {
-    /// Reads a template: literals, `{parameter}` for one whole segment, and `/**` at the end for everything below and
-    /// the path before it. Literals are normalised as requests are; one trailing slash is ignored.
+    /// Reads a template: literals, `{parameter}` for one whole segment, and `/**` at the end for the path
+    /// before it and everything below. Literals are normalised as requests are; a trailing slash is ignored.
     pub fn template(text: &str) -> Result<Self, InvalidPath> {
-        Template::parse(text).map(|template| Self(Kind::Template(template)))
+        PathTemplate::parse(text).map(|template| Self(Kind::Template(template)))
     }
 
-    /// Reads a regular expression (ASCII, syntax of the crate `regex`) for the whole path as it is after normalisation.
+    /// Reads a regular expression (ASCII, in the syntax of the `regex` crate) for whole normalised paths.
     pub fn regex(text: &str) -> Result<Self, InvalidPath> {
         PathRegex::parse(text).map(|regex| Self(Kind::Regex(regex)))
     }
@@ -124,11 +125,11 @@ impl PathRegex {
         if text.is_empty() || !text.is_ascii() {
             return Err(invalid("it is empty or not ASCII, but paths are ASCII, other characters escaped"));
         }
-        // Alone first: `a)|(b` would otherwise close the group that anchors it. No flag of the author's, such as
-        // `(?m)`, changes what `\A` and `\z` mean.
+        // The text must compile on its own: `a)|(b` would close the group that anchors it. Flags in the text,
+        // such as `(?m)`, do not change the meaning of `\A` and `\z`.
         compile(text).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => InvalidPath::TooLarge(text.to_owned()),
-            // The crate draws the place over several lines and says what is wrong on the last.
+            // The crate shows the position on several lines; the last line is the reason.
             other => {
                 invalid(other.to_string().lines().last().unwrap_or_default().trim_start_matches("error: "))
             }
@@ -146,7 +147,7 @@ impl PathRegex {
 }
 
 impl<'a> Spellings<'a> {
-    /// Allocates where the path has no trailing slash.
+    /// Allocates if the path has no trailing slash.
     pub(super) fn of(path: &'a str) -> Self {
         match path.strip_suffix('/') {
             Some("") => Self { without_slash: None, with_slash: Cow::Borrowed(path) },
@@ -160,7 +161,8 @@ impl<'a> Spellings<'a> {
     }
 }
 
-/// Compiles an expression over bytes: normalised paths are ASCII, so classes and case need no Unicode.
+/// Compiles an expression over bytes. Normalised paths are ASCII, so classes and case folding need no
+/// Unicode.
 pub(super) fn compile(text: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(text).unicode(false).size_limit(MAX_REGEX).build()
 }
@@ -172,7 +174,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn anchors_of_the_author_change_nothing() {
+    fn anchors_in_the_text_change_nothing() {
         let paths =
             ["/", "/users", "/users/", "/users/7", "/users/7/", "/users/7/x", "/x/users/7", "/users/x"];
         for expression in ["/users/[0-9]+", "/users|/users/7", "/users/.*", "/users/", "/"] {
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn expressions_are_anchored_as_a_whole_and_ignore_one_trailing_slash() {
+    fn expressions_are_anchored_as_a_whole_and_ignore_a_trailing_slash() {
         for (regex, covered, others) in [
             ("/a|/b", &["/a", "/b", "/a/", "/b/"][..], &["/ab", "/x/b", "/a/b"][..]),
             ("/admin/.*", &["/admin/x", "/admin/", "/admin"], &["/administrator", "/x/admin/"]),
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_expressions_are_errors_on_one_line() {
+    fn invalid_expressions_are_reported_on_one_line() {
         for regex in ["", "/é", "(", "/a)|(/b", "(?x)/a # )", "\\pL"] {
             let error = PathPattern::regex(regex).unwrap_err().to_string();
             assert!(!error.contains('\n') && error.starts_with(&format!("`{regex}` is not")), "{error}");
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_parameters_do_not_count() {
+    fn patterns_are_equal_whatever_their_parameters_are_called() {
         assert_eq!(PathPattern::template("/{a}/b"), PathPattern::template("/{b}/b/"));
         assert_ne!(PathPattern::template("/{a}"), PathPattern::template("/{a}/**"));
         assert_ne!(PathPattern::template("/a"), PathPattern::regex("/a"));

@@ -1,17 +1,19 @@
-//! The path patterns of 3scale's mapping rules, for metering.
+//! The path patterns of 3scale's mapping rules, used for metering.
 
 use regex::bytes::Regex;
 
-use super::pattern::{InvalidPath, compile};
-use super::template::{literal, literal_part, segments};
+use super::{
+    pattern::{InvalidPath, compile},
+    template::{literal, literal_part, segments},
+};
 
-/// The pattern of a 3scale mapping rule: a prefix, so that `/auto` covers `/automatic`; `{anything}` stands for one or
-/// more characters of one segment; `$` at the end for the end of the path. Without its query part.
+/// The pattern of a 3scale mapping rule, without its query part. It is a prefix: `/auto` covers `/automatic`.
+/// `{anything}` matches one or more characters within a segment, and `$` at the end the end of the path.
 #[derive(Clone, Debug)]
 pub struct PrefixPattern(Regex);
 
 impl PrefixPattern {
-    /// Reads a pattern. Slashes are collapsed and literals normalised as in requests.
+    /// Reads a pattern. Slashes are collapsed and literals are normalised as in requests.
     pub fn parse(text: &str) -> Result<Self, InvalidPath> {
         if !text.starts_with('/') {
             return Err(InvalidPath::NoLeadingSlash(text.to_owned()));
@@ -29,7 +31,7 @@ impl PrefixPattern {
             expression.push('/');
         }
         if exact {
-            // One trailing slash more is ignored, or it would hide a request from its rule.
+            // A trailing slash is ignored. Otherwise it would hide a request from its rule.
             expression.push_str(if path.ends_with('/') { "$" } else { "/?$" });
         }
         let regex = compile(&expression).map_err(|_| InvalidPath::TooLarge(text.to_owned()));
@@ -50,7 +52,7 @@ impl PartialEq for PrefixPattern {
 
 impl Eq for PrefixPattern {}
 
-/// One segment of the pattern `text` as an expression.
+/// Translates one segment of the pattern `text` into an expression.
 fn segment_expression(segment: &str, text: &str) -> Result<String, InvalidPath> {
     if segment.contains('*') {
         return Err(InvalidPath::Wildcard(text.to_owned()));
@@ -83,7 +85,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn prefixes_are_those_of_3scale() {
+    fn prefixes_match_as_in_3scale() {
         for (pattern, covered, others) in [
             ("/", &["/", "/a", "/a/b"][..], &[][..]),
             ("/$", &["/"], &["/a"]),
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_prefixes_are_errors() {
+    fn invalid_prefixes_are_errors() {
         use InvalidPath::*;
         let text = |text: &str| text.to_owned();
         for (pattern, error) in [

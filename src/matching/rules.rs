@@ -1,12 +1,14 @@
-//! Which rule of an API a request is for: the most specific path first, then the method.
+//! The rule of an API that a request falls under: the most specific path first, then the method.
 
 use std::collections::HashMap;
 
-use super::methods::Methods;
-use super::pattern::{Kind, PathPattern, PathRegex, Spellings};
-use super::template::{Segment, Template, segments};
+use super::{
+    methods::Methods,
+    pattern::{Kind, PathPattern, PathRegex, Spellings},
+    template::{PathTemplate, Segment, segments},
+};
 
-/// Which requests a rule is for.
+/// Which requests a rule covers.
 #[derive(Clone, Debug)]
 pub struct RuleMatch {
     /// Paths inside the API.
@@ -15,12 +17,12 @@ pub struct RuleMatch {
     pub methods: Methods,
 }
 
-/// Two rules for the same requests, neither of them more specific. Indexes into the list, `first` being the smaller.
+/// Two rules for the same requests, neither of which is more specific. Both are indexes into the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overlap {
-    /// The rule that came first.
+    /// The rule that comes first.
     pub first: usize,
-    /// The rule that came second.
+    /// The rule that comes second.
     pub second: usize,
 }
 
@@ -31,19 +33,20 @@ pub struct RuleTable {
     regexes: Vec<(PathRegex, SamePath)>,
 }
 
-/// What a [`RuleTable`] says about a request.
+/// What a [`RuleTable`] has for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found<'a> {
     /// The rule with this index.
     Rule(usize),
-    /// There are rules for the path, but none for the method; the value of `Allow`.
+    /// There are rules for the path, but none for the method. Holds the value of `Allow`.
     MethodNotAllowed(&'a str),
-    /// No rule is for the path.
+    /// No rule covers the path.
     None,
 }
 
-/// A tree of segments. A request visits every node at most once, because only one way leads to it, and goes no deeper
-/// than the longest template: back-tracking costs no more than the policy is large, whatever the path.
+/// A tree of segments. A request visits each node at most once, because only one path leads to it, and goes
+/// no deeper than the longest template. So backtracking is bounded by the size of the policy, whatever the
+/// path.
 #[derive(Clone, Debug, Default)]
 struct Node {
     literals: HashMap<String, Node>,
@@ -52,7 +55,7 @@ struct Node {
     rest: Option<SamePath>,
 }
 
-/// All rules with one path.
+/// All rules with the same path.
 #[derive(Clone, Debug, Default)]
 struct SamePath {
     by_method: Vec<(String, usize)>,
@@ -61,7 +64,7 @@ struct SamePath {
 }
 
 impl RuleTable {
-    /// Builds the table; the index of a rule is its place in the list. All overlaps are reported.
+    /// Builds the table; the index of a rule is its position in the list. Reports all overlaps.
     pub fn build(rules: Vec<RuleMatch>) -> Result<Self, Vec<Overlap>> {
         let paths = by_path(rules);
         let overlaps = overlaps(&paths);
@@ -79,7 +82,7 @@ impl RuleTable {
         Ok(table)
     }
 
-    /// The rule for a normalised path inside the API, and a method.
+    /// Finds the rule for a normalised path inside the API and a method.
     pub fn find(&self, inside: &str, method: &str) -> Found<'_> {
         let found = self.templates.find(&mut segments(inside)).or_else(|| self.find_regex(inside));
         found.map_or(Found::None, |rules| rules.find(method))
@@ -95,7 +98,7 @@ impl RuleTable {
 }
 
 impl Node {
-    fn insert(&mut self, template: Template, rules: SamePath) {
+    fn insert(&mut self, template: PathTemplate, rules: SamePath) {
         let mut node = self;
         for segment in template.segments {
             node = match segment {
@@ -146,7 +149,7 @@ impl SamePath {
 
 type RulesOfPath = (PathPattern, Vec<(usize, Methods)>);
 
-/// In the order in which the paths first appear.
+/// Groups rules by path, in the order in which the paths first appear.
 fn by_path(rules: Vec<RuleMatch>) -> Vec<RulesOfPath> {
     let mut paths: Vec<RulesOfPath> = Vec::new();
     for (index, RuleMatch { path, methods }) in rules.into_iter().enumerate() {
@@ -177,7 +180,7 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    /// Each rule is `METHOD,METHOD /path`, `* /path` for all methods, `~` before an expression.
+    /// Each rule is `METHOD,METHOD /path`, or `* /path` for all methods; `~` precedes an expression.
     fn build(rules: &[&str]) -> Result<RuleTable, Vec<Overlap>> {
         let rules = rules.iter().map(|rule| {
             let (methods, path) = rule.split_once(' ').unwrap();
@@ -230,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_search_tracks_back_where_a_literal_leads_nowhere() {
+    fn the_search_backtracks_from_a_literal_without_a_match() {
         let table = build(&["* /a/c", "* /{p}/b"]).unwrap();
         assert_eq!(table.find("/a/b", "GET"), Found::Rule(1));
         let table = build(&["* /{a}/b", "* /a/{b}"]).unwrap();
@@ -270,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_naming_the_method_comes_before_one_for_all() {
+    fn a_rule_that_names_the_method_comes_before_one_for_all() {
         let table = build(&["* /a", "GET,PUT /a/", "POST /a"]).unwrap();
         for (method, rule) in [("GET", 1), ("HEAD", 1), ("PUT", 1), ("POST", 2), ("DELETE", 0), ("get", 0)] {
             assert_eq!(table.find("/a", method), Found::Rule(rule), "{method}");
@@ -280,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_without_rule_is_never_left_to_a_less_specific_path() {
+    fn a_method_without_a_rule_never_falls_through_to_a_less_specific_path() {
         let table = build(&["* /**", "PUT,GET /a/{x}", "DELETE /a/{y}", "POST /a/b"]).unwrap();
         assert_eq!(table.find("/a/b", "GET"), Found::MethodNotAllowed("POST"));
         assert_eq!(table.find("/a/c", "POST"), Found::MethodNotAllowed("DELETE, GET, HEAD, PUT"));
@@ -288,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_of_one_path_overlap_where_their_methods_meet() {
+    fn rules_with_the_same_path_overlap_if_they_share_a_method() {
         for (rules, expected) in [
             (&["* /{a}", "* /{b}"][..], &[(0, 1)][..]),
             (&["GET /a", "PUT,GET /a/"], &[(0, 1)]),

@@ -1,16 +1,18 @@
 //! Path templates: literals, `{parameter}` for one whole segment, `/**` at the end for everything below.
 
-use super::path::{MalformedTarget, canonical, is_dot_parameter};
-use super::pattern::InvalidPath;
+use super::{
+    path::{MalformedTarget, canonical, is_dot_parameter},
+    pattern::InvalidPath,
+};
 
-/// Keeps tables shallow, whatever a policy says.
+/// Bounds the depth of rule tables.
 const MAX_SEGMENTS: usize = 64;
 
 /// A pattern of whole segments.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Template {
+pub(super) struct PathTemplate {
     pub(super) segments: Vec<Segment>,
-    /// Ends in `/**`.
+    /// Whether it ends in `/**`.
     pub(super) rest: bool,
 }
 
@@ -20,7 +22,7 @@ pub(super) enum Segment {
     Parameter,
 }
 
-impl Template {
+impl PathTemplate {
     pub(super) fn parse(text: &str) -> Result<Self, InvalidPath> {
         let path = text.strip_prefix('/').ok_or_else(|| InvalidPath::NoLeadingSlash(text.to_owned()))?;
         if path.contains('?') {
@@ -67,12 +69,12 @@ impl Template {
     }
 }
 
-/// The segments of a normalised path; a trailing slash makes none.
+/// The segments of a normalised path. A trailing slash adds none.
 pub(super) fn segments(path: &str) -> impl Iterator<Item = &str> + Clone {
     path.split('/').filter(|segment| !segment.is_empty())
 }
 
-/// A segment of a pattern, `text`, in the spelling that requests have.
+/// Normalises one literal segment of the pattern `text` as requests are normalised.
 pub(super) fn literal(segment: &str, text: &str) -> Result<String, InvalidPath> {
     match literal_part(segment)? {
         literal if literal.is_empty() => Err(InvalidPath::EmptySegment(text.to_owned())),
@@ -84,7 +86,7 @@ pub(super) fn literal(segment: &str, text: &str) -> Result<String, InvalidPath> 
     }
 }
 
-/// The same for less than a segment, which may look like anything.
+/// Normalises part of a segment, which need not be a valid segment itself.
 pub(super) fn literal_part(part: &str) -> Result<String, InvalidPath> {
     canonical(part).map_err(|reason| InvalidPath::Malformed { text: part.to_owned(), reason })
 }
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_templates_are_errors() {
+    fn invalid_templates_are_errors() {
         for (template, message) in [
             ("", "`` does not start with a slash"),
             ("a", "`a` does not start with a slash"),

@@ -62,7 +62,7 @@ fn the_first_way_in_whose_credential_is_there_decides() {
 }
 
 #[test]
-fn an_expression_with_anchors_of_its_own_guards_its_paths() {
+fn an_expression_with_anchors_in_its_text_guards_its_paths() {
     let gate = gate(&api(json!([
         {"regex": "^/users/[0-9]+$", "access": ["api_key"]},
         {"regex": "/.*", "access": ["allow"]},

@@ -1,7 +1,7 @@
 //! How Envoy puts the header lines of a request together.
 
-/// Headers whose lines Envoy 1.40 joins into one value: those of them that may matter here. tests/envoy_gate/callers.rs
-/// compares the list with a real Envoy.
+/// Headers whose lines Envoy 1.40 joins into one value: those of them that may matter here.
+/// tests/envoy_gate/callers.rs compares the list with a real Envoy.
 pub const JOINED: [&str; 10] = [
     "accept",
     "access-control-request-method",

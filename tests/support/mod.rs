@@ -1,4 +1,5 @@
-//! What tests of whole requests share: a store for several workers, policies from JSON, and requests put together in one line.
+//! What tests of whole requests share: a store for several workers, policies from JSON, and requests put
+//! together in one line.
 
 mod header_lines;
 

@@ -1,6 +1,8 @@
-//! The places where a policy says that credentials sit.
+//! The places in a request where a policy looks for credentials.
 
-/// One place where a credential may sit.
+use crate::grammar::is_token;
+
+/// A place in a request that may hold a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location(pub(super) Place);
 
@@ -11,10 +13,10 @@ pub(super) enum Place {
     Cookie(String),
 }
 
-/// Why a place cannot hold a credential.
+/// Why a place is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLocation {
-    /// Not a `token` of RFC 9110 section 5.6.2; pseudo headers such as `:path` are none.
+    /// Not a header name (RFC 9110 section 5.1); pseudo-headers such as `:path` are not allowed.
     #[error("not a header name")]
     HeaderName,
     /// `cookie` as a plain header.
@@ -32,8 +34,8 @@ pub enum InvalidLocation {
 }
 
 impl Location {
-    /// A header, of any case. With a scheme only `<scheme> <token68>` (RFC 9110 section 11.4) is a credential and other
-    /// schemes are somebody else's; without one the whole value is.
+    /// A header, in any case. With a scheme, only `<scheme> <token68>` (RFC 9110 section 11.4) is a
+    /// credential, and values of other schemes are ignored. Without one, the whole value is the credential.
     pub fn header(name: &str, scheme: Option<&str>) -> Result<Self, InvalidLocation> {
         if !is_token(name) {
             return Err(InvalidLocation::HeaderName);
@@ -47,7 +49,7 @@ impl Location {
         Ok(Self(Place::Header { name: name.to_ascii_lowercase(), scheme: scheme.map(str::to_owned) }))
     }
 
-    /// A query parameter, named as it reads after decoding; case matters.
+    /// A query parameter, by decoded name; case-sensitive.
     pub fn query(name: &str) -> Result<Self, InvalidLocation> {
         if name.is_empty() {
             return Err(InvalidLocation::QueryName);
@@ -55,7 +57,7 @@ impl Location {
         Ok(Self(Place::Query(name.to_owned())))
     }
 
-    /// A cookie; case matters.
+    /// A cookie; case-sensitive.
     pub fn cookie(name: &str) -> Result<Self, InvalidLocation> {
         if !is_token(name) {
             return Err(InvalidLocation::CookieName);
@@ -63,7 +65,7 @@ impl Location {
         Ok(Self(Place::Cookie(name.to_owned())))
     }
 
-    /// Whether one credential could sit in both places at once, so that naming both would refuse every request.
+    /// Whether one credential could be in both places at once. Naming both would then refuse every request.
     pub fn overlaps(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Place::Header { name: a, scheme: s }, Place::Header { name: b, scheme: t }) => {
@@ -72,12 +74,4 @@ impl Location {
             (a, b) => a == b,
         }
     }
-}
-
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(is_token_byte)
-}
-
-pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

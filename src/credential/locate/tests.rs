@@ -1,4 +1,4 @@
-//! What is a credential and what is not, place by place.
+//! Which values are credentials, place by place.
 
 use MisplacedCredential::{NotOneToken, TooLong, Twice, Undecodable};
 
@@ -41,7 +41,7 @@ fn places_are_validated() {
 }
 
 #[test]
-fn places_overlap_if_one_credential_fits_both() {
+fn places_overlap_if_one_credential_can_be_in_both() {
     let header = |scheme| Location::header("X-Key", scheme).unwrap();
     assert!(header(None).overlaps(&Location::header("x-key", Some("Key")).unwrap()));
     assert!(header(Some("key")).overlaps(&header(Some("KEY"))));
@@ -51,7 +51,7 @@ fn places_overlap_if_one_credential_fits_both() {
 }
 
 #[test]
-fn each_place_yields_its_credential() {
+fn the_credential_is_found_in_each_place() {
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(found(&everywhere(), &[("apikey", b" s3cret\t")], None), some("s3cret"));
     assert_eq!(found(&everywhere(), &[], Some("a=1&api_key=s%33+cr%C3%A9t")), some("s3 crét"));
@@ -76,7 +76,7 @@ fn an_empty_value_counts_as_absent() {
 }
 
 #[test]
-fn names_that_only_look_alike_are_not_the_credential() {
+fn similar_names_are_ignored() {
     assert_eq!(
         found(
             &everywhere(),
@@ -170,7 +170,7 @@ fn a_scheme_is_followed_by_exactly_one_token() {
     for line in ["Basic YQ==", "Bearers abc", "Bear", "DPoP abc", ""] {
         assert_eq!(found(&bearer(), &[("authorization", line.as_bytes())], None), None, "{line}");
     }
-    let broken = [
+    let malformed = [
         "Bearer",
         "Bearer ",
         "Bearer a b",
@@ -184,14 +184,14 @@ fn a_scheme_is_followed_by_exactly_one_token() {
         "Bearer a=b",
         "Bearer \"a\"",
     ];
-    for line in broken {
+    for line in malformed {
         assert_eq!(refused(&bearer(), &[("authorization", line.as_bytes())], None), NotOneToken, "{line}");
     }
     assert_eq!(refused(&bearer(), &[("authorization", b"Bearer \xff")], None), NotOneToken);
 }
 
 #[test]
-fn removal_takes_the_credential_and_leaves_the_rest_byte_for_byte() {
+fn removal_takes_the_credential_and_keeps_the_rest_byte_for_byte() {
     let headers: Headers<'_> =
         &[("apikey", b"k"), ("cookie", b"a=%zz;key=v;  b=\xff"), ("cookie", b"c=1"), ("x", b"y")];
     let locations = everywhere();
@@ -202,7 +202,7 @@ fn removal_takes_the_credential_and_leaves_the_rest_byte_for_byte() {
 }
 
 #[test]
-fn removal_leaves_what_carries_no_credential() {
+fn removal_keeps_what_holds_no_credential() {
     let headers: Headers<'_> = &[("cookie", b"a=1;b=2"), ("authorization", b"Basic YQ==")];
     let locations = [everywhere().as_slice(), &bearer()].concat();
     assert_eq!(removal(&locations, headers.iter().copied(), Some("a=1")), Removal::default());
@@ -219,7 +219,7 @@ fn removal_takes_a_list_with_a_credential_as_a_whole() {
 }
 
 #[test]
-fn removal_takes_broken_and_last_credentials_too() {
+fn removal_takes_malformed_and_last_credentials_too() {
     let headers: Headers<'_> = &[("cookie", b"key="), ("authorization", b"Bearer"), ("apikey", b"")];
     let locations = [everywhere().as_slice(), &bearer()].concat();
     let removal = removal(&locations, headers.iter().copied(), Some("api_key=%zz"));

@@ -1,61 +1,66 @@
-//! Whether a token, as introspected, satisfies a rule. Runs on every request, cached or not.
+//! Checks whether an introspected token satisfies a rule: on every request, whether the answer was cached or
+//! not.
 
 use std::time::Duration;
 
-use super::{Claims, Introspected};
-use crate::access::{Audience, RequiredScopes};
-use crate::time::Timestamp;
+use crate::{
+    access::{Audience, RequiredScopes},
+    time::Timestamp,
+};
 
-/// What a rule demands of tokens.
+use super::{Claims, Introspected};
+
+/// What a rule requires of tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requirement {
-    /// Trusted issuers, compared byte by byte; where any is listed, a token must name one of them.
+    /// Trusted issuers, compared byte by byte. If there are any, a token must name one of them.
     pub issuers: Vec<String>,
-    /// Whom the token must be meant for.
+    /// The audiences that the token must name.
     pub audience: Option<Audience>,
-    /// What must have been granted.
+    /// The scopes that must have been granted.
     pub scopes: Option<RequiredScopes>,
 }
 
-/// Why a token does not satisfy a rule. The caller's fault; all but the last are `invalid_token` of RFC 6750.
+/// Why a token does not satisfy a rule. The caller's fault; all but the last are `invalid_token` in RFC 6750.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
-    /// The server says so.
+    /// The server says that it is not.
     #[error("the token is not active")]
     Inactive,
-    /// `token_use` is not `access_token`, or there is only `typ`, and it is a refresh or ID token's.
+    /// `token_use` is not `access_token`; or only `typ` is present, and it is that of a refresh or ID token.
     #[error("the token is not an access token")]
     NotAnAccessToken,
     /// `token_type` is neither `Bearer` nor `access_token`.
     #[error("the token is not a bearer token")]
     NotABearerToken,
-    /// `exp` is reached.
+    /// `exp` has been reached.
     #[error("the token has expired")]
     Expired,
-    /// `nbf` lies ahead.
+    /// `nbf` is in the future.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// `iat` lies ahead.
+    /// `iat` is in the future.
     #[error("the token was issued in the future")]
     IssuedInFuture,
-    /// `iss` is none of the trusted issuers, or missing.
+    /// `iss` is missing or not a trusted issuer.
     #[error("the issuer of the token is not trusted")]
     WrongIssuer,
-    /// `aud` does not name us, or is missing.
+    /// `aud` is missing or does not name us.
     #[error("the token is meant for another audience")]
     WrongAudience,
-    /// `cnf`: only the holder of a key may use it, and nobody proved to be that.
+    /// `cnf`: only the holder of a key may use the token, and we cannot verify that the caller is the holder.
     #[error("the token is bound to a key, which is not verified")]
     SenderConstrained,
-    /// A required scope is not granted: `insufficient_scope` of RFC 6750.
+    /// A required scope is not granted (`insufficient_scope` in RFC 6750).
     #[error("the token lacks a required scope")]
     InsufficientScope,
 }
 
-/// Checks in a fixed order and names the first that fails; scopes come last, so that 403 is only said of valid tokens.
+/// Runs the checks in a fixed order and returns the first that fails. Scopes come last, so that only valid
+/// tokens get a 403.
 ///
-/// `leeway` is granted to `nbf` and `iat`. There is none for `exp`: the server that says "active" has judged it already,
-/// and an answer must not outlive it (RFC 7662 section 4).
+/// `leeway` applies to `nbf` and `iat`. There is none for `exp`: the server that says "active" has checked it
+/// already, and an answer must not outlive it (RFC 7662 section 4).
 pub fn check(
     introspected: &Introspected<'_>,
     requirement: &Requirement,
@@ -76,10 +81,9 @@ pub fn check(
         claims.token_type.as_deref().is_none_or(|found| is_one_of(found, &["Bearer", "access_token"])),
         TokenFault::NotABearerToken,
     )?;
-    let says_nothing_else = claims.token_use.is_none() && claims.token_type.is_none();
+    let is_named = claims.token_use.is_some() || claims.token_type.is_some();
     holds(
-        !says_nothing_else
-            || claims.typ.as_deref().is_none_or(|found| is_one_of(found, &["Bearer", "JWT", "at+jwt"])),
+        is_named || claims.typ.as_deref().is_none_or(|found| is_one_of(found, &["Bearer", "JWT", "at+jwt"])),
         TokenFault::NotAnAccessToken,
     )?;
     holds(claims.exp.is_none_or(|exp| now < exp), TokenFault::Expired)?;
@@ -169,13 +173,13 @@ mod tests {
         assert_eq!(check(&Introspected::Inactive, &Requirement::default(), NOW, LEEWAY), Err(Inactive));
     }
 
-    /// A reply that tells the kind of token by `typ` alone, as Keycloak 22 does.
+    /// Claims that name the kind of token by `typ` alone, as Keycloak 22 does.
     fn typed(typ: &'static str) -> Claims<'static> {
         Claims { token_type: None, token_use: None, typ: Some(typ.into()), ..full() }
     }
 
     #[test]
-    fn the_kind_of_token_is_told_by_typ_where_nothing_else_tells_it() {
+    fn typ_decides_if_it_alone_names_the_kind_of_token() {
         for typ in ["Bearer", "bearer", "JWT", "at+jwt", "AT+JWT"] {
             assert_eq!(checked(typed(typ), &strict()), Ok(()), "{typ}");
         }

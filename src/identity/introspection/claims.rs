@@ -4,27 +4,27 @@ use std::borrow::Cow;
 
 use crate::time::Timestamp;
 
-/// An answer to the question whether a token is active.
+/// The answer to an introspection request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Introspected<'a> {
-    /// It is not; the server does not say why.
+    /// The token is not active; the server does not say why.
     Inactive,
-    /// It is, and this is what is known about it.
+    /// The token is active, and this is what is known about it.
     Active(Claims<'a>),
 }
 
 /// What is known about an active token, RFC 7662 section 2.2. Texts are as the server wrote them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims<'a> {
-    /// When it ends.
+    /// When it expires.
     pub exp: Option<Timestamp>,
-    /// Before which it is not valid.
+    /// The moment before which it is not valid.
     pub nbf: Option<Timestamp>,
     /// When it was issued.
     pub iat: Option<Timestamp>,
-    /// Whose behalf it is for.
+    /// On whose behalf it is used.
     pub sub: Option<Cow<'a, str>>,
-    /// The OAuth2 client that got it: `client_id`, else `azp`.
+    /// The OAuth2 client that it was issued to: `client_id`, or else `azp`.
     pub client_id: Option<Cow<'a, str>>,
     /// The user's readable name.
     pub username: Option<Cow<'a, str>>,
@@ -34,11 +34,11 @@ pub struct Claims<'a> {
     pub token_type: Option<Cow<'a, str>>,
     /// `access_token` or `refresh_token`, as Ory Hydra says it.
     pub token_use: Option<Cow<'a, str>>,
-    /// `Bearer`, `Refresh`, `ID`, …: what Keycloak calls the kind of a token.
+    /// `Bearer`, `Refresh`, `ID`, …: the kind of token, in Keycloak's words.
     pub typ: Option<Cow<'a, str>>,
-    /// Granted scopes, separated by spaces.
+    /// Granted scopes, separated by ASCII spaces.
     pub scope: Cow<'a, str>,
-    /// Whom it is meant for.
+    /// Whom it is intended for.
     pub audiences: Audiences<'a>,
     /// Whether only the holder of some key may use it (`cnf`, RFC 7800).
     pub is_sender_constrained: bool,
@@ -51,7 +51,8 @@ pub struct Audiences<'a>(pub(super) Cow<'a, str>);
 impl Audiences<'_> {
     const SEPARATOR: char = '\n';
 
-    /// Takes audiences as listed, without empty ones; `None` if one holds a line break, which no audience does.
+    /// Takes audiences as listed, without empty ones; `None` if one contains a line break, which no audience
+    /// does.
     pub fn new(values: &[String]) -> Option<Audiences<'static>> {
         if values.iter().any(|value| value.contains(Self::SEPARATOR)) {
             return None;

@@ -14,7 +14,8 @@ const ACTIVE: u8 = 1;
 const ACTIVE_SENDER_CONSTRAINED: u8 = 2;
 
 impl<'a> Introspected<'a> {
-    /// Appends the encoding: version, kind, then three times, seven texts, scopes and audiences, in that order.
+    /// Appends the encoding: version, kind, then three times, seven texts, scopes and audiences, in that
+    /// order.
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.push(VERSION);
         let Self::Active(claims) = self else {

@@ -1,4 +1,5 @@
-//! Reads what an introspection endpoint answered, RFC 7662 section 2.2: a typed answer, or whose fault it is that there is none.
+//! Reads the reply of an introspection endpoint (RFC 7662 section 2.2): a typed answer, or the reason why
+//! there is none.
 
 use std::borrow::Cow;
 
@@ -89,7 +90,7 @@ pub fn read(reply: &ProviderReply) -> Result<Introspected<'static>, ProviderFaul
     if body.len() > MAX_REPLY {
         return Err(ProviderFault::TooLarge);
     }
-    // A struct may also be written as an array of its fields, as far as serde is concerned.
+    // To serde, an array of all fields would be a valid struct too.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(ProviderFault::Malformed);
     }
@@ -106,7 +107,8 @@ fn is_json(content_type: &str) -> bool {
         || media_type.split_once('/').is_some_and(|(_, subtype)| subtype.ends_with("+json"))
 }
 
-/// The members that are read; unknown ones are skipped, `null` is absence, and none of these may appear twice.
+/// The members that are read. `null` means absent, unknown members are skipped, and none of these may appear
+/// twice.
 #[derive(Deserialize)]
 struct Reply {
     active: bool,
@@ -165,17 +167,17 @@ impl Reply {
     }
 }
 
-/// A list of scopes as one text. An entry with a space is left out: no rule can ask for it, and it must not be read as
-/// two scopes.
+/// Joins a list of scopes. An entry with a space is left out: no rule can require it, and it must not be read
+/// as two scopes.
 fn joined(mut scopes: Vec<String>) -> String {
     scopes.retain(|scope| !scope.contains(' '));
     scopes.join(" ")
 }
 
-/// A `NumericDate` of RFC 7519: seconds, possibly a fraction. Before the epoch becomes the epoch, after the end of our
-/// time the end.
+/// Converts a `NumericDate` (RFC 7519): seconds, possibly with a fraction. Moments before the epoch become
+/// the epoch, and those beyond [`Timestamp::MAX`] become that.
 fn moment(seconds: f64) -> Timestamp {
-    // The conversion saturates; there is no fallible one from floating point.
+    // `as` saturates; there is no fallible conversion from floating point.
     Timestamp::from_millis((seconds * 1000.0) as u64)
 }
 

@@ -1,4 +1,4 @@
-//! Replies good, bad and odd, and what each is read as.
+//! Valid, invalid and odd replies, and how each is read.
 
 use super::*;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
@@ -54,7 +54,7 @@ fn a_minimal_reply_is_read() {
 }
 
 #[test]
-fn what_is_not_the_promised_json_is_nonsense() {
+fn anything_but_the_expected_json_is_malformed() {
     let bodies = [
         "",
         "null",
@@ -103,12 +103,12 @@ fn what_is_not_the_promised_json_is_nonsense() {
 }
 
 #[test]
-fn an_array_of_all_members_is_no_reply() {
+fn an_array_of_all_members_is_malformed() {
     assert_eq!(read_json(&format!("[true{}]", ",null".repeat(16))), Err(ProviderFault::Malformed));
 }
 
 #[test]
-fn the_first_present_of_the_scope_members_counts() {
+fn the_first_scope_member_that_is_present_counts() {
     let table = [
         (r#""scopes":["c"],"scp":"b","scope":"a""#, "a"),
         (r#""scopes":["c"],"scp":"b""#, "b"),
@@ -138,7 +138,7 @@ fn a_list_entry_with_a_space_grants_nothing() {
 }
 
 #[test]
-fn azp_names_the_client_where_client_id_does_not() {
+fn azp_names_the_client_if_client_id_is_absent() {
     assert_eq!(claims(r#"{"active":true,"azp":"web"}"#).client_id.as_deref(), Some("web"));
 }
 
@@ -198,14 +198,14 @@ fn the_length_is_bounded() {
 }
 
 #[test]
-fn deep_nesting_is_skipped_or_refused_without_harm() {
+fn deep_nesting_is_skipped_or_malformed() {
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
     assert!(read_json(&format!(r#"{{"active":false,"ext":{deep}}}"#)).is_ok());
     assert_eq!(read_json(&format!(r#"{{"active":true,"aud":{deep}}}"#)), Err(ProviderFault::Malformed));
 }
 
 #[test]
-fn every_other_reply_says_what_is_wrong() {
+fn every_other_reply_is_the_fault_that_it_shows() {
     let body = br#"{"active":true}"#;
     let status = |status| read(&answered(status, Some("application/json"), body)).unwrap_err();
     for refused in [401, 403] {
