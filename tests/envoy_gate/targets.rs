@@ -229,3 +229,18 @@ async fn methods_preflights_and_what_matches_no_api() {
     gate.refused("00", on("GET", "/v1/nowhere")).await;
     gate.refused("20", on("GET", "/elsewhere/%2F")).await;
 }
+
+#[tokio::test]
+async fn an_expression_with_anchors_in_its_text_guards_its_paths() {
+    let gate = Gate::start(&json!({"sidegate": "v1", "apis": [{"name": "users", "rules": [
+        {"regex": "^/users/[0-9]+$", "access": ["deny"]},
+        {"regex": "/.*", "access": ["allow"]},
+    ]}]}))
+    .await;
+    for target in ["/users/7", "/users/7/", "/users/%37", "//users//7"] {
+        gate.refused("27", get(target)).await;
+    }
+    for target in ["/users/x", "/users", "/users/7/x", "/"] {
+        gate.admitted(get(target)).await;
+    }
+}

@@ -66,6 +66,17 @@ fn a_key_that_arrives_twice_is_refused_wherever_it_sits() {
 }
 
 #[test]
+fn a_key_without_scheme_in_a_header_that_envoy_joins_is_one_unknown_key() {
+    let mut document = places(json!([{"header": "authorization"}]));
+    document["apis"][0]["credentials"]["token"] = json!([{"header": "x-token"}]);
+    let line = |value: &str| get("/a").with("authorization", value);
+    assert_eq!(asked(&gate(&document), &line("key-of-acme")), "ok");
+    for ask in [line("key-of-acme").with("authorization", "other"), line("other, key-of-acme")] {
+        assert_eq!(asked(&gate(&document), &ask), "13", "{ask:?}");
+    }
+}
+
+#[test]
 fn credentials_are_removed_or_left_as_the_api_says() {
     let all = json!([{"header": "x-api-key"}, {"query": "api_key"}, {"cookie": "key"}]);
     let in_header = get("/a?x=1").with("x-api-key", "key-of-acme");
