@@ -9,6 +9,8 @@ SHELL := /bin/bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOLS := target/tools
 MODULE := $(TARGET)/wasm32-wasip1/release/sidegate.wasm
+# Cargo builds the module in a folder of its own, because every run of Cargo puts its own output, which is not trimmed, in place again.
+BUILT := $(TARGET)/module
 IMAGE := target/image
 PACK := $(TOOLS)/build/debug/sidegate-image
 
@@ -81,6 +83,7 @@ test: preflight preflight-go registry lint test-core test-node test-envoy ## Run
 test-core: rust ## Test the core natively
 	cargo test --locked --lib --bins $(CORE_TESTS)
 	cargo test --locked --doc
+	cargo test --quiet --locked --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build
 
 .PHONY: test-node
 test-node: rust $(NODE_RUNNER) ## Test the core as WebAssembly on Node
@@ -109,14 +112,15 @@ lint: rust $(DENY) ## Check format, lints, licences and sources of dependencies
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --lib
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path benches/noop/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path tests/saboteur/Cargo.toml --target-dir $(TARGET) -- -D warnings
-	cargo clippy --locked --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings
+	cargo clippy --locked --all-targets --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings
 	cargo clippy --locked --manifest-path tools/image/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings
 	$(DENY) --log-level error check bans licenses sources
 
 .PHONY: build
 build: rust ## Build target/wasm32-wasip1/release/sidegate.wasm
-	cargo build --locked --release --lib --target wasm32-wasip1
-	cargo run --quiet --locked --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build -- $(MODULE)
+	cargo build --locked --release --lib --target wasm32-wasip1 --target-dir $(BUILT)
+	cargo run --quiet --locked --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build -- \
+		$(BUILT)/wasm32-wasip1/release/deps/sidegate.wasm $(MODULE)
 
 .PHONY: image
 image: build pack ## Pack the module into a container image, without Docker (FORMAT=oci, docker or artifact)
