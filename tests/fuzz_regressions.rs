@@ -6,10 +6,14 @@
     reason = "a test that panics fails, as it should"
 )]
 
+mod properties;
+
 use std::{fs, path::Path};
 
 use proptest::{collection::vec, prelude::*, sample::Index, test_runner::TestRunner};
 use sidegate::fuzzing::TARGETS;
+
+use properties::config;
 
 /// The files of a target's corpus, by name.
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -93,7 +97,7 @@ fn every_target_takes_its_corpus() {
 fn every_target_takes_mutations_of_its_corpus() {
     for (name, target) in TARGETS {
         let corpus = corpus(name);
-        let config = ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() };
+        let config = ProptestConfig { source_file: Some(file!()), ..config(400) };
         TestRunner::new(config)
             .run(&(any::<Index>(), vec(mutation(), 0..6)), |(file, mutations)| {
                 target(&mutated(corpus[file.index(corpus.len())].1.clone(), &mutations));
@@ -106,7 +110,7 @@ fn every_target_takes_mutations_of_its_corpus() {
 #[test]
 fn every_target_takes_any_bytes() {
     for (name, target) in TARGETS {
-        let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
+        let config = ProptestConfig { source_file: Some(file!()), ..config(200) };
         TestRunner::new(config)
             .run(&vec(any::<u8>(), 0..200), |bytes| {
                 target(&bytes);

@@ -2,6 +2,8 @@
 #![cfg(not(target_family = "wasm"))]
 #![expect(clippy::unwrap_used, reason = "generators of valid values, outside of test functions")]
 
+mod properties;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -15,6 +17,8 @@ use sidegate::identity::introspection::{
 };
 use sidegate::provider::ProviderReply;
 use sidegate::time::Timestamp;
+
+use properties::config;
 
 type Headers = Vec<(String, Vec<u8>)>;
 
@@ -128,7 +132,7 @@ fn bodies() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(512))]
 
     #[test]
     fn locating_and_removing_never_panic_and_nothing_is_left_to_locate(headers in headers(), query in query()) {

@@ -2,10 +2,14 @@
 #![cfg(not(target_family = "wasm"))]
 #![expect(clippy::expect_used, reason = "a helper that fails fails the test that calls it")]
 
+mod properties;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use sidegate::matching::{Found, Methods, PathPattern, RequestPath, RuleMatch, RuleTable, Target, normalise};
+
+use properties::config;
 
 /// Targets made of the pieces that tricks are made of.
 fn target() -> impl Strategy<Value = String> {
@@ -29,7 +33,7 @@ fn path(target: &str) -> Option<RequestPath<'_>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #![proptest_config(config(4096))]
 
     #[test]
     fn normalising_twice_changes_nothing(target in target()) {
@@ -156,7 +160,7 @@ fn expression() -> impl Strategy<Value = &'static str> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2048))]
+    #![proptest_config(config(2048))]
 
     #[test]
     fn the_table_agrees_with_trying_all_rules(
