@@ -7,6 +7,7 @@
     reason = "generators and helpers of tests, outside of test functions"
 )]
 
+mod properties;
 mod support;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
@@ -21,9 +22,10 @@ use sidegate::{
     gate::{Gate, Request, Step},
     policy::Policy,
     provider::ProviderReply,
-    store::{Cas, Lost, Store},
+    store::{Disturbed, Store},
 };
 
+use properties::config;
 use support::{Ask, NOW, Shared, answer, ask, consumer, document, environment, get};
 
 fn load(document: &Value) -> Option<Rc<Policy>> {
@@ -220,13 +222,16 @@ fn credential() -> impl Strategy<Value = (String, Vec<u8>)> {
     })
 }
 
+/// A whole request of another worker.
+type Other = Box<dyn Fn()>;
+
 /// Whether a value can stand in a header.
 fn is_clean(value: &[u8]) -> bool {
     !value.iter().any(u8::is_ascii_control)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(400))]
 
     #[test]
     fn whatever_comes_there_is_a_step_that_can_be_carried_out(
@@ -302,18 +307,27 @@ proptest! {
         for consumer in 0..2 {
             document["consumers"][consumer]["plan"] = json!("basic");
         }
-        let store = Interleaved::default();
+        // Other workers' whole requests happen between what one worker reads and what it writes.
+        let others: Rc<RefCell<Vec<Other>>> = Rc::default();
+        let waiting = Rc::clone(&others);
+        let store = Rc::new(Disturbed::new(move |_| {
+            let next = waiting.borrow_mut().pop();
+            if let Some(next) = next {
+                next();
+            }
+            Ok(())
+        }));
         let workers: Vec<_> = (0..3)
             .map(|worker| {
                 document["revision"] = json!(format!("r{worker}"));
-                Gate::new(load(&document).unwrap(), store.clone())
+                Gate::new(load(&document).unwrap(), Rc::clone(&store))
             })
             .collect();
         let workers = Rc::new(workers);
 
         let admitted: Rc<RefCell<Vec<(&'static str, u64)>>> = Rc::default();
         let (mut now, mut turns) = (NOW, turns.into_iter());
-        let run = |worker: usize, who: &'static str, at, workers: &[Gate<Interleaved>], admitted: &RefCell<Vec<_>>| {
+        let run = |worker: usize, who: &'static str, at, workers: &[Gate<Rc<Disturbed<'static>>>], admitted: &RefCell<Vec<_>>| {
             let ask = Ask { at, ..get("/x").key(&format!("key-of-{who}")) };
             if let Step::Permit(_) = through(&workers[worker], &ask, &ProviderReply::Failed) {
                 admitted.borrow_mut().push((who, at.seconds()));
@@ -321,17 +335,17 @@ proptest! {
         };
         while let Some((worker, who, millis, between)) = turns.next() {
             now = now.saturating_add(Duration::from_millis(millis));
-            // Others come between what this request reads and what it writes, one at each attempt.
+            // One at each attempt.
             for (other, whose, _, _) in turns.by_ref().take(between) {
                 let (workers, admitted, at) = (Rc::downgrade(&workers), Rc::clone(&admitted), now);
-                store.between.borrow_mut().push(Box::new(move || {
+                others.borrow_mut().push(Box::new(move || {
                     if let Some(workers) = workers.upgrade() {
                         run(other, whose, at, &workers, &admitted);
                     }
                 }));
             }
             run(worker, who, now, &workers, &admitted);
-            store.between.borrow_mut().clear();
+            others.borrow_mut().clear();
         }
 
         let mut windows: BTreeMap<(&str, &str, u64), u64> = BTreeMap::new();
@@ -345,29 +359,6 @@ proptest! {
             prop_assert!(*count <= most[window.0], "{window:?}: {count} of {most:?}");
         }
         prop_assert!(!admitted.borrow().is_empty(), "the first request finds room");
-    }
-}
-
-type Between = Box<dyn Fn()>;
-
-/// A store in which other workers' whole requests happen between one worker's look and its write.
-#[derive(Clone, Default)]
-struct Interleaved {
-    store: Shared,
-    between: Rc<RefCell<Vec<Between>>>,
-}
-
-impl Store for Interleaved {
-    fn get(&self, key: &str) -> (Option<Vec<u8>>, Option<Cas>) {
-        self.store.get(key)
-    }
-
-    fn compare_and_swap(&self, key: &str, bytes: &[u8], expected: Cas) -> Result<(), Lost> {
-        let next = self.between.borrow_mut().pop();
-        if let Some(next) = next {
-            next();
-        }
-        self.store.compare_and_swap(key, bytes, expected)
     }
 }
 

@@ -7,16 +7,21 @@
     reason = "a test that panics fails, as it should"
 )]
 
+mod properties;
+
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroU32;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use sidegate::credential::Digest;
 use sidegate::quota::{Demand, Limit, Metrics, Outcome, Shape, Usage, Verdict, Window, charge};
-use sidegate::store::{ABSENT, Cas, Change, Facts, Lost, Memory, Store, Table};
+use sidegate::store::{ABSENT, Change, Disturbed, Facts, Memory, Store, Table};
 use sidegate::time::Timestamp;
+
+use properties::config;
 
 /// Five seconds before a minute, an hour, a day, a month and a year end: 2026-12-31T23:59:55Z.
 const NEW_YEAR: u64 = 1_798_761_595_000;
@@ -58,59 +63,48 @@ fn any_request() -> impl Strategy<Value = Request> {
     (0_u64..10_000, any_metric(), 1_u64..4, prop::sample::select(vec![0_usize, 0, 0, 1, 2, 3]))
 }
 
-/// Workers that get in each other's way: other requests run to their end between a request's read and its write.
+/// Runs the requests of workers that get in each other's way: others run to their end between a request's read and its write.
+/// Returns the store, and the requests with their outcomes, in the order in which they were decided.
+fn interleave<'a>(
+    demands: &'a [Demand<'a>],
+    requests: Vec<Request>,
+) -> (Rc<Disturbed<'a>>, Vec<(Request, Outcome)>) {
+    let workers =
+        Rc::new(Workers { demands, waiting: RefCell::new(requests.into_iter()), ..Workers::default() });
+    let others = Rc::clone(&workers);
+    let store = Rc::new(Disturbed::new(move |store| {
+        for _ in 0..others.interruptions.take() {
+            others.next(store);
+        }
+        Ok(())
+    }));
+    while workers.next(&store) {}
+    (store, workers.done.take())
+}
+
+#[derive(Default)]
 struct Workers<'a> {
-    memory: Memory,
-    table: Table,
     demands: &'a [Demand<'a>],
     waiting: RefCell<std::vec::IntoIter<Request>>,
     interruptions: Cell<usize>,
-    /// Requests with their outcomes, in the order in which they were decided.
     done: RefCell<Vec<(Request, Outcome)>>,
 }
 
-impl<'a> Workers<'a> {
-    fn run(demands: &'a [Demand<'a>], requests: Vec<Request>) -> (Self, Vec<(Request, Outcome)>) {
-        let workers = Self {
-            memory: Memory::new(),
-            table: Table::meters(NonZeroU32::new(2).unwrap()),
-            demands,
-            waiting: RefCell::new(requests.into_iter()),
-            interruptions: Cell::new(0),
-            done: RefCell::default(),
-        };
-        while workers.next() {}
-        let done = workers.done.take();
-        (workers, done)
-    }
-
-    fn next(&self) -> bool {
+impl Workers<'_> {
+    fn next(&self, store: &Disturbed<'_>) -> bool {
         let Some(request) = self.waiting.borrow_mut().next() else { return false };
         let (at, metric, by, interruptions) = request;
         self.interruptions.set(interruptions);
-        let outcome = self.charge(at, metric, by);
+        let now = Timestamp::from_millis(NEW_YEAR + at);
+        let outcome = charge(store, &two_slots(), self.demands, &usage(metric, by), now);
         self.interruptions.set(0);
         self.done.borrow_mut().push((request, outcome));
         true
     }
-
-    fn charge(&self, at: u64, metric: &str, by: u64) -> Outcome {
-        let now = Timestamp::from_millis(NEW_YEAR + at);
-        charge(self, &self.table, self.demands, &usage(metric, by), now)
-    }
 }
 
-impl Store for Workers<'_> {
-    fn get(&self, key: &str) -> (Option<Vec<u8>>, Option<Cas>) {
-        self.memory.get(key)
-    }
-
-    fn compare_and_swap(&self, key: &str, bytes: &[u8], expected: Cas) -> Result<(), Lost> {
-        for _ in 0..self.interruptions.take() {
-            self.next();
-        }
-        self.memory.compare_and_swap(key, bytes, expected)
-    }
+fn two_slots() -> Table {
+    Table::meters(NonZeroU32::new(2).unwrap())
 }
 
 /// What a limit must say, told from the list of all requests that were ever admitted.
@@ -144,7 +138,7 @@ impl Model<'_> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(config(200))]
 
     /// Whatever workers do to each other, whatever their clocks say: a request is admitted exactly if all its limits
     /// have room.
@@ -154,7 +148,7 @@ proptest! {
         requests in prop::collection::vec(any_request(), 1..60),
     ) {
         let demands = [Demand { meter: Digest::of(b"acme"), limits: &limits }];
-        let (_, done) = Workers::run(&demands, requests);
+        let (_, done) = interleave(&demands, requests);
         let mut models: Vec<_> = limits.iter().map(|limit| Model { limit, admitted: Vec::new() }).collect();
         for ((at, metric, by, _), outcome) in done {
             let (now, usage) = (Timestamp::from_millis(NEW_YEAR + at), usage(metric, by));
@@ -192,7 +186,7 @@ proptest! {
             .map(|(limits, name)| Demand { meter: Digest::of(&[name]), limits })
             .collect();
         let requests = requests.into_iter().map(|(by, interruptions)| (0, "hits", by, interruptions)).collect();
-        let (workers, done) = Workers::run(&demands, requests);
+        let (store, done) = interleave(&demands, requests);
         let admitted: u64 = done.iter()
             .filter(|(_, outcome)| outcome.verdict == Verdict::Admitted)
             .map(|((_, _, by, _), _)| by)
@@ -201,7 +195,7 @@ proptest! {
         for (demand, max) in demands.iter().zip([maxima.0, maxima.1, maxima.2]) {
             prop_assert!(admitted <= max);
             let now = Timestamp::from_millis(NEW_YEAR);
-            let one_more = || charge(&workers.memory, &workers.table, &[*demand], &usage("hits", 1), now);
+            let one_more = || charge(&*store, &two_slots(), &[*demand], &usage("hits", 1), now);
             for _ in admitted..max {
                 prop_assert_eq!(one_more().verdict, Verdict::Admitted);
             }

@@ -28,7 +28,7 @@ use sidegate::{
         root::{load, unload},
     },
     provider::ProviderReply,
-    store::{ABSENT, Cas, Lost, Store},
+    store::{ABSENT, Disturbed, Store},
 };
 
 use host::{End, Envoy, Paper, Thread};

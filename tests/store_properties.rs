@@ -1,6 +1,8 @@
 #![cfg(not(target_family = "wasm"))]
-//! Properties of the store: no update is lost between threads, and the slot table is a map that stays small.
+//! Properties of the table over a store: it is a map that stays small.
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
+
+mod properties;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -9,6 +11,8 @@ use proptest::prelude::*;
 use sidegate::credential::Digest;
 use sidegate::store::{ABSENT, Change, Facts, Memory, Store, Table, Unavailable, Write};
 use sidegate::time::Timestamp;
+
+use properties::config;
 
 fn subject(number: u8) -> Digest {
     Digest::of(&[number])
@@ -33,27 +37,8 @@ fn get(table: &Table, store: &Memory, number: u8, now: u64) -> Option<Vec<u8>> {
     table.read(store, &subject(number), now, &mut Facts::default(), |entry| entry.map(<[u8]>::to_vec))
 }
 
-#[test]
-fn threads_lose_no_update() {
-    let store = Memory::new();
-    let increment = |bytes: Option<&[u8]>| {
-        let count = bytes.map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap())) + 1;
-        (Write::Replace(count.to_le_bytes().to_vec()), ())
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                for _ in 0..500 {
-                    while store.update("key", increment).is_err() {}
-                }
-            });
-        }
-    });
-    assert_eq!(store.get("key").0, Some(4000_u64.to_le_bytes().to_vec()));
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(config(100))]
 
     #[test]
     fn a_table_of_meters_is_a_map(

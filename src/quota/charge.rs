@@ -122,45 +122,14 @@ fn not_now(standings: &[Standing]) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
     use std::num::NonZeroU32;
 
     use super::super::{Limit, Metrics, Shape, Window};
     use super::*;
     use crate::credential::Digest;
-    use crate::store::{Cas, Contended, Lost, Memory};
+    use crate::store::{Contended, Disturbed, Memory};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    /// Counts what is asked of it; from the swap numbered `loses_from` on, it loses all.
-    struct Counting {
-        memory: Memory,
-        gets: Cell<u32>,
-        swaps: Cell<u32>,
-        loses_from: u32,
-    }
-
-    impl Counting {
-        fn new(loses_from: u32) -> Self {
-            Self { memory: Memory::new(), gets: Cell::new(0), swaps: Cell::new(0), loses_from }
-        }
-    }
-
-    impl Store for Counting {
-        fn get(&self, key: &str) -> (Option<Vec<u8>>, Option<Cas>) {
-            self.gets.update(|gets| gets.saturating_add(1));
-            self.memory.get(key)
-        }
-
-        fn compare_and_swap(&self, key: &str, bytes: &[u8], expected: Cas) -> Result<(), Lost> {
-            let number = self.swaps.replace(self.swaps.get().saturating_add(1));
-            if number >= self.loses_from {
-                Err(Lost)
-            } else {
-                self.memory.compare_and_swap(key, bytes, expected)
-            }
-        }
-    }
 
     fn table() -> Table {
         Table::meters(NonZeroU32::new(64).unwrap())
@@ -201,26 +170,26 @@ mod tests {
 
     #[test]
     fn one_meter_costs_one_read_and_one_swap() {
-        let store = Counting::new(u32::MAX);
+        let store = Disturbed::contended_after(u32::MAX);
         let consumer =
             limits(&[("hits", 1, Window::Second), ("hits", 9, Window::Day), ("writes", 0, Window::Day)]);
         let outcome = run(&store, [&consumer, &limits(&[("writes", 1, Window::Day)]), &[]], 1);
         assert_eq!((outcome.verdict, remaining(&outcome)), (Verdict::Admitted, vec![0, 8]));
-        assert_eq!((store.gets.get(), store.swaps.get()), (1, 1));
+        assert_eq!((store.gets(), store.swaps()), (1, 1));
         assert_eq!(run(&store, [&consumer, &[], &[]], 1).verdict, wait(1));
-        assert_eq!((store.gets.get(), store.swaps.get()), (2, 1), "a refused request writes nothing");
+        assert_eq!((store.gets(), store.swaps()), (2, 1), "a refused request writes nothing");
     }
 
     #[test]
     fn who_can_never_be_admitted_is_told_without_a_look_into_the_store() {
-        let store = Counting::new(u32::MAX);
+        let store = Disturbed::contended_after(u32::MAX);
         let api = limits(&[("hits", 3, Window::Day)]);
         for (consumer, by) in
             [(limits(&[("hits", 0, Window::Eternity)]), 1), (limits(&[("hits", 9, Window::Day)]), 4)]
         {
             assert_eq!(run(&store, [&consumer, &api, &[]], by).verdict, Verdict::Never);
         }
-        assert_eq!(store.gets.get(), 0);
+        assert_eq!(store.gets(), 0);
     }
 
     #[test]
@@ -271,12 +240,12 @@ mod tests {
         let [consumer, api] = [10, 10].map(|max| limits(&[("hits", max, Window::Minute)]));
         let contended = Verdict::Unrecorded(Unavailable::Contended(Contended));
         for (loses_from, refunds_lost) in [(0, 0), (1, 1)] {
-            let outcome = run(&Counting::new(loses_from), [&consumer, &api, &[]], 1);
+            let outcome = run(&Disturbed::contended_after(loses_from), [&consumer, &api, &[]], 1);
             assert_eq!((outcome.verdict, outcome.refunds_lost), (contended, refunds_lost));
             assert_eq!(outcome.standings, []);
             assert!(outcome.facts.conflicts > 0);
         }
-        let store = Counting::new(3);
+        let store = Disturbed::contended_after(3);
         assert_eq!(
             run(&store, [&consumer, &limits(&[("hits", 1, Window::Minute)]), &[]], 1).verdict,
             Verdict::Admitted

@@ -59,19 +59,22 @@ impl Store for Memory {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ABSENT;
+    use std::rc::Rc;
+
+    use super::super::contract;
     use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn a_swap_needs_the_revision_that_was_read() {
-        let store = Memory::new();
-        assert_eq!(store.compare_and_swap("key", b"1", ABSENT), Ok(()));
-        assert_eq!(store.compare_and_swap("key", b"2", ABSENT), Err(Lost), "inserts only if absent");
-        let (_, read) = store.get("key");
-        assert_eq!(store.compare_and_swap("key", b"3", read.unwrap()), Ok(()));
-        assert_eq!(store.compare_and_swap("key", b"4", read.unwrap()), Err(Lost), "the revision is used up");
-        assert_eq!(store.get("key").0.as_deref(), Some(&b"3"[..]));
+    fn memory_holds_the_contract() {
+        contract::holds(Memory::new);
+        contract::holds(Rc::<Memory>::default);
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    #[test]
+    fn memory_holds_the_contract_among_threads() {
+        contract::holds_among_threads(&Memory::new());
     }
 }

@@ -5,7 +5,7 @@ use sidegate::{
     gate::Gate,
     provider::ProviderReply,
     refusal::Blame,
-    store::{Cas, Lost, Store},
+    store::{Disturbed, Store},
 };
 
 use super::{
@@ -191,7 +191,7 @@ fn a_reached_limit_is_14_and_an_uncountable_request_25() {
     let code = outcome(&limited, &ask, &ProviderReply::Failed);
     assert_eq!(code, ("14", 429, "a limit is reached".to_owned()));
 
-    let hostile = Gate::new(load(&everything()), Hostile);
+    let hostile = Gate::new(load(&everything()), Disturbed::contended_after(0));
     let refused = refused(begin(&hostile, &ask));
     assert_eq!(refused.refusal().row().digits, "25");
     assert_eq!(headers(&refused, "retry-after"), ["1"]);
@@ -200,19 +200,6 @@ fn a_reached_limit_is_14_and_an_uncountable_request_25() {
         "ok",
         "what is not limited is not counted"
     );
-}
-
-/// A store in which somebody else is always faster.
-struct Hostile;
-
-impl Store for Hostile {
-    fn get(&self, _: &str) -> (Option<Vec<u8>>, Option<Cas>) {
-        (None, None)
-    }
-
-    fn compare_and_swap(&self, _: &str, _: &[u8], _: Cas) -> Result<(), Lost> {
-        Err(Lost)
-    }
 }
 
 #[test]

@@ -13,24 +13,10 @@ fn rate_limit_headers_reach_the_response_also_after_a_wait() {
     assert_eq!(told("response x-ratelimit-remaining: 199"), 1, "{:?}", paper.written.borrow());
 }
 
-/// A store that somebody else always writes first.
-#[derive(Clone, Default)]
-struct Contended(Shared);
-
-impl Store for Contended {
-    fn get(&self, key: &str) -> (Option<Vec<u8>>, Option<Cas>) {
-        self.0.get(key)
-    }
-
-    fn compare_and_swap(&self, _: &str, _: &[u8], _: Cas) -> Result<(), Lost> {
-        Err(Lost)
-    }
-}
-
 #[test]
 fn a_store_that_is_always_contended_refuses_and_is_counted() {
     let paper = Paper::new();
-    let thread = start(&paper, Contended::default(), &policy());
+    let thread = start(&paper, Disturbed::contended_after(0), &policy());
     let (stream, outcome) = thread.request(get("/v1/x").key("key-of-acme"));
     assert_eq!(outcome, "25");
     assert_eq!(paper.end(stream), [End::Answered(503, "25".to_owned())]);

@@ -6,12 +6,7 @@ mod header_lines;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
-use sidegate::{
-    credential::Digest,
-    provider::ProviderReply,
-    store::{Cas, Lost, Memory, Store},
-    time::Timestamp,
-};
+use sidegate::{credential::Digest, provider::ProviderReply, store::Memory, time::Timestamp};
 
 /// Friday, 2026-11-20T12:00:00Z.
 pub const NOW: Timestamp = Timestamp::from_seconds(1_795_176_000);
@@ -20,18 +15,7 @@ pub const NOW: Timestamp = Timestamp::from_seconds(1_795_176_000);
 pub const PROVIDER_SECRET: &str = "the-secret-of-the-gate";
 
 /// A store that several gates share, as Envoy's workers share theirs.
-#[derive(Clone, Default)]
-pub struct Shared(pub Rc<Memory>);
-
-impl Store for Shared {
-    fn get(&self, key: &str) -> (Option<Vec<u8>>, Option<Cas>) {
-        self.0.get(key)
-    }
-
-    fn compare_and_swap(&self, key: &str, bytes: &[u8], expected: Cas) -> Result<(), Lost> {
-        self.0.compare_and_swap(key, bytes, expected)
-    }
-}
+pub type Shared = Rc<Memory>;
 
 /// The environment of the tests.
 pub fn environment(name: &str) -> Option<String> {
