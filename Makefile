@@ -45,6 +45,7 @@ ENVOY_NEEDED := $(if $(or $(ENVOY),$(shell command -v envoy)),,$(ENVOY_INSTALLED
 ISTIO := $(addprefix $(TOOLS)/istio/,istiod istioctl pilot-agent)
 ISTIO_FILES := $(addprefix $(TOOLS)/istio/,envoy_bootstrap.json crds.yaml gateway-crds.yaml)
 KUBERNETES := $(addprefix $(TOOLS)/kubernetes/,etcd kube-apiserver kubectl)
+$(ISTIO) $(KUBERNETES): export PROGRAMS = $(notdir $(ISTIO) $(KUBERNETES))
 KUBERNETES_VERSION := $(shell sed -n 's,^.*k8s.io/kubernetes \(v[0-9.]*\)$$,\1,p' tools/kubernetes/go.mod)
 
 # Prints where Go keeps Istio's source, and that of the Gateway API that it was built for.
@@ -141,6 +142,7 @@ setup: preflight-go setup-demo registry $(ISTIO_FILES) $(NODE_RUNNER) $(DENY) ##
 
 .PHONY: mesh-tools
 mesh-tools: preflight-mesh setup-demo registry pack $(ISTIO_FILES) $(ISTIO) $(KUBERNETES)
+	@tools/go-caches
 
 .PHONY: clean
 clean: ## Remove what was built and installed

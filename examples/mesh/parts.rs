@@ -92,6 +92,7 @@ impl Parts {
             "\nEverything is left running; `make mesh-down` ends it. `target/mesh/enter` runs a command inside. Try:\n"
         );
         println!("  target/mesh/enter kubectl get wasmplugins,pods,services,serviceentries");
+        println!("  target/mesh/enter istioctl analyze");
         println!("  {curl} {url}/reports/2026");
         println!("  {curl} -H 'apikey: acme-key' {url}/reports/2026");
         println!("  {curl} -H 'authorization: Bearer {token}' {url}/orders/17");
@@ -114,13 +115,16 @@ impl Parts {
         command
     }
 
-    /// A script that runs a command where the node's network is, with `kubectl` at hand.
+    /// A script that runs a command in the node's network, with `kubectl` and `istioctl` on the path.
     fn entrance(&self) -> String {
-        let kubectl = tools::kubernetes("kubectl");
+        let folder = |program: PathBuf| program.parent().map(|folder| folder.display().to_string());
         format!(
-            "#!/bin/sh\nPATH={}:$PATH KUBECONFIG={} exec nsenter --net=/proc/{}/ns/net -- \"$@\"\n",
-            kubectl.parent().map(|folder| folder.display().to_string()).unwrap_or_default(),
+            "#!/bin/sh\nexport PATH=\"{}:{}:$PATH\" KUBECONFIG=\"{}\" KUBECACHEDIR=\"{}\"\n\
+             exec nsenter --net=/proc/{}/ns/net -- \"$@\"\n",
+            folder(tools::kubernetes("kubectl")).unwrap_or_default(),
+            folder(tools::istio("istioctl")).unwrap_or_default(),
             self.mesh.kubernetes().kubeconfig().display(),
+            self.mesh.kubernetes().cache().display(),
             self.mesh.node().namespace().id(),
         )
     }

@@ -62,6 +62,11 @@ impl Kubernetes {
         self.directory.join("kubeconfig")
     }
 
+    /// Where `kubectl` caches what this server offers.
+    pub fn cache(&self) -> PathBuf {
+        cache(&self.kubeconfig())
+    }
+
     /// `kubectl`, to be given its arguments.
     pub fn kubectl(&self) -> Command {
         kubectl(&self.kubeconfig())
@@ -97,10 +102,13 @@ impl Kubernetes {
 
 fn kubectl(kubeconfig: &Path) -> Command {
     let mut command = Command::new(tools::kubernetes("kubectl"));
-    // Its cache of what the server offers belongs to this server.
-    let cache = kubeconfig.with_file_name("kubectl");
-    command.arg("--kubeconfig").arg(kubeconfig).arg("--cache-dir").arg(cache);
+    command.arg("--kubeconfig").arg(kubeconfig).arg("--cache-dir").arg(cache(kubeconfig));
     command
+}
+
+/// The cache belongs to this server, and is removed with it.
+fn cache(kubeconfig: &Path) -> PathBuf {
+    kubeconfig.with_file_name("kubectl")
 }
 
 fn kubeconfig() -> Value {

@@ -26,6 +26,9 @@ exec setpriv --reuid 1337 --regid 1337 --clear-groups --pdeathsig KILL \
     --inh-caps +dac_read_search --ambient-caps +dac_read_search "$@"
 "#;
 
+/// The annotation that sets log levels of Envoy's components.
+const COMPONENT_LOG_LEVEL: &str = "sidecar.istio.io/componentLogLevel";
+
 /// What a pod is to the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -44,6 +47,14 @@ impl Kind {
             Self::Sidecar => "sidecar",
             Self::Gateway => "router",
             Self::Waypoint => "waypoint",
+        }
+    }
+
+    /// The containers that such a pod has.
+    fn containers(self) -> &'static [&'static str] {
+        match self {
+            Self::Sidecar => &["application", "istio-proxy"],
+            Self::Gateway | Self::Waypoint => &["istio-proxy"],
         }
     }
 }
@@ -71,6 +82,7 @@ pub struct Pod {
 
 impl Plan {
     /// An application's pod: it answers to the label `app: NAME` and the service `NAME`, port 80, which is its port 8080.
+    /// As with `istio/pod.yaml`, Sidegate's log lines from level info on are in its log.
     pub fn sidecar(name: &str) -> Self {
         Self::new(name, Kind::Sidecar)
     }
@@ -94,7 +106,7 @@ impl Plan {
             name: name.into(),
             kind,
             labels: [(label.into(), name.into())].into(),
-            annotations: BTreeMap::new(),
+            annotations: [(COMPONENT_LOG_LEVEL.into(), "wasm:info,misc:error".into())].into(),
             environment: Vec::new(),
             configuration: Vec::new(),
         }
@@ -130,8 +142,9 @@ impl Plan {
 
     /// Starts it and waits until its Envoy has its configuration and serves.
     pub async fn start(self, mesh: &Mesh) -> Pod {
-        let pod = self.launch(mesh).await;
+        let pod = self.clone().launch(mesh).await;
         pod.ready().await;
+        self.report_ready(mesh);
         pod
     }
 
@@ -183,10 +196,7 @@ impl Plan {
                 "metadata": pod,
                 "spec": {
                     "serviceAccountName": name,
-                    "containers": [
-                        {"name": "application", "image": "application", "ports": [{"containerPort": 8080}]},
-                        {"name": "istio-proxy", "image": "proxy"},
-                    ],
+                    "containers": self.kind.containers().iter().map(|name| json!({"name": name, "image": name})).collect::<Vec<_>>(),
                 },
             },
             {
@@ -209,14 +219,36 @@ impl Plan {
             },
         ]);
         mesh.kubernetes().apply(json!({"apiVersion": "v1", "kind": "List", "items": objects}));
-        let status = json!({"status": {
+        let status = json!({
             "phase": "Running",
             "podIP": address,
             "podIPs": [{"ip": address}],
             "conditions": [{"type": "Ready", "status": "True"}],
-        }});
-        let patch = status.to_string();
-        mesh.kubernetes().ask(&["patch", "pod", name, "--subresource", "status", "--patch", &patch]);
+        });
+        self.report(mesh, &status);
+    }
+
+    /// Sets attributes of the pod's status, as a kubelet would.
+    fn report(&self, mesh: &Mesh, status: &Value) {
+        let patch = json!({"status": status}).to_string();
+        mesh.kubernetes().ask(&["patch", "pod", &self.name, "--subresource", "status", "--patch", &patch]);
+    }
+
+    /// Reports all containers as ready, which is what `kubectl get pods` shows.
+    fn report_ready(&self, mesh: &Mesh) {
+        let ready = |name| {
+            json!({
+                "name": name,
+                "image": name,
+                "imageID": "",
+                "ready": true,
+                "started": true,
+                "restartCount": 0,
+                "state": {"running": {}},
+            })
+        };
+        let containers: Vec<_> = self.kind.containers().iter().map(ready).collect();
+        self.report(mesh, &json!({"containerStatuses": containers}));
     }
 
     /// The files that a pod's volumes would bring.
@@ -254,6 +286,11 @@ impl Plan {
         template
     }
 
+    /// As Istio's injection chooses it.
+    fn component_log_level(&self) -> &str {
+        self.annotations.get(COMPONENT_LOG_LEVEL).map_or("misc:error", String::as_str)
+    }
+
     fn agent(&self, namespace: &Namespace, directory: &std::path::Path, address: Ipv4Addr) -> Process {
         let template = self.template(directory);
         let mut configuration = json!({
@@ -274,7 +311,7 @@ impl Plan {
             .arg(tools::istio("pilot-agent"))
             .args(["proxy", self.kind.role()])
             .args(["--domain", &format!("{NAMESPACE}.svc.cluster.local"), "--proxyLogLevel", "warning"])
-            .args(["--proxyComponentLogLevel", "wasm:info,misc:error", "--templateFile"])
+            .args(["--proxyComponentLogLevel", self.component_log_level(), "--templateFile"])
             .arg(&template)
             .current_dir(directory)
             .env("POD_NAME", &self.name)
