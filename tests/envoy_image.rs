@@ -104,6 +104,18 @@ fn the_module_does_not_name_the_directories_of_who_built_it() {
     }
 }
 
+#[tokio::test]
+async fn a_push_to_a_registry_without_tls_names_the_option_for_it() {
+    let registry = Registry::start().await;
+    let packed = Packed::new("oci");
+    let complaint = fail(packed.pushing(&registry, "0.1.0").env_remove("INSECURE"));
+    let address = registry.address();
+    let expected = format!("sidegate: the registry {address} speaks plain HTTP: add INSECURE=1");
+    assert!(complaint.contains(&expected), "{complaint}");
+    let pushed = packed.push(&registry, "0.1.0");
+    assert!(pushed.starts_with(&format!("oci://{address}/sidegate@sha256:")), "{pushed}");
+}
+
 #[test]
 fn the_same_module_makes_the_same_image() {
     let directory = TempDir::new().unwrap();
