@@ -55,6 +55,12 @@ GATEWAY_API_SOURCE := $(subst istio.io/istio,sigs.k8s.io/gateway-api,$(ISTIO_SOU
 # Packages of their own beside the main one.
 ASIDE := benches/noop tests/saboteur tools/trim tools/image tools/node-runner
 
+# libFuzzer's instrumentation by flags that the pinned compiler has; cargo-fuzz adds sanitizers, which take a nightly one.
+FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
+FUZZ_FLAGS := -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanitizer-coverage-,level=4 inline-8bit-counters pc-table trace-compares)
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+SECONDS ?= 10
+
 # The tests in real Envoy are named tests/envoy_*.rs, those in a real Istio tests/istio_*.rs; all others need only Rust.
 CORE_TESTS := $(patsubst tests/%.rs,--test %,$(filter-out tests/envoy_%.rs tests/istio_%.rs,$(wildcard tests/*.rs)))
 ISTIO_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/istio_*.rs))
@@ -74,17 +80,30 @@ mesh: mesh-tools build ## See the same in a real Istio on this machine, and leav
 	@$(TARGET)/debug/examples/mesh up
 
 .PHONY: mesh-down
-mesh-down: rust ## End that mesh, and leave nothing behind
+mesh-down: rust ## End that mesh and remove its files; programs stay in target/tools and Go's caches
 	@cargo run --quiet --locked --example mesh -- down
+	@tools/go-caches
 
 .PHONY: test
-test: preflight preflight-go registry lint test-core test-node test-envoy ## Run everything that must hold
+test: preflight preflight-go preflight-fuzz registry lint test-core fuzz test-node test-envoy ## Run everything that must hold
 
 .PHONY: test-core
 test-core: rust ## Test the core natively
 	cargo test --locked --lib --bins $(CORE_TESTS)
 	cargo test --locked --doc
 	cargo test --quiet --locked --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build
+
+.PHONY: fuzz
+fuzz: preflight-fuzz rust ## Fuzz what strangers send, by libFuzzer (SECONDS=10 for each target)
+	RUSTFLAGS='$(FUZZ_FLAGS)' cargo build --quiet --locked --release --manifest-path fuzz/Cargo.toml --target $(HOST) --target-dir $(TARGET)/fuzz/build
+	mkdir -p $(addprefix $(TARGET)/fuzz/,$(FUZZ_TARGETS))
+	@for target in $(FUZZ_TARGETS); do \
+		log=$(TARGET)/fuzz/$$target.log; \
+		$(TARGET)/fuzz/build/$(HOST)/release/$$target -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+			-artifact_prefix=$(TARGET)/fuzz/$$target-failed- $(TARGET)/fuzz/$$target fuzz/corpus/$$target >$$log 2>&1 \
+			|| { cat $$log >&2; exit 1; }; \
+		sed -n "s/^stat::number_of_executed_units: */fuzzed $$target, inputs: /p" $$log; \
+	done
 
 .PHONY: test-node
 test-node: rust $(NODE_RUNNER) ## Test the core as WebAssembly on Node
@@ -105,7 +124,7 @@ test-istio: mesh-tools build noop ## Test the module in a real Istio (Linux, roo
 	$(TARGET)/debug/examples/mesh down
 
 .PHONY: lint
-lint: rust $(DENY) ## Check format, lints, licences and sources of dependencies
+lint: rust $(DENY) advisories ## Check format, lints, and dependencies: licences, sources, advisories
 	cargo fmt --all --check
 	for package in $(ASIDE); do cargo fmt --check --manifest-path $$package/Cargo.toml; done
 	cargo clippy --locked --all-targets -- -D warnings
@@ -115,7 +134,19 @@ lint: rust $(DENY) ## Check format, lints, licences and sources of dependencies
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path tests/saboteur/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	cargo clippy --locked --all-targets --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings
 	cargo clippy --locked --manifest-path tools/image/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo clippy --locked --no-default-features --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	$(DENY) --log-level error check bans licenses sources
+
+.PHONY: advisories
+advisories: $(DENY) ## Check dependencies against known vulnerabilities, if the advisory database can be fetched
+	@if errors=$$($(DENY) --log-level error fetch db 2>&1); then \
+		$(DENY) --log-level error check --hide-inclusion-graph advisories; \
+	elif grep -q 'failed to fetch' <<<"$$errors"; then \
+		echo "sidegate: advisories are not checked: $$(grep -m 1 '^fatal: ' <<<"$$errors" || echo 'their database cannot be fetched')" >&2; \
+	else \
+		echo "$$errors" >&2; exit 1; \
+	fi
 
 .PHONY: build
 build: rust ## Build target/wasm32-wasip1/release/sidegate.wasm
@@ -185,6 +216,10 @@ preflight:
 .PHONY: preflight-go
 preflight-go:
 	@tools/preflight go
+
+.PHONY: preflight-fuzz
+preflight-fuzz:
+	@tools/preflight rust cxx
 
 .PHONY: preflight-mesh
 preflight-mesh:
