@@ -101,3 +101,41 @@ async fn a_policy_may_come_with_a_new_variable_and_keeps_its_counters() {
     envoy.reload(listener(&Wasm::sidegate(&policy).environment("NEW_SECRET", "it-is-there"))).await.unwrap();
     assert_eq!(verdict(&envoy.send(by("key-1")).await), (429, Some("14")));
 }
+
+/// Admitted requests as Envoy's metrics have them; `None` where there is no such metric.
+async fn admitted(envoy: &Envoy) -> Option<u64> {
+    envoy
+        .stats()
+        .await
+        .get("wasmcustom.sidegate.api=.=api;.;outcome=.=admitted;.;code=.=none;.;decisions")
+        .copied()
+}
+
+#[tokio::test]
+async fn metrics_start_again_when_the_list_of_variables_changes_and_go_on_when_it_was_complete_from_the_start()
+ {
+    let service = Upstream::echo("service").await;
+    let listener = |wasm: Wasm| Listener::new("main").wasm(&wasm).route(route("service"));
+    let without_secret = policy(&[("acme", "key-1"), ("globex", "key-2")], "idp");
+    let mut with_secret = without_secret.clone();
+    with_secret["revision"] = json!("with-secret");
+    with_secret["providers"]["idp"]["introspection"]["authentication"] =
+        json!({"bearer": {"token": {"env": "SECRET"}}});
+    for (complete, counted) in [(false, None), (true, Some(1))] {
+        let wasm = Wasm::sidegate(&without_secret);
+        let wasm = if complete { wasm.environment("SECRET", "it-is-there") } else { wasm };
+        let setup = Setup::new(listener(wasm)).cluster("service", service.address());
+        let mut envoy = Envoy::start(setup).await;
+        assert_eq!(verdict(&envoy.send(by("key-1")).await), (200, None));
+        assert_eq!(admitted(&envoy).await, Some(1));
+
+        let wasm = Wasm::sidegate(&with_secret).environment("SECRET", "it-is-there");
+        envoy.reload(listener(wasm)).await.unwrap();
+        assert_eq!(admitted(&envoy).await, counted, "of the requests before");
+        assert_eq!(verdict(&envoy.send(by("key-2")).await), (200, None));
+        assert_eq!(admitted(&envoy).await, Some(counted.unwrap_or_default() + 1));
+        // What a VM counts while it loads its policy overlaps with the old VM, and goes on. So do quotas.
+        assert_eq!(envoy.stat("wasmcustom.sidegate.result=.=accepted;.;policy_loads").await, 2);
+        assert_eq!(verdict(&envoy.send(by("key-1")).await), (429, Some("14")));
+    }
+}

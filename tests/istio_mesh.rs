@@ -10,12 +10,16 @@ mod fetching;
 mod images;
 #[path = "istio_mesh/introspection.rs"]
 mod introspection;
+#[path = "istio_mesh/logs.rs"]
+mod logs;
 #[path = "istio_mesh/manifests.rs"]
 mod manifests;
 #[path = "istio_mesh/metrics.rs"]
 mod metrics;
 #[path = "istio_mesh/places.rs"]
 mod places;
+#[path = "istio_mesh/pods.rs"]
+mod pods;
 #[path = "istio_mesh/policies.rs"]
 mod policies;
 mod rendered;
