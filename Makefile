@@ -1,4 +1,4 @@
-# `make help` lists what there is. Tools are kept in target/tools, by version; a second run finds them there.
+# `make help` lists the targets. Tools are kept in target/tools, by version, and are reused.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,7 +14,7 @@ BUILT := $(TARGET)/module
 IMAGE := target/image
 PACK := $(TOOLS)/build/debug/sidegate-image
 
-# The same commit is to make the same module everywhere: the messages of panics name source files, and not where this machine has them.
+# The same commit makes the same module everywhere: messages of panics contain paths of source files, without the folders of this machine.
 export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src=/cargo
 
 CHANNEL := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
@@ -27,7 +27,7 @@ BINDGEN_VERSION := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.
 DENY_VERSION := 0.20.2
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p;/^\[lib\]/q' Cargo.toml)
 
-# Of `make image` and `make push`. Any other revision is another image, so a tree with changes says so; without Git there is none to tell.
+# For `make image` and `make push`. The revision is part of the image, and marks a tree with changes. It is empty without Git.
 FORMAT ?= oci
 TAG ?= $(VERSION)
 REVISION ?= $(shell git describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null)
@@ -38,24 +38,24 @@ NODE_RUNNER := $(TOOLS)/node-runner-$(BINDGEN_VERSION)/bin/sidegate-node-runner
 DENY := $(TOOLS)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 OIDC := tools/oidc/node_modules/.package-lock.json
 
-# An Envoy of the user's own wins.
+# The user's own Envoy has precedence.
 ENVOY_NEEDED := $(if $(or $(ENVOY),$(shell command -v envoy)),,$(ENVOY_INSTALLED))
 
-# What the mesh is made of. Each takes minutes to build, once; see tools/istio/go.mod and tools/kubernetes/go.mod for versions.
+# The programs of the mesh. Each takes minutes to build, once. tools/istio/go.mod and tools/kubernetes/go.mod have the versions.
 ISTIO := $(addprefix $(TOOLS)/istio/,istiod istioctl pilot-agent)
 ISTIO_FILES := $(addprefix $(TOOLS)/istio/,envoy_bootstrap.json crds.yaml gateway-crds.yaml)
 KUBERNETES := $(addprefix $(TOOLS)/kubernetes/,etcd kube-apiserver kubectl)
 $(ISTIO) $(KUBERNETES): export PROGRAMS = $(notdir $(ISTIO) $(KUBERNETES))
 KUBERNETES_VERSION := $(shell sed -n 's,^.*k8s.io/kubernetes \(v[0-9.]*\)$$,\1,p' tools/kubernetes/go.mod)
 
-# Prints where Go keeps Istio's source, and that of the Gateway API that it was built for.
+# Prints the folder of Istio's source in Go's cache, and that of the Gateway API that it was built for.
 ISTIO_SOURCE := cd tools/istio && go mod download istio.io/istio && go list -m -f '{{.Dir}}' istio.io/istio
 GATEWAY_API_SOURCE := $(subst istio.io/istio,sigs.k8s.io/gateway-api,$(ISTIO_SOURCE))
 
-# Packages of their own beside the main one.
+# Separate packages beside the main one.
 ASIDE := benches/noop tests/saboteur tools/trim tools/image tools/node-runner
 
-# libFuzzer's instrumentation by flags that the pinned compiler has; cargo-fuzz adds sanitizers, which take a nightly one.
+# Instrumentation for libFuzzer, by flags of the pinned compiler. cargo-fuzz adds sanitizers, which need a nightly one.
 FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
 FUZZ_FLAGS := -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanitizer-coverage-,level=4 inline-8bit-counters pc-table trace-compares)
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
@@ -85,7 +85,7 @@ mesh-down: rust ## End that mesh and remove its files; programs stay in target/t
 	@tools/go-caches
 
 .PHONY: test
-test: preflight preflight-go preflight-fuzz registry lint test-core fuzz test-node test-envoy ## Run everything that must hold
+test: preflight preflight-go preflight-fuzz registry lint test-core fuzz test-node test-envoy ## Run all checks and tests
 
 .PHONY: test-core
 test-core: rust ## Test the core natively
@@ -94,7 +94,7 @@ test-core: rust ## Test the core natively
 	cargo test --quiet --locked --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build
 
 .PHONY: fuzz
-fuzz: preflight-fuzz rust ## Fuzz what strangers send, by libFuzzer (SECONDS=10 for each target)
+fuzz: preflight-fuzz rust ## Fuzz what strangers send, with libFuzzer (SECONDS=10 for each target)
 	RUSTFLAGS='$(FUZZ_FLAGS)' cargo build --quiet --locked --release --manifest-path fuzz/Cargo.toml --target $(HOST) --target-dir $(TARGET)/fuzz/build
 	mkdir -p $(addprefix $(TARGET)/fuzz/,$(FUZZ_TARGETS))
 	@for target in $(FUZZ_TARGETS); do \
@@ -180,7 +180,7 @@ clean: ## Remove what was built and installed
 	cargo clean
 	rm -rf target tools/oidc/node_modules
 
-# What `make demo` needs, which is less.
+# What `make demo` needs.
 .PHONY: setup-demo
 setup-demo: preflight rust $(ENVOY_NEEDED) $(OIDC)
 
@@ -188,22 +188,22 @@ setup-demo: preflight rust $(ENVOY_NEEDED) $(OIDC)
 noop: rust
 	cargo build --locked --release --target wasm32-wasip1 --manifest-path benches/noop/Cargo.toml --target-dir $(TARGET)
 
-# What stands in for a broken module, and for a broken neighbour, in the tests in real Envoy.
+# The broken module and the broken neighbour in the tests in real Envoy.
 .PHONY: saboteur
 saboteur: rust
 	cargo build --locked --release --target wasm32-wasip1 --manifest-path tests/saboteur/Cargo.toml --target-dir $(TARGET)
 
 .PHONY: destination
 destination:
-	@[ -n "$(REGISTRY)" ] || { echo "sidegate: where to? make push REGISTRY=host[:port]/path" >&2; exit 1; }
+	@[ -n "$(REGISTRY)" ] || { echo "sidegate: no registry is given: make push REGISTRY=host[:port]/path" >&2; exit 1; }
 	@tools/debian skopeo
 
-# What packs the module into an image.
+# The program that packs the module into an image.
 .PHONY: pack
 pack: rust
 	@cargo build --quiet --locked --manifest-path tools/image/Cargo.toml --target-dir $(TOOLS)/build
 
-# A real registry, and what pushes to it and pulls.
+# A real registry, and the program that pushes and pulls.
 .PHONY: registry
 registry:
 	@tools/debian skopeo docker-registry
@@ -212,7 +212,7 @@ registry:
 preflight:
 	@tools/preflight rust python node
 
-# Go has Istio's schemas, and builds the mesh.
+# Go fetches Istio's schemas, and builds the mesh.
 .PHONY: preflight-go
 preflight-go:
 	@tools/preflight go
@@ -263,7 +263,7 @@ $(TOOLS)/istio/gateway-crds.yaml: tools/istio/go.mod
 $(TOOLS)/kubernetes/%: tools/kubernetes/%/main.go tools/kubernetes/go.mod tools/kubernetes/go.sum
 	@tools/go-build tools/kubernetes $* $(@D) '-X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION)'
 
-# It runs what wasm-bindgen of the same version has built, and no other.
+# It must have the same version as wasm-bindgen.
 $(NODE_RUNNER): tools/node-runner/Cargo.lock | rust
 	@grep -q '^wasm-bindgen-cli = .*"=$(BINDGEN_VERSION)"' tools/node-runner/Cargo.toml \
 		|| { echo "tools/node-runner must ask for wasm-bindgen-cli $(BINDGEN_VERSION), as Cargo.lock has wasm-bindgen" >&2; exit 1; }

@@ -1,4 +1,4 @@
-//! The process that keeps the mesh: how it is started, left alone, and ended.
+//! The process that keeps the mesh: how it is started, detached, and ended.
 
 use std::error::Error;
 use std::fs;
@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::parts::Parts;
 use crate::tour;
 
-/// What a kept mesh leaves for those who use it.
+/// The files of a running mesh for its users.
 pub fn directory() -> PathBuf {
     project("target/mesh")
 }
@@ -22,7 +22,7 @@ fn pid_file() -> PathBuf {
     directory().join("pid")
 }
 
-/// Starts a keeper and passes on what it prints, until it has nothing more to say.
+/// Starts a keeper and prints its output until it detaches or ends.
 pub fn up() -> ExitCode {
     if let Some(id) = running() {
         println!("a mesh is running already (process {id}); `make mesh-down` ends it");
@@ -38,13 +38,13 @@ pub fn up() -> ExitCode {
     }
 }
 
-/// Whether the keeper still runs when it has left the terminal.
+/// Returns whether the keeper still runs after it has detached from the terminal.
 fn start() -> Result<bool, Box<dyn Error>> {
     fs::create_dir_all(directory())?;
     let mut keeper = Command::new("setsid")
         .arg(std::env::current_exe()?)
         .arg("keep")
-        // All that it writes goes when `down` clears it away, also after a keeper that was killed.
+        // `down` removes everything that it writes, also after a keeper was killed.
         .env("TMPDIR", directory())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -59,7 +59,7 @@ fn start() -> Result<bool, Box<dyn Error>> {
     })
 }
 
-/// Ends the keeper, and all that it keeps with it.
+/// Ends the keeper, and with it everything that it started.
 pub fn down() -> ExitCode {
     let Some(id) = running() else {
         println!("no mesh is running");
@@ -80,17 +80,17 @@ fn clear() -> ExitCode {
     }
 }
 
-/// The keeper's process id, if there is one that runs.
+/// The process id of the keeper, if it runs.
 fn running() -> Option<i32> {
     let id = fs::read_to_string(pid_file()).ok()?.trim().parse().ok()?;
-    // The id may be another's by now.
+    // Another process may have the id now.
     let arguments = fs::read(format!("/proc/{id}/cmdline")).ok()?;
     let mut words = arguments.split(|byte| *byte == 0);
     let program = words.next().and_then(|word| std::str::from_utf8(word).ok()).map(Path::new)?;
     (program.file_name()? == "mesh" && words.next() == Some(b"keep")).then_some(id)
 }
 
-/// Starts a mesh, walks the tour, and keeps it until told to end.
+/// Starts a mesh, walks the tour, and keeps the mesh until it receives a signal to end.
 pub fn keep() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let kept = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run()));
@@ -116,7 +116,7 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
     outcome
 }
 
-/// Ends early where the tour saw what should not be.
+/// Ends early if an answer on the tour was wrong.
 async fn show() -> Result<ExitCode, Box<dyn Error>> {
     let parts = Parts::start().await?;
     if tour::walk(&parts).await? != 0 {

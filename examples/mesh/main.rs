@@ -1,8 +1,8 @@
 //! A real Istio on this machine, with Sidegate delivered to a sidecar by a WasmPlugin, and a tour through it. `make mesh` runs it,
 //! and leaves it running; `make mesh-down` ends it.
 //!
-//! The mesh lives in a process of its own, away from the terminal, whose id is in `target/mesh/pid`: all that was started ends
-//! with that process.
+//! The mesh runs in a process of its own, detached from the terminal. Its id is in `target/mesh/pid`, and everything that it started
+//! ends with it.
 
 #![cfg(not(target_family = "wasm"))]
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]

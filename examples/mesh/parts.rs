@@ -29,7 +29,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Starts everything, and tells what.
+    /// Starts everything, and prints each step.
     pub async fn start() -> Result<Self, Box<dyn Error>> {
         println!("Starting:");
         let mesh = Mesh::start_and_tell(|part| println!("  {part}")).await;
@@ -60,19 +60,19 @@ impl Parts {
             let url = format!("https://{AUTHORIZATION_SERVER}/token/introspection");
             provider.insert("url".into(), json!(url));
         }
-        // As fast as eight callers can ask on any machine.
+        // More than eight callers can use on any machine.
         *policy.pointer_mut("/plans/business/limits/0/max").ok_or("no limit")? = json!(50_000);
         Ok(policy)
     }
 
-    /// Writes the policy to the file that one may edit, makes a WasmPlugin of it with `sidegate render`, and applies that.
+    /// Writes the policy to the file that users may edit, makes a WasmPlugin of it with `sidegate render`, and applies that.
     pub fn apply(&self, policy: &Value) -> Result<(), Box<dyn Error>> {
         fs::write(policy_file(), serde_norway::to_string(policy)?)?;
         self.mesh.kubernetes().try_apply(&tools::run(&mut self.render(), "")?)?;
         Ok(())
     }
 
-    /// Puts a policy into the WasmPlugin that nobody has checked.
+    /// Puts an unchecked policy into the WasmPlugin.
     pub fn apply_unchecked(&self, policy: &Value) -> Result<(), Box<dyn Error>> {
         let mut manifest: Value = serde_norway::from_str(&tools::run(&mut self.render(), "")?)?;
         *manifest.pointer_mut("/spec/pluginConfig").ok_or("no pluginConfig")? = policy.clone();
@@ -80,7 +80,7 @@ impl Parts {
         Ok(())
     }
 
-    /// Prints what one may try.
+    /// Prints commands to try.
     pub async fn invite(&self) -> Result<(), Box<dyn Error>> {
         let enter = directory().join("enter");
         fs::write(&enter, self.entrance())?;
@@ -89,7 +89,7 @@ impl Parts {
         let url = format!("http://{}/v1", self.orders.address(8080));
         let token = self.oidc.token("acme-web", "orders.read", Some(Oidc::ORDERS)).await;
         println!(
-            "\nEverything is left running; `make mesh-down` ends it. `target/mesh/enter` runs a command inside. Try:\n"
+            "\nThe mesh keeps running until `make mesh-down` ends it. `target/mesh/enter` runs a command inside. Try:\n"
         );
         println!("  target/mesh/enter kubectl get wasmplugins,pods,services,serviceentries");
         println!("  target/mesh/enter istioctl analyze");
@@ -134,12 +134,12 @@ impl Parts {
 fn sidegate() -> PathBuf {
     let here = std::env::current_exe().unwrap_or_default();
     let command = here.ancestors().nth(2).map(|folder| folder.join("sidegate")).unwrap_or_default();
-    // As one would type it.
+    // Relative, as users would type it.
     let top = std::env::current_dir().unwrap_or_default();
     command.strip_prefix(top).map(PathBuf::from).unwrap_or(command)
 }
 
-/// What one may edit and apply.
+/// The policy that users may edit and apply.
 fn policy_file() -> PathBuf {
     directory().join("policy.yaml")
 }

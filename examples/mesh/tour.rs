@@ -1,4 +1,4 @@
-//! The script: what is asked, as whom, and what the answer must be.
+//! The script: requests, callers, and the expected answers.
 
 use std::error::Error;
 
@@ -13,10 +13,10 @@ const HOST: &str = "orders.example.com";
 const REPORT: &str = "GET /v1/reports/2026";
 const ORDER: &str = "GET /v1/orders/17";
 const NEWS: &str = "GET /v1/news";
-/// Connections that keep asking while the policy changes.
+/// Connections that keep sending requests while the policy changes.
 const CALLERS: usize = 8;
 
-/// Walks the tour and prints its table. Answers how many lines were not as they should be.
+/// Walks the tour and prints its table. Returns the number of wrong answers.
 pub async fn walk(parts: &Parts) -> Result<u32, Box<dyn Error>> {
     let policy = parts.policy()?;
     parts.apply(&policy)?;
@@ -43,7 +43,7 @@ impl Tour<'_> {
     async fn keys(&mut self) {
         self.table.say("API keys, through the port that iptables redirects to Envoy");
         self.table.ask("GET /v1/health", "nobody", bare, admitted(), "open to everybody").await;
-        self.table.ask(REPORT, "nobody", bare, refused(403, "12"), "a key is due").await;
+        self.table.ask(REPORT, "nobody", bare, refused(403, "12"), "a key is required").await;
         let answer =
             self.table.ask(REPORT, "acme", key("acme-key"), admitted(), "known, bound, within quota").await;
         let named = answer.received("x-consumer").as_deref() == Some("acme");
@@ -57,7 +57,7 @@ impl Tour<'_> {
         let oidc = &self.parts.oidc;
         let reader = oidc.token("acme-web", "orders.read", Some(Oidc::ORDERS)).await;
         let writer = oidc.token("acme-batch", "orders.write", Some(Oidc::ORDERS)).await;
-        self.table.ask(ORDER, "nobody", bare, refused(401, "21"), "a token or a key is due").await;
+        self.table.ask(ORDER, "nobody", bare, refused(401, "21"), "a token or a key is required").await;
         self.table.ask(ORDER, "acme-web", bearer(&reader), admitted(), "active, ours, in scope").await;
         self.table.ask(ORDER, "acme-batch", bearer(&writer), refused(403, "23"), "lacks orders.read").await;
         self.table.ask(ORDER, "a made-up token", bearer("made-up"), refused(401, "22"), "unknown").await;
@@ -72,7 +72,7 @@ impl Tour<'_> {
     }
 
     async fn new_policy(&mut self, mut policy: Value) -> Result<(), Box<dyn Error>> {
-        self.table.say("kubectl apply of a new policy, while eight callers keep asking");
+        self.table.say("kubectl apply of a new policy, while eight callers keep sending requests");
         self.table.ask(NEWS, "nobody", bare, refused(404, "00"), "no such rule").await;
         let order = key("acme-key")(Request::get("/v1/orders/17")).host(HOST);
         let callers = Callers::start(CALLERS, self.parts.orders.address(PORT), &order);
@@ -93,14 +93,14 @@ impl Tour<'_> {
     }
 
     async fn wrong_policy(&mut self, right: Value) -> Result<(), Box<dyn Error>> {
-        self.table.say("kubectl apply of a policy that is wrong, past `sidegate render`");
+        self.table.say("kubectl apply of an invalid policy, without `sidegate render`");
         let mut wrong = right;
         *wrong.pointer_mut("/apis/0/access").ok_or("no access")? = json!(["api_kee"]);
         self.parts.apply_unchecked(&wrong)?;
         let told = async || self.parts.orders.log().contains("apis[0].access[0]").then_some(());
         eventually("the agent's log to name apis[0].access[0]", told).await;
         self.table.say("the pod's log names apis[0].access[0]");
-        self.table.ask(NEWS, "nobody", bare, admitted(), "the last good policy serves on").await;
+        self.table.ask(NEWS, "nobody", bare, admitted(), "the last good policy stays in force").await;
         Ok(())
     }
 }

@@ -17,10 +17,10 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Where proxies find it.
+    /// Its address for proxies.
     pub const ADDRESS: &str = "istiod.istio-system.svc:15012";
 
-    /// Starts it in this thread's network namespace. What is `ambient` knows waypoints, and the Gateway API that declares them.
+    /// Starts it in this thread's network namespace. If `ambient`, it supports waypoints, and the Gateway API that declares them.
     pub async fn start(directory: &Path, kubernetes: &Kubernetes, ambient: bool) -> Self {
         let definitions = if ambient { &["crds.yaml", "gateway-crds.yaml"][..] } else { &["crds.yaml"] };
         for file in definitions {
@@ -30,7 +30,7 @@ impl ControlPlane {
         kubernetes.ask(&["create", "namespace", "istio-system"]);
 
         let mesh = directory.join("mesh.json");
-        // Without access logs by default; what a proxy logs is one's own choice.
+        // Without access logs, as by default.
         let configuration = json!({"trustDomain": "cluster.local", "rootNamespace": "istio-system"});
         fs::write(&mesh, configuration.to_string()).expect("a writable directory");
         let log = directory.join("istiod.log");
@@ -46,7 +46,7 @@ impl ControlPlane {
                 ("PILOT_ENABLE_METADATA_EXCHANGE", "false"),
                 ("PILOT_ENABLE_ALPN_FILTER", "false"),
                 ("AMBIENT_ENABLE_MULTI_NETWORK_WAYPOINT", "false"),
-                // Off unless asked for: most meshes are without.
+                // Off by default, as in most meshes.
                 ("PILOT_ENABLE_AMBIENT", if ambient { "true" } else { "false" }),
                 ("CLUSTER_ID", "Kubernetes"),
                 ("POD_NAMESPACE", "istio-system"),

@@ -1,4 +1,4 @@
-//! A Kubernetes API server with its database, and `kubectl`. There are no nodes, no scheduler and no controllers: who wants a pod makes one.
+//! A Kubernetes API server with its database, and `kubectl`. There are no nodes, no scheduler and no controllers: tests make the pods.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub struct Kubernetes {
 }
 
 impl Kubernetes {
-    /// Starts one in this thread's network namespace, on the ports that such servers have.
+    /// Starts one in this thread's network namespace, on the usual ports.
     pub async fn start(directory: &Path) -> Self {
         let path = |name: &str| directory.join(name);
         let mut etcd = Command::new(tools::kubernetes("etcd"));
@@ -57,7 +57,7 @@ impl Kubernetes {
         Self { directory: directory.to_owned(), _server: server, _database: database }
     }
 
-    /// How to reach it, for programs that take a kubeconfig.
+    /// The kubeconfig of this server.
     pub fn kubeconfig(&self) -> PathBuf {
         self.directory.join("kubeconfig")
     }
@@ -67,21 +67,21 @@ impl Kubernetes {
         cache(&self.kubeconfig())
     }
 
-    /// `kubectl`, to be given its arguments.
+    /// `kubectl` without arguments yet.
     pub fn kubectl(&self) -> Command {
         kubectl(&self.kubeconfig())
     }
 
-    /// Makes the objects so: `kubectl apply`. They may be one manifest or several, in YAML or JSON.
+    /// Applies one manifest or several, in YAML or JSON: `kubectl apply`.
     ///
     /// # Errors
     ///
-    /// What the API server says against one of them.
+    /// The API server rejects one of them.
     pub fn try_apply(&self, manifests: &str) -> Result<String, String> {
         run(self.kubectl().args(["apply", "-f", "-"]), manifests)
     }
 
-    /// [`Kubernetes::try_apply`] of what must be right.
+    /// [`Kubernetes::try_apply`] of valid manifests.
     pub fn apply(&self, manifests: impl ToString) {
         let manifests = manifests.to_string();
         self.try_apply(&manifests).unwrap_or_else(|error| panic!("{error}\n{manifests}"));

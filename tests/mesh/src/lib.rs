@@ -1,8 +1,8 @@
 //! A real Istio on one machine, without Docker or a cluster: a Kubernetes API server, istiod, and pods whose traffic is intercepted by
 //! iptables and whose agent is Istio's own. Their Envoy is Envoy's own build, which lacks the extensions that Istio adds to its.
 //!
-//! Everything lives in network namespaces without a name: ports never collide, nothing of the machine is touched, and all is
-//! gone when the processes are, however they end. Linux and root only.
+//! Everything runs in unnamed network namespaces: ports never collide, the machine is not changed, and everything disappears with
+//! the processes, however they end. Linux and root only.
 //!
 //! ```text
 //!   node: API server, istiod, registry, whatever listens on its loopback     10.77.0.1
@@ -37,7 +37,7 @@ pub use terminal::{ask_to_end_and_wait, leave_the_terminal};
 
 use tempfile::TempDir;
 
-/// The namespace that pods are made in.
+/// The Kubernetes namespace of the pods.
 pub const NAMESPACE: &str = "default";
 
 /// A running mesh; ends when dropped.
@@ -51,18 +51,18 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// Starts one, without any pod, and moves this thread onto its node: what is started from here on runs there, and pods
-    /// reach what listens on loopback by [`Node::ADDRESS`].
+    /// Starts one without pods, and moves this thread to its node: whatever this thread starts later runs there, and pods
+    /// reach servers on loopback at [`Node::ADDRESS`].
     pub async fn start() -> Self {
         Self::start_and_tell(|_| ()).await
     }
 
-    /// [`Mesh::start`] of one that knows waypoints.
+    /// [`Mesh::start`] with support for waypoints.
     pub async fn start_ambient() -> Self {
         Self::start_as(true, |_| ()).await
     }
 
-    /// [`Mesh::start`], which tells each step.
+    /// [`Mesh::start`], which reports each step.
     pub async fn start_and_tell(tell: impl Fn(&str)) -> Self {
         Self::start_as(false, tell).await
     }
@@ -83,17 +83,17 @@ impl Mesh {
         &self.kubernetes
     }
 
-    /// Where all of it runs.
+    /// The node that everything runs on.
     pub fn node(&self) -> &Node {
         &self.node
     }
 
-    /// A directory that ends with the mesh.
+    /// A directory that is removed with the mesh.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// A pod of that name and address, of its own, whose proxy is not started yet.
+    /// A directory and an address for a new pod.
     pub(crate) fn place(&self, name: &str) -> (PathBuf, Ipv4Addr) {
         let number = self.next.get();
         self.next.set(number + 1);
@@ -104,7 +104,7 @@ impl Mesh {
     }
 }
 
-/// Lets the proxies' user read it.
+/// Lets the user of the proxies read it.
 fn make_readable(directory: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     let everybody = std::fs::Permissions::from_mode(0o755);

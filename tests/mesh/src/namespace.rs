@@ -1,4 +1,4 @@
-//! Network namespaces without a name: each belongs to a process that we hold, and is gone with the last process in it.
+//! Unnamed network namespaces: each belongs to a process that we hold, and disappears with the last process in it.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -9,7 +9,7 @@ use rustix::fd::AsFd as _;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use sidegate_harness::{Process, eventually};
 
-/// A network namespace of its own; ends when dropped, unless a process still runs in it.
+/// A network namespace; ends when dropped, unless a process still runs in it.
 #[derive(Debug)]
 pub struct Namespace {
     holder: Process,
@@ -47,12 +47,12 @@ impl Namespace {
         command
     }
 
-    /// Moves this thread inside, and with it what it opens and starts from now on.
+    /// Moves this thread inside, with everything that it opens and starts from now on.
     pub fn enter(&self) {
         enter(&self.path());
     }
 
-    /// Does something inside, on this thread: a socket belongs to the namespace that it was made in, whoever uses it later.
+    /// Runs a function inside, on this thread. A socket stays in the namespace that it was made in, wherever it is used later.
     pub fn inside<T>(&self, act: impl FnOnce() -> T) -> T {
         let outside = open(Path::new("/proc/thread-self/ns/net"));
         self.enter();

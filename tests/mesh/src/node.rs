@@ -1,4 +1,4 @@
-//! The node: the network namespace that everything but the pods runs in, and the bridge that pods are plugged into.
+//! The node: the network namespace of everything except the pods, and the bridge that connects the pods.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::namespace::Namespace;
 use crate::tools::{self, must};
 
-/// Pods see the node's loopback at its address: a test's servers listen there.
+/// Pods reach the node's loopback at its address: servers of tests listen there.
 const SCRIPT: &str = "
 set -eu
 ip link add bridge0 type bridge
@@ -23,10 +23,10 @@ pub struct Node {
 }
 
 impl Node {
-    /// Where pods find what runs on the node.
+    /// The address of the node for pods.
     pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
-    /// Makes it, and moves this thread there.
+    /// Makes it, and moves this thread into it.
     pub async fn start(directory: &Path) -> Self {
         let namespace = Namespace::new(directory).await;
         must(namespace.command("sh").args(["-c", SCRIPT]).env("PATH", tools::path()));
@@ -39,7 +39,7 @@ impl Node {
         &self.namespace
     }
 
-    /// Plugs a pod's namespace into the bridge.
+    /// Connects a pod's namespace to the bridge.
     pub fn plug(&self, pod: &Namespace, address: Ipv4Addr) {
         let end = format!("pod{}", address.octets()[3]);
         let outside = format!(

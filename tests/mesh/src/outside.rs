@@ -1,4 +1,4 @@
-//! What is outside of the mesh and has to be known inside: an authorization server.
+//! A server outside of the mesh that the mesh must know: an authorization server.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,11 +12,11 @@ use crate::{Mesh, Node};
 /// The authorization server's name in `istio/base/authorization-server.yaml`.
 pub const AUTHORIZATION_SERVER: &str = "idp.example.com";
 
-/// The cluster that Istio makes of it.
+/// The cluster that Istio makes for it.
 pub const CLUSTER: &str = "outbound|443||idp.example.com";
 
 /// The manifests in `istio/base/authorization-server.yaml`, for a TLS server that listens on the node's loopback and whose
-/// certificate `authority` (in PEM) has signed. There is no DNS here: the address stands in the manifest.
+/// certificate is signed by `authority` (in PEM). There is no DNS here, so the manifest contains the address.
 pub fn authorization_server(mesh: &Mesh, server: SocketAddr, authority: &str) -> Vec<Value> {
     let roots = mesh.directory().join("authority.pem");
     fs::write(&roots, authority).expect("a directory of ours");

@@ -14,8 +14,8 @@ use crate::node::Node;
 use crate::tools::{self, must};
 use crate::{Mesh, NAMESPACE, waypoint};
 
-/// Prepares what the agent's image would bring, then becomes the agent. Runs in namespaces of its own: the mounts end with it.
-/// The one capability lets the proxies' user reach a project that lies in somebody's home.
+/// Prepares what the agent's image would contain, then becomes the agent. Runs in namespaces of its own, so the mounts end with it.
+/// The one capability lets the proxies' user read a project in somebody's home directory.
 const AGENT: &str = r#"
 set -eu
 mount -t tmpfs tmpfs /var/lib
@@ -29,7 +29,7 @@ exec setpriv --reuid 1337 --regid 1337 --clear-groups --pdeathsig KILL \
 /// The annotation that sets log levels of Envoy's components.
 const COMPONENT_LOG_LEVEL: &str = "sidecar.istio.io/componentLogLevel";
 
-/// What a pod is to the mesh.
+/// The role of a pod in the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An application whose traffic the proxy intercepts.
@@ -119,7 +119,7 @@ impl Plan {
         self
     }
 
-    /// Annotates the pod, and tells the agent so by the file that a volume of the pod would be.
+    /// Annotates the pod, also in the file that the agent reads, which would be a volume of the pod.
     #[must_use]
     pub fn annotation(mut self, name: &str, value: &str) -> Self {
         self.annotations.insert(name.into(), value.into());
@@ -167,7 +167,7 @@ impl Plan {
         Pod { name: self.name, address, directory, _agent: agent, namespace }
     }
 
-    /// The port of its service, and that of the pod behind it.
+    /// The port of its service, and the port of the pod behind it.
     fn port(&self) -> (u16, u16) {
         match self.kind {
             Kind::Sidecar | Kind::Gateway => (80, 8080),
@@ -251,7 +251,7 @@ impl Plan {
         self.report(mesh, &json!({"containerStatuses": containers}));
     }
 
-    /// The files that a pod's volumes would bring.
+    /// The files that the pod's volumes would contain.
     fn furnish(&self, mesh: &Mesh, directory: &std::path::Path) {
         let root = ["get", "configmap", "istio-ca-root-cert", "--output", r"jsonpath={.data.root-cert\.pem}"];
         fs::write(directory.join("root-cert.pem"), mesh.kubernetes().ask(&root)).expect("a fresh directory");
@@ -274,7 +274,7 @@ impl Plan {
         fs::write(directory.join("hosts"), hosts).expect("a fresh directory");
     }
 
-    /// What Envoy's bootstrap is made of.
+    /// The template of Envoy's bootstrap.
     fn template(&self, directory: &std::path::Path) -> PathBuf {
         let istios = tools::istio("envoy_bootstrap.json");
         if self.kind != Kind::Waypoint {
@@ -286,7 +286,7 @@ impl Plan {
         template
     }
 
-    /// As Istio's injection chooses it.
+    /// The value that Istio's injection would use.
     fn component_log_level(&self) -> &str {
         self.annotations.get(COMPONENT_LOG_LEVEL).map_or("misc:error", String::as_str)
     }
@@ -348,7 +348,7 @@ impl Pod {
         &self.namespace
     }
 
-    /// What is in its working directory ends with the mesh.
+    /// Its working directory, which is removed with the mesh.
     pub fn directory(&self) -> &std::path::Path {
         &self.directory
     }
@@ -366,7 +366,7 @@ impl Pod {
 
     /// Sends a request from inside.
     pub async fn send_from_inside(&self, to: SocketAddr, request: Request) -> std::io::Result<Response> {
-        // Connected at once, so that nothing else runs while this thread is inside.
+        // Connected synchronously, so that nothing else runs while this thread is inside.
         let stream = self.namespace.inside(|| TcpStream::connect(to))?;
         Connection::over(stream)?.send(&request).await
     }
@@ -382,7 +382,7 @@ impl Pod {
         stats(&answer.json())
     }
 
-    /// What agent and Envoy logged so far.
+    /// The log of agent and Envoy so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.join("agent.log")).unwrap_or_default()
     }

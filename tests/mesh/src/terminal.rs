@@ -1,4 +1,4 @@
-//! Running on without a terminal.
+//! Running without a terminal.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::stdio::{dup2_stderr, dup2_stdout};
 
-/// Closes standard output for those who read it; what is still printed goes to the end of a file.
+/// Redirects standard output and error to the end of a file, which closes them for the terminal.
 ///
 /// # Errors
 ///
@@ -20,12 +20,12 @@ pub fn leave_the_terminal(log: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks a process to end, and waits until it has. One that has ended already does not mind.
+/// Asks a process to end, and waits until it has ended. Does nothing if it has ended already.
 pub fn ask_to_end_and_wait(id: i32) {
     let Some(process) = Pid::from_raw(id).and_then(|id| pidfd_open(id, PidfdFlags::empty()).ok()) else {
         return;
     };
     let _ = pidfd_send_signal(&process, Signal::TERM);
-    // Readable is what it becomes at its end.
+    // It becomes readable when the process ends.
     let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], None);
 }

@@ -1,4 +1,4 @@
-//! Where the programs are that `make mesh-tools` built, and how commands are run to their end.
+//! The programs that `make mesh-tools` builds, and running commands to their end.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -23,16 +23,16 @@ fn built(group: &str, name: &str) -> PathBuf {
     path
 }
 
-/// `PATH` with Debian's packages that were unpacked, rather than installed, behind what the machine has itself.
+/// `PATH`, followed by the folder of Debian packages that were unpacked instead of installed.
 pub fn path() -> String {
     format!("{}:{}", std::env::var("PATH").unwrap_or_default(), project("target/tools/debian/bin").display())
 }
 
-/// What a command printed, or what it complained about.
+/// Runs a command and returns what it printed.
 ///
 /// # Errors
 ///
-/// It ended with another status than 0.
+/// It ended with a status other than 0. The error is everything that it printed.
 pub fn run(command: &mut Command, input: &str) -> Result<String, String> {
     let mut child = command
         .stdin(Stdio::piped())
@@ -40,7 +40,7 @@ pub fn run(command: &mut Command, input: &str) -> Result<String, String> {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {}: {error}", command.get_program().display()));
-    // A program that does not read its input is not wrong for that.
+    // A program may ignore its input.
     let _ = child.stdin.take().expect("it is piped").write_all(input.as_bytes());
     let output = child.wait_with_output().expect("a child of ours");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -50,7 +50,7 @@ pub fn run(command: &mut Command, input: &str) -> Result<String, String> {
     }
 }
 
-/// [`run`] for what must work.
+/// [`run`] for commands that must succeed.
 pub fn must(command: &mut Command) -> String {
     run(command, "").unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }

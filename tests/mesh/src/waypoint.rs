@@ -1,18 +1,18 @@
-//! Waypoints, and how Envoy's own build can be one. Istio's build has extensions that tell who talks to whom, for metrics and logs;
-//! what names them is left out here. All else is as istiod and the agent make it.
+//! Waypoints with Envoy's own build. Istio's build has extensions that record who talks to whom, for metrics and logs. The parts of
+//! the configuration that name them are removed here. Everything else is as istiod and the agent make it.
 
 use serde_json::{Value, json};
 
 use crate::NAMESPACE;
 
-/// Makes Istio's template for Envoy's bootstrap one that looks up nobody's labels: for waypoints this cannot be set.
+/// Changes Istio's template for Envoy's bootstrap so that it looks up no labels of peers. For waypoints there is no setting for this.
 pub fn bootstrap(template: &str) -> String {
     let condition = "if .metadata_discovery";
-    assert!(template.contains(condition), "Istio's template is another one");
+    assert!(template.contains(condition), "Istio's template has changed");
     template.replace(condition, "if false")
 }
 
-/// What is in the API server before the waypoint of that name starts: its Gateway, and what its listeners are to be without.
+/// The objects for a waypoint of that name: its Gateway, and an EnvoyFilter that removes what Envoy's own build lacks.
 pub fn manifests(name: &str) -> [Value; 2] {
     let group = "gateway.networking.k8s.io";
     let gateway = json!({
@@ -42,10 +42,10 @@ pub fn manifests(name: &str) -> [Value; 2] {
     [gateway, filters]
 }
 
-/// Istio's filter that notes where a tunnel is to lead and who asks for it.
+/// Istio's filter that records the destination of a tunnel and its peer.
 const DESTINATION: &str = "connect_authority";
 
-/// [`DESTINATION`] without the names of the peers, which are noted as a type that only Istio's build has.
+/// [`DESTINATION`] without the names of the peers, whose type only Istio's build has.
 fn destination() -> Value {
     let note = |key: &str, value: &str| {
         json!({

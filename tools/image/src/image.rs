@@ -1,4 +1,4 @@
-//! What an image is made of: layers with the module in them, a configuration, and a manifest that names both by digest.
+//! The parts of an image: layers with the module, a configuration, and a manifest that names both by digest.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -8,22 +8,22 @@ use flate2::{Compression, GzBuilder};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// The name under which all who unpack an image look for the module.
+/// The file name of the module in an image.
 const FILE: &str = "plugin.wasm";
 
-/// The three kinds of image that Istio and Envoy Gateway take.
+/// The three kinds of image that Istio and Envoy Gateway accept.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// An OCI image of one layer
     Oci,
     /// A Docker image (manifest v2, schema 2) of one layer
     Docker,
-    /// The bare module beside a description of it, as artifact
+    /// The bare module and a description of it, as an artifact
     Artifact,
 }
 
 impl Format {
-    /// As it is written on the command line.
+    /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Oci => "oci",
@@ -33,11 +33,11 @@ impl Format {
     }
 }
 
-/// Bytes that a registry keeps under their digest.
+/// Bytes that a registry stores under their digest.
 pub struct Blob {
     media_type: &'static str,
     title: Option<&'static str>,
-    /// What it holds.
+    /// Its content.
     pub bytes: Vec<u8>,
 }
 
@@ -55,7 +55,7 @@ impl Blob {
         sha256(&self.bytes)
     }
 
-    /// How others refer to it.
+    /// The descriptor by which others refer to it.
     pub fn descriptor(&self) -> Value {
         let mut descriptor = json!({
             "mediaType": self.media_type,
@@ -73,16 +73,16 @@ impl Blob {
 pub struct Image {
     /// Lowest first; the module is in the last one.
     pub layers: Vec<Blob>,
-    /// What a container would be made with.
+    /// The configuration of containers.
     pub config: Blob,
-    /// What a registry gives for the image's name.
+    /// The manifest, which a registry returns for the image's name.
     pub manifest: Blob,
-    /// Whether it consists of file systems, so that Docker can take it.
+    /// Whether it consists of file systems, so that Docker can load it.
     pub loadable: bool,
 }
 
 impl Image {
-    /// Packs the module. `labels` go into the configuration and, where manifests have annotations, there too.
+    /// Packs the module. `labels` go into the configuration and, if the manifest has annotations, there too.
     pub fn new(
         format: Format,
         module: Vec<u8>,
@@ -150,13 +150,13 @@ impl Image {
         Ok(Self { layers, config, manifest, loadable: format != Format::Artifact })
     }
 
-    /// The digest by which the image is known.
+    /// The digest of the image.
     pub fn digest(&self) -> String {
         format!("sha256:{}", self.manifest.sha256())
     }
 }
 
-/// An archive of files that tells nothing of who made it and when.
+/// An archive of files without owner and time.
 pub fn tar<'f>(files: impl IntoIterator<Item = (&'f str, &'f [u8])>) -> std::io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     for (path, bytes) in files {
@@ -171,7 +171,7 @@ pub fn tar<'f>(files: impl IntoIterator<Item = (&'f str, &'f [u8])>) -> std::io:
     archive.into_inner()
 }
 
-/// Compresses, with no name, time or operating system in the header.
+/// Compresses without name, time or operating system in the header.
 fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     const UNKNOWN: u8 = 255;
     let mut encoder =

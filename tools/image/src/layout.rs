@@ -1,4 +1,4 @@
-//! An image as files: an OCI layout, with what `docker load` wants to find beside it.
+//! An image as files: an OCI layout, with the files that `docker load` needs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::image::{Blob, Image, tar};
 /// Files by their path, in the order in which they are written.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// Writes the layout into `directory`, in place of what was there, and gives its files.
+/// Replaces `directory` with the layout, and returns its files.
 pub fn write(image: &Image, name: &str, version: &str, directory: &Path) -> io::Result<Files> {
     let files = files(image, name, version);
     if directory.exists() {

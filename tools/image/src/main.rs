@@ -1,10 +1,10 @@
 //! Packs the built module into a container image, without Docker and byte for byte the same every time.
 //!
-//! The digest depends on the module, on what the package says about itself, on `--revision` and on `--created`; on no clock, no user, no
-//! machine. Writes into the directory `--output`:
+//! The digest depends on the module, on the description of the package in Cargo.toml, on `--revision` and on `--created`. It does not depend on
+//! clock, user or machine. Writes into the directory `--output`:
 //!
-//! * `FORMAT/`: the image as an OCI layout, for skopeo and its like
-//! * `NAME-VERSION-FORMAT.tar`: the same as an archive, which `docker load` takes too
+//! * `FORMAT/`: the image as an OCI layout, for skopeo and similar tools
+//! * `NAME-VERSION-FORMAT.tar`: the same as an archive, also for `docker load`
 //! * `FORMAT.digest`: the digest of its manifest, which is also printed
 
 mod image;
@@ -29,10 +29,10 @@ struct Arguments {
     /// The Cargo.toml of the package that the module is built from
     #[arg(long, default_value = "Cargo.toml")]
     package: PathBuf,
-    /// The commit that the module is built from; none is told where it is empty
+    /// The commit that the module is built from; omitted if empty
     #[arg(long, default_value = "")]
     revision: String,
-    /// When the image counts as made, in seconds since 1970: the time of the commit, never that of the build
+    /// The time of creation that the image shows, in seconds since 1970: that of the commit, not of the build
     #[arg(long, env = "SOURCE_DATE_EPOCH", default_value = "0")]
     created: i64,
     /// The directory to write to
@@ -40,13 +40,13 @@ struct Arguments {
     output: PathBuf,
 }
 
-/// What is read of a Cargo.toml.
+/// The part of Cargo.toml that is used.
 #[derive(Deserialize)]
 struct CargoToml {
     package: Package,
 }
 
-/// What the package says about itself, and so does the image.
+/// The description of the package, which becomes that of the image.
 #[derive(Deserialize)]
 struct Package {
     name: String,
