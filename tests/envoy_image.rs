@@ -386,7 +386,7 @@ fn the_dockerfile_says_of_the_image_what_make_image_says() {
 }
 
 #[test]
-fn make_push_asks_where_to() {
+fn make_push_without_a_registry_says_so() {
     let complaint = fail(Command::new("make").args(["push", "REGISTRY="]).current_dir(project("")));
-    assert!(complaint.contains("sidegate: where to?"), "{complaint}");
+    assert!(complaint.contains("sidegate: no registry is given"), "{complaint}");
 }
