@@ -1,4 +1,4 @@
-//! Where secrets come from: the process's environment, a file of variables, or nowhere at all.
+//! Where secrets come from: the process's environment, a file of variables, or nowhere.
 
 use std::{collections::HashMap, fs, io, path::PathBuf};
 
@@ -8,10 +8,10 @@ use clap::Args;
 #[derive(Args)]
 #[group(id = "environment")]
 pub struct Arguments {
-    /// File of NAME=value lines; what it sets goes before the environment
+    /// File of NAME=value lines, which take precedence over the environment
     #[arg(long, value_name = "FILE", conflicts_with = "without_secrets")]
     env_file: Option<PathBuf>,
-    /// Treat every variable as set, to check a policy where its secrets are not at hand
+    /// Treat every variable as set, to check a policy without its secrets
     #[arg(long)]
     without_secrets: bool,
 }
@@ -22,7 +22,7 @@ pub type Environment<'a> = Box<dyn Fn(&str) -> Option<String> + 'a>;
 /// The value of a variable of the process's own environment.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the command line is a shell of the core and hands the environment in"
+    reason = "the command line is a shell of the core and passes the environment in"
 )]
 pub fn of_process(name: &str) -> Option<String> {
     std::env::var(name).ok()
@@ -44,13 +44,14 @@ impl Arguments {
         let Some(path) = &self.env_file else {
             return Ok(Box::new(process));
         };
-        let told = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let variables = read(&fs::read_to_string(path).map_err(told)?).map_err(told)?;
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let variables = read(&fs::read_to_string(path).map_err(named)?).map_err(named)?;
         Ok(Box::new(move |name| variables.get(name).cloned().or_else(|| process(name))))
     }
 }
 
-/// Reads lines of `NAME=value`, as container runtimes do: nothing is quoted, empty lines and those that start with `#` are skipped.
+/// Reads lines of `NAME=value`, as container runtimes do: nothing is quoted, empty lines and comments (`#`)
+/// are skipped.
 fn read(text: &str) -> io::Result<HashMap<String, String>> {
     let lines = text.lines().enumerate().map(|(place, line)| (place, line.trim_start()));
     let settings = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
@@ -58,7 +59,7 @@ fn read(text: &str) -> io::Result<HashMap<String, String>> {
         .map(|(place, line)| {
             let setting = line.split_once('=').filter(|(name, _)| is_name(name));
             let (name, value) = setting.ok_or_else(|| {
-                // The line may hold a secret: its number has to do.
+                // The line may hold a secret, so the message has only its number.
                 let line = place.saturating_add(1);
                 io::Error::new(
                     io::ErrorKind::InvalidData,
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_sets_nothing_is_told_by_its_number_only() {
+    fn a_line_that_sets_nothing_is_reported_by_its_number_only() {
         for text in ["A=1\nhunter2", "A=1\n=hunter2", "A=1\nexport hunter2=x"] {
             let error = read(text).unwrap_err().to_string();
             assert_eq!(error, "line 2 is not of the form NAME=value");

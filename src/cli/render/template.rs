@@ -1,4 +1,5 @@
-//! Fills in the manifests of `istio/` and `envoy/`: what users read there is what is printed here, with their own values.
+//! Fills in the manifests of `istio/` and `envoy/`, so that what is printed is what users read there, with
+//! their values.
 
 use std::io;
 
@@ -24,13 +25,14 @@ const GATEWAY_ENVOY_FILTER: &str = include_str!("../../../istio/overlays/gateway
 ///
 /// # Errors
 ///
-/// The template lacks what is to be filled in, which its tests rule out.
+/// The template lacks a part that has to be filled in, which its tests rule out.
 pub fn fill(manifest: &Manifest, contents: Contents) -> io::Result<String> {
     let digest = Policy::digest_of(contents.text.as_bytes());
     let template = match manifest {
         Manifest::Extension { traffic, object, image, sha256, pull_secret } => {
             let text = if *traffic { TRAFFIC_EXTENSION } else { WASM_PLUGIN };
-            let mut template = Template::of(object, text, GATEWAY_EXTENSION, "/spec/selector/matchLabels")?;
+            let mut template =
+                ManifestTemplate::of(object, text, GATEWAY_EXTENSION, "/spec/selector/matchLabels")?;
             let plugin = if *traffic { "/spec/wasm" } else { "/spec" };
             let names = contents.variables.iter();
             let env: Vec<_> = names.map(|name| json!({"name": name, "valueFrom": "HOST"})).collect();
@@ -61,25 +63,25 @@ pub fn fill(manifest: &Manifest, contents: Contents) -> io::Result<String> {
                 ),
             };
             let mut template =
-                Template::of(object, text, GATEWAY_ENVOY_FILTER, "/spec/workloadSelector/labels")?;
+                ManifestTemplate::of(object, text, GATEWAY_ENVOY_FILTER, "/spec/workloadSelector/labels")?;
             template.set("/spec/configPatches/0/patch/value", "name", json!(object.name))?;
             template.set_filter(patch, &object.name, code, contents)?;
             template
         }
         Manifest::Envoy { name, module } => {
-            let mut template = Template::read(ENVOY)?;
+            let mut template = ManifestTemplate::read(ENVOY)?;
             template.set_filter("/resources/0", name, json!({"local": {"filename": module}}), contents)?;
             template
         }
     };
-    // Whoever reads it later finds the policy again by its digest, as the proxies show it.
+    // Proxies show the same digest.
     Ok(format!("# sidegate render, policy digest {digest}\n{}", to_yaml(&template.0)?))
 }
 
 /// A manifest that is being filled in.
-struct Template(Value);
+struct ManifestTemplate(Value);
 
-impl Template {
+impl ManifestTemplate {
     fn read(text: &str) -> io::Result<Self> {
         from_yaml(text.as_bytes()).map(Self).map_err(broken)
     }
@@ -139,7 +141,7 @@ fn broken(error: impl std::fmt::Display) -> io::Error {
     io::Error::other(format!("the template of the manifest is broken: {error}"))
 }
 
-/// YAML that readers of YAML 1.1, as Kubernetes has them, take for the same values; no line is folded.
+/// YAML that readers of YAML 1.1, such as Kubernetes, read as the same values; no line is folded.
 fn to_yaml(value: &Value) -> io::Result<String> {
     let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
     serde_saphyr::to_string_with_options(value, options).map_err(io::Error::other)

@@ -56,7 +56,7 @@ fn a_gateway_is_selected_by_istios_label_and_not_as_a_server() {
 }
 
 #[test]
-fn an_envoyfilter_goes_where_it_is_told() {
+fn an_envoyfilter_is_for_the_place_it_names() {
     for (place, selector, context, labels) in [
         (Place::Sidecar, &[("app", "web")][..], "SIDECAR_INBOUND", json!({"app": "web"})),
         (Place::Gateway, &[], "GATEWAY", json!({"istio": "ingressgateway"})),
