@@ -46,7 +46,7 @@ fn sidegate(arguments: &[&str], input: &str) -> Ended {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A command that reads nothing may be gone already.
+    // A command that reads nothing may have ended already.
     let _written = child.stdin.take().unwrap().write_all(input.as_bytes());
     let ended = child.wait_with_output().unwrap();
     Ended {
@@ -75,40 +75,116 @@ fn check_says_ok_with_revision_digest_and_numbers() {
     let json = file(&directory, "policy.json", &converted.output);
     assert!(
         sidegate(&["check", &json], "").output.contains(&digest),
-        "what is converted has the digest that was told"
+        "what is converted has the digest that was printed"
     );
     assert!(sidegate(&["check", "-"], RIGHT).output.starts_with("stdin: ok (revision r1, "));
 }
 
 #[test]
-fn check_tells_every_problem_of_every_file_on_a_line_of_its_own() {
+fn check_reports_every_problem_of_every_file_on_a_line_of_its_own() {
     let directory = TempDir::new().unwrap();
     let right = file(&directory, "right.yaml", RIGHT);
     let wrong =
-        file(&directory, "wrong.yaml", "sidegate: v1\ncolour: red\napis:\n  - {name: a, rules: []}\n");
+        file(&directory, "wrong.yaml", "sidegate: v1\napis:\n  - {name: a, rules: []}\ncolour: red\n");
     let twice = file(&directory, "twice.yaml", "sidegate: v1\napis: []\nsidegate: v1\n");
     let ended = sidegate(&["check", &wrong, &right, &twice], "");
     assert_eq!(ended.code, 1);
     assert!(ended.output.starts_with(&format!("{right}: ok ")) && ended.output.lines().count() == 1);
-    let lines: Vec<_> = ended.errors.lines().collect();
-    assert_eq!(lines.len(), 3, "{lines:?}");
-    assert!(lines[0].starts_with(&format!("{wrong}: colour: unknown field `colour`")), "{lines:?}");
-    assert_eq!(
-        lines[1],
-        format!("{wrong}: apis[0].rules: the list is empty: leave it out, or give it an entry")
-    );
-    assert_eq!(lines[2], format!("{twice}: line 3 column 1: the key `sidegate` stands twice"));
+    let fields = "`sidegate`, `revision`, `gate`, `providers`, `metrics`, `plans`, `consumers`, `apis`";
+    let lines = [
+        format!("{wrong}:3:15: apis[0] (a).rules: the list is empty: leave it out, or give it an entry"),
+        format!("{wrong}:4:1: colour: unknown field `colour`, expected one of {fields}"),
+        format!("{twice}:3:1: the key `sidegate` appears twice"),
+    ];
+    assert_eq!(ended.errors.lines().collect::<Vec<_>>(), lines);
 }
 
 #[test]
-fn a_missing_secret_is_told_by_the_name_of_its_variable() {
+fn problems_have_the_place_of_what_they_are_about() {
+    let directory = TempDir::new().unwrap();
+    let yaml = "\
+sidegate: v1
+consumers:
+  - &acme {name: acme, plan: gold}
+apis:
+  - name: orders
+    access: [introspection]
+    rules:
+      - {path: /a, methods: [GET]}
+      - path: b
+        methods: [P T]
+";
+    let json = "{\n  \"sidegate\": 1,\n  \"apis\": [\n    {\"name\": \"a\"}\n  ]\n}\n";
+    for (name, text, expected) in [
+        (
+            "policy.yaml",
+            yaml,
+            &[
+                "3:24: consumers[0] (acme).plan: there is no plan `gold`",
+                "6:14: apis[0] (orders).access[0]: `introspection` alone is not enough: write `{introspection: {provider: NAME}}`",
+                "9:9: apis[0] (orders).rules[1].path: `b` does not start with a slash",
+                "10:9: apis[0] (orders).rules[1].methods: `P T` is not a method",
+            ][..],
+        ),
+        (
+            "policy.json",
+            json,
+            &[
+                "2:3: sidegate: invalid type: integer, expected `v1`",
+                "4:5: apis[0] (a): missing field `rules`",
+            ],
+        ),
+        ("broken.json", "{\n  \"sidegate\": v1\n}\n", &["2:15: not JSON: expected value"]),
+    ] {
+        let file = file(&directory, name, text);
+        let ended = sidegate(&["check", &file], "");
+        let expected: Vec<_> = expected.iter().map(|line| format!("{file}:{line}")).collect();
+        assert_eq!(ended.errors.lines().collect::<Vec<_>>(), expected);
+        assert_eq!((ended.code, ended.output.as_str()), (1, ""));
+    }
+}
+
+#[test]
+fn documents_without_a_place_for_their_problem_are_named_alone() {
+    let object = "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec: {pluginConfig: {}}\n";
+    for (text, message) in [
+        ("# nothing but a comment\n", "the document is empty: a policy starts with `sidegate: v1`"),
+        ("", "the document is empty: a policy starts with `sidegate: v1`"),
+        (
+            object,
+            "this is a Kubernetes object of kind `WasmPlugin`, not a policy: pass what is under its `spec.pluginConfig`",
+        ),
+        (
+            "revision: r1\napis: [{name: a, access: [allow], rules: [{path: /}]}]\n",
+            "missing field `sidegate`",
+        ),
+    ] {
+        let ended = sidegate(&["check", "-"], text);
+        assert_eq!((ended.code, ended.errors), (1, format!("stdin: {message}\n")));
+    }
+}
+
+#[test]
+fn a_hundred_problems_are_printed() {
+    let consumers: String = (0..102).map(|index| format!("  - {{name: c{index}, plan: gold}}\n")).collect();
+    let yaml = format!(
+        "sidegate: v1\nconsumers:\n{consumers}apis: [{{name: a, access: [allow], rules: [{{path: /}}]}}]\n"
+    );
+    let ended = sidegate(&["check", "-"], &yaml);
+    let lines: Vec<_> = ended.errors.lines().collect();
+    assert_eq!((lines.len(), lines[100]), (101, "stdin: there are 2 more problems"));
+    assert_eq!(lines[99], "stdin:102:17: consumers[99] (c99).plan: there is no plan `gold`");
+}
+
+#[test]
+fn a_missing_secret_is_reported_by_the_name_of_its_variable() {
     let directory = TempDir::new().unwrap();
     let policy = file(&directory, "policy.yaml", WITH_SECRET);
     let variables = file(&directory, "secrets.env", "# for tests\nSIDEGATE_TEST_TOKEN=hunter2\n");
     let broken = file(&directory, "broken.env", "hunter2\n");
     let ended = sidegate(&["check", &policy], "");
     let message = "providers.p.introspection.authentication.bearer.token: the environment has no variable `SIDEGATE_TEST_TOKEN`, or an empty one";
-    assert_eq!((ended.code, ended.errors), (1, format!("{policy}: {message}\n")));
+    assert_eq!((ended.code, ended.errors), (1, format!("{policy}:3:81: {message}\n")));
     assert_eq!(sidegate(&["check", "--without-secrets", &policy], "").code, 0);
     assert_eq!(sidegate(&["check", "--env-file", &variables, &policy], "").code, 0);
 
@@ -132,7 +208,11 @@ fn convert_prints_one_line_of_json_or_nothing() {
 
     let ended = sidegate(&["convert", "-"], "sidegate: v2\napis: []\n");
     assert_eq!((ended.code, ended.output.as_str()), (1, ""));
-    assert!(ended.errors.starts_with("stdin: sidegate: unsupported schema version `v2`"), "{}", ended.errors);
+    assert!(
+        ended.errors.starts_with("stdin:1:1: sidegate: unsupported schema version `v2`"),
+        "{}",
+        ended.errors
+    );
 }
 
 #[test]
@@ -180,12 +260,16 @@ fn render_prints_the_policy_that_convert_prints_inside_its_manifest() {
 }
 
 #[test]
-fn render_prints_nothing_of_a_policy_that_is_wrong() {
+fn render_prints_nothing_of_an_invalid_policy() {
     let plugin =
         ["render", "--policy", "-", "--as", "wasmplugin", "--image", "a/b", "--selector", "app=orders"];
     let ended = sidegate(&plugin, "sidegate: v2\napis: []\n");
     assert_eq!((ended.code, ended.output.as_str()), (1, ""));
-    assert!(ended.errors.starts_with("stdin: sidegate: unsupported schema version `v2`"), "{}", ended.errors);
+    assert!(
+        ended.errors.starts_with("stdin:1:1: sidegate: unsupported schema version `v2`"),
+        "{}",
+        ended.errors
+    );
 
     let policy = "\
 sidegate: v1
@@ -194,10 +278,9 @@ apis: [{name: a, access: [allow], rules: [{path: /}]}]
 ";
     let ended = sidegate(&plugin, policy);
     assert_eq!((ended.code, ended.output.as_str()), (1, ""));
-    let message =
-        "plans.p.limits[0].max: numbers above 2^53 do not keep their value on the way through Istio";
-    assert_eq!(ended.errors, format!("stdin: {message}\n"));
-    // As text, nobody rounds it.
+    let message = "plans.p.limits[0].max: Istio rounds numbers above 2^53, so this one would change";
+    assert_eq!(ended.errors, format!("stdin:2:37: {message}\n"));
+    // Nobody rounds numbers inside text.
     for form in [&["--as", "envoy"][..], &["--as", "envoyfilter", "--for", "gateway"]] {
         let ended = sidegate(&[&["render", "--policy", "-"], form].concat(), policy);
         assert!(ended.code == 0 && ended.output.contains("9007199254740993"), "{}", ended.errors);
@@ -205,11 +288,11 @@ apis: [{name: a, access: [allow], rules: [{path: /}]}]
 }
 
 #[test]
-fn options_of_render_that_do_not_go_together_are_told() {
+fn options_of_render_that_contradict_each_other_are_reported() {
     let digest = "0123456789abcdef".repeat(4);
     for (options, message) in [
         ("--as wasmplugin --selector a=b", "`--as wasmplugin` needs `--image`"),
-        ("--as wasmplugin --image a", "`--as wasmplugin` needs `--selector`: which pods it is to guard"),
+        ("--as wasmplugin --image a", "`--as wasmplugin` needs `--selector`: the labels of the pods"),
         ("--as wasmplugin --image a --module /b", "`--as wasmplugin` has no use for `--module`"),
         (
             "--as trafficextension --image ftp://a",
@@ -224,7 +307,7 @@ fn options_of_render_that_do_not_go_together_are_told() {
             "--as envoyfilter --selector a=b --pull-secret a",
             "`--as envoyfilter` has no use for `--pull-secret`",
         ),
-        ("--as envoyfilter", "`--as envoyfilter` needs `--selector`: which pods it is to guard"),
+        ("--as envoyfilter", "`--as envoyfilter` needs `--selector`: the labels of the pods"),
         (
             "--as envoyfilter --for gateway --module https://a",
             "`--as envoyfilter` with a URL needs `--sha256`",
@@ -300,7 +383,7 @@ fn wrong_use_ends_with_two() {
             ],
             RIGHT,
         ),
-        // An Envoy that fetches a module by itself for a filter file lets everything pass meanwhile.
+        // While an Envoy fetches a module for a filter file, it lets everything pass.
         (&["render", "--policy", "-", "--as", "envoy", "--module", "http://a", "--sha256", EMPTY], RIGHT),
         (&["key", "--bytes", "8"], ""),
         (&["key", "--prefix", "a b"], ""),
@@ -315,7 +398,7 @@ fn wrong_use_ends_with_two() {
         assert!(ended.output.is_empty() && !ended.errors.is_empty(), "{arguments:?}");
     }
     let ended = sidegate(&["check", "/no/such/file", "-"], "sidegate: v1\napis: []\n");
-    assert_eq!(ended.code, 2, "what cannot be read weighs more than what is wrong");
+    assert_eq!(ended.code, 2, "a file that cannot be read weighs more than an invalid one");
 }
 
 #[test]

@@ -334,7 +334,7 @@ async fn a_policy_that_is_moved_in_place_serves_and_a_wrong_one_does_not() {
     wrong["apis"][0]["rules"][0]["acces"] = json!([]);
     production.parts.put_policy(&wrong);
     eventually("the wrong policy to be refused", async || {
-        production.envoy.log().contains("apis[0].rules[0].acces: unknown field").then_some(())
+        production.envoy.log().contains("apis[0] (orders).rules[0].acces: unknown field").then_some(())
     })
     .await;
     assert_eq!(verdict(&open.send(&get("/v1/health")).await.unwrap()), (403, Some("27")));
@@ -372,7 +372,7 @@ async fn until_there_is_a_module_with_a_policy_every_request_is_refused() {
     let mut wrong = policy();
     wrong["apis"][0]["rules"][0]["acces"] = json!([]);
     for (module, policy, told) in
-        [(true, wrong, "apis[0].rules[0].acces: unknown field"), (false, policy(), "sidegate.wasm")]
+        [(true, wrong, "apis[0] (orders).rules[0].acces: unknown field"), (false, policy(), "sidegate.wasm")]
     {
         let parts = Parts::new(StubProvider::start(Answer::close()).await.address()).await;
         parts.put_policy(&policy);

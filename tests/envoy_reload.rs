@@ -41,19 +41,19 @@ fn wrong() -> Vec<(Wasm, Vec<&'static str>)> {
         (
             with(&|policy| {
                 policy["apis"][0]["rules"][0]["acces"] = json!([]);
-                policy["apis"][0]["metering"] = json!([{"path": "/**", "metric": "hits", "by": 0}]);
+                policy["apis"][0]["metering"] = json!([{"path": "/**", "metric": "nothing"}]);
                 policy["plans"] =
                     json!({"p": {"limits": [{"metric": "hits", "max": 1, "per": "fortnight"}]}});
             }),
             vec![
-                "apis[0].rules[0].acces: unknown field `acces`",
-                "apis[0].metering[0].by: ",
+                "apis[0] (api).rules[0].acces: unknown field `acces`",
+                "apis[0] (api).metering[0].metric: ",
                 "plans.p.limits[0].per: ",
             ],
         ),
         (
             with(&|policy| policy["apis"][0]["rules"] = json!([{"path": "/{a}"}, {"path": "/{b}"}])),
-            vec!["apis[0].rules[1]"],
+            vec!["apis[0] (api).rules[1]: "],
         ),
         (
             with(&|policy| policy["sidegate"] = json!("v2")),
@@ -68,7 +68,7 @@ fn wrong() -> Vec<(Wasm, Vec<&'static str>)> {
                 policy["apis"][0]["limits"] = json!([{"metric": "nothing", "max": 1, "per": "day"}]);
                 policy["apis"][0]["bindings"] = json!([{"consumer": "nobody", "allow": "all"}]);
             }),
-            vec!["apis[0].limits[0].metric: ", "apis[0].bindings[0].consumer: "],
+            vec!["apis[0] (api).limits[0].metric: ", "apis[0] (api).bindings[0].consumer: "],
         ),
         (
             Wasm::sidegate_with_struct(&policy("struct")),

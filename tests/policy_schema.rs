@@ -1,11 +1,15 @@
-//! The JSON Schema of the policy document: fresh, and of one mind with the loader about the examples in the tree.
+//! The JSON Schema of the policy document: it is up to date, and agrees with the loader about the examples in
+//! the tree.
 #![cfg(not(target_family = "wasm"))]
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, as it should")]
 
 use std::{ffi::OsStr, fs, path::Path};
 
 use serde_json::Value;
-use sidegate::{cli::schema, policy::Policy};
+use sidegate::{
+    cli::schema,
+    policy::{Policy, document::Document},
+};
 
 /// The examples that people copy: whole documents in Markdown, and policies beside Envoy's bootstraps.
 fn examples() -> Vec<(String, String)> {
@@ -46,12 +50,12 @@ fn value(yaml: &str) -> Value {
 }
 
 #[test]
-fn the_schema_in_the_tree_is_the_one_that_the_types_make() {
+fn the_schema_in_the_tree_is_generated_from_the_types() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/policy.schema.json");
     let committed = fs::read_to_string(path).unwrap_or_default();
     assert!(
         committed == schema::text(),
-        "docs/policy.schema.json is not fresh: run `cargo run -- schema > docs/policy.schema.json`"
+        "docs/policy.schema.json is out of date: run `cargo run -- schema > docs/policy.schema.json`"
     );
 }
 
@@ -67,6 +71,18 @@ fn every_example_loads_and_fits_the_schema() {
         if let Err(problems) = Policy::load(document.to_string().as_bytes(), &|_| Some("set".to_owned())) {
             panic!("{name}:\n{problems}\n{yaml}");
         }
+    }
+}
+
+#[test]
+fn every_example_is_the_same_after_it_is_written_and_read_again() {
+    for (name, yaml) in examples() {
+        let document: Document = serde_json::from_value(value(&yaml)).unwrap();
+        let written = serde_json::to_string(&document).unwrap();
+        assert_eq!(serde_json::from_str::<Document>(&written).unwrap(), document, "{name}");
+        // YAML that is printed reads back the same as well.
+        let printed = serde_saphyr::to_string(&document).unwrap();
+        assert_eq!(serde_saphyr::from_str::<Document>(&printed).unwrap(), document, "{name}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! `sidegate check`: everything that is wrong with policies.
+//! `sidegate check`: reports everything that is wrong with policies.
 
 use std::io;
 
@@ -6,11 +6,7 @@ use clap::Args;
 
 use crate::policy::Policy;
 
-use super::{
-    Streams, Verdict,
-    environment::{self, Environment},
-    input::Source,
-};
+use super::{Status, Streams, environment, input::Source, load::load};
 
 /// What to check.
 #[derive(Args)]
@@ -20,8 +16,8 @@ Examples:
   sidegate check --env-file secrets.env policy.yaml
   kubectl get configmap sidegate -o jsonpath='{.data.policy}' | sidegate check --without-secrets -
 
-Prints `FILE: ok (…)` for each policy that would load, and `FILE: path: message` for each thing that is wrong.
-Exit codes: 0 all policies are right, 1 one is wrong, 2 one cannot be read.")]
+Prints `FILE: ok (…)` for each policy that would load, and `FILE:LINE:COLUMN: path: message` for each problem.
+Exit codes: 0 all policies are valid, 1 one is invalid, 2 one cannot be read.")]
 pub struct Arguments {
     /// Policies in YAML or JSON; `-` for standard input
     #[arg(required = true, value_name = "FILE")]
@@ -34,60 +30,23 @@ pub struct Arguments {
 ///
 /// # Errors
 ///
-/// The verdicts cannot be written, or there is something wrong with the environment file.
+/// The results cannot be written, or the environment file is invalid.
 pub fn run(
     arguments: &Arguments,
     process: &dyn Fn(&str) -> Option<String>,
     streams: &mut Streams<'_>,
-) -> io::Result<Verdict> {
+) -> io::Result<Status> {
     let environment = arguments.environment.environment(process)?;
-    let mut worst = Verdict::Fine;
+    let mut worst = Status::Done;
     for source in &arguments.files {
-        let name = source.name();
         match load(source, &environment, streams)? {
-            Ok((policy, _)) => writeln!(streams.output, "{name}: ok ({})", summary(&policy))?,
-            Err(Verdict::Failed) => worst = Verdict::Failed,
-            Err(verdict) if worst == Verdict::Fine => worst = verdict,
-            Err(_) => {}
+            Ok(loaded) => {
+                writeln!(streams.output, "{}: ok ({})", source.name(), summary(&loaded.policy))?;
+            }
+            Err(status) => worst = worst.max(status),
         }
     }
     Ok(worst)
-}
-
-/// The policy with its plugin configuration; or what the command ends with, after everything that is wrong has been told.
-///
-/// # Errors
-///
-/// It cannot be told.
-pub(super) fn load(
-    source: &Source,
-    environment: &Environment<'_>,
-    streams: &mut Streams<'_>,
-) -> io::Result<Result<(Policy, Vec<u8>), Verdict>> {
-    let name = source.name();
-    let text = match source.read(streams.input) {
-        Ok(text) => text,
-        Err(error) => {
-            writeln!(streams.errors, "{name}: {error}")?;
-            return Ok(Err(Verdict::Failed));
-        }
-    };
-    let configuration = match source.configuration(text) {
-        Ok(configuration) => configuration,
-        Err(problem) => {
-            writeln!(streams.errors, "{name}: {problem}")?;
-            return Ok(Err(Verdict::Wrong));
-        }
-    };
-    match Policy::load(&configuration, environment) {
-        Ok(policy) => Ok(Ok((policy, configuration))),
-        Err(problems) => {
-            for problem in problems.0 {
-                writeln!(streams.errors, "{name}: {problem}")?;
-            }
-            Ok(Err(Verdict::Wrong))
-        }
-    }
 }
 
 fn summary(policy: &Policy) -> String {

@@ -5,7 +5,7 @@ use std::io;
 use clap::Args;
 use serde_json::Value;
 
-use super::{Streams, Verdict, check, environment, input::Source};
+use super::{Status, Streams, environment, input::Source, load::load};
 
 /// What to convert.
 #[derive(Args)]
@@ -14,8 +14,8 @@ Examples:
   sidegate convert policy.yaml > policy.json
   sidegate convert --without-secrets - < policy.yaml
 
-The policy is checked first; nothing is printed if it is wrong. Its secrets that are `{env: NAME}` stay so.
-Exit codes: 0 done, 1 the policy is wrong, 2 it cannot be read.")]
+The policy is checked first; nothing is printed if it is invalid. Secrets that are `{env: NAME}` stay as they are.
+Exit codes: 0 done, 1 the policy is invalid, 2 it cannot be read.")]
 pub struct Arguments {
     /// The policy in YAML or JSON; `-` for standard input
     #[arg(value_name = "FILE")]
@@ -24,24 +24,23 @@ pub struct Arguments {
     environment: environment::Arguments,
 }
 
-/// Checks the policy and writes it as one line of JSON, without a line break at its end: its digest is that of a plugin that is
-/// configured with it byte for byte.
+/// Checks the policy and writes it as one line of JSON, without a line break at its end: a plugin that is
+/// configured with exactly these bytes shows the same digest.
 ///
 /// # Errors
 ///
-/// It cannot be written, or there is something wrong with the environment file.
+/// It cannot be written, or the environment file is invalid.
 pub fn run(
     arguments: &Arguments,
     process: &dyn Fn(&str) -> Option<String>,
     streams: &mut Streams<'_>,
-) -> io::Result<Verdict> {
+) -> io::Result<Status> {
     let environment = arguments.environment.environment(process)?;
-    match check::load(&arguments.file, &environment, streams)? {
-        Ok((_, configuration)) => {
-            let value: Value = serde_json::from_slice(&configuration)?;
-            serde_json::to_writer(&mut streams.output, &value)?;
-            Ok(Verdict::Fine)
-        }
-        Err(verdict) => Ok(verdict),
-    }
+    let loaded = match load(&arguments.file, &environment, streams)? {
+        Ok(loaded) => loaded,
+        Err(status) => return Ok(status),
+    };
+    let value: Value = serde_json::from_slice(&loaded.configuration)?;
+    serde_json::to_writer(&mut streams.output, &value)?;
+    Ok(Status::Done)
 }

@@ -11,6 +11,8 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_saphyr::{Error, Options, UserMessageFormatter};
 
+use super::places::Place;
+
 /// A policy to be read: a file, or `-` for standard input.
 #[derive(Clone, Debug)]
 pub struct Source(PathBuf);
@@ -46,15 +48,21 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// What is wrong with the YAML, on one line and with its place. It quotes nothing but keys: values may be secrets.
-    pub fn configuration(&self, text: Vec<u8>) -> Result<Vec<u8>, String> {
-        let is_json = self.0.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
-            || serde_json::from_slice::<IgnoredAny>(&text).is_ok();
-        if is_json || text.trim_ascii().is_empty() {
-            return Ok(text);
+    /// What is wrong with the text. The message quotes nothing but keys: values may be secrets.
+    pub fn configuration(&self, text: &[u8]) -> Result<Vec<u8>, Misread> {
+        let json = serde_json::from_slice::<IgnoredAny>(text);
+        let is_json = self.0.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        let value: Value = match json {
+            _ if text.trim_ascii().is_empty() => Value::Null,
+            Ok(_) => return Ok(text.to_owned()),
+            Err(error) if is_json => return Err(Misread::json(&error)),
+            Err(_) => from_yaml(text)?,
+        };
+        if value.is_null() {
+            let message = "the document is empty: a policy starts with `sidegate: v1`".to_owned();
+            return Err(Misread { place: None, message });
         }
-        let value: Value = from_yaml(&text)?;
-        serde_json::to_vec(&value).map_err(|error| error.to_string())
+        serde_json::to_vec(&value).map_err(|error| Misread { place: None, message: error.to_string() })
     }
 
     fn is_standard_input(&self) -> bool {
@@ -62,30 +70,56 @@ impl Source {
     }
 }
 
+/// Text that is neither YAML nor JSON, or empty.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Misread {
+    /// Where.
+    pub place: Option<Place>,
+    /// What is wrong, on one line.
+    pub message: String,
+}
+
+impl Misread {
+    fn json(error: &serde_json::Error) -> Self {
+        let [line, column] = [error.line(), error.column()].map(|number| u64::try_from(number).unwrap_or(0));
+        let message = without_place(&error.to_string()).to_owned();
+        Self { place: Some(Place { line, column }), message: format!("not JSON: {message}") }
+    }
+
+    fn yaml(error: &Error) -> Self {
+        let message = match error {
+            Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` appears twice"),
+            error => error.render_with_formatter(&UserMessageFormatter).replace('\n', " "),
+        };
+        let message = without_place(&message).to_owned();
+        Self { place: error.location().map(Place::from), message }
+    }
+}
+
+/// A message without the place at its end, which is printed in front of it.
+fn without_place(message: &str) -> &str {
+    message.split(" at line ").next().unwrap_or(message)
+}
+
 /// The values in a YAML document.
 ///
 /// # Errors
 ///
-/// What is wrong with it, as [`Source::configuration`] tells it.
-pub(super) fn from_yaml(text: &[u8]) -> Result<Value, String> {
-    // Policies are large and their own; what guards against hostile documents would refuse 100,000 consumers. Aliases stay bounded.
-    let options: Options = serde_saphyr::options! {
+/// What is wrong with it, as [`Source::configuration`] reports it.
+pub(super) fn from_yaml(text: &[u8]) -> Result<Value, Misread> {
+    serde_saphyr::from_slice_with_options(text, options()).map_err(|error| Misread::yaml(&error))
+}
+
+/// How YAML is read. Policies are large and their authors are trusted; the usual budgets against hostile
+/// documents would refuse 100,000 consumers. Aliases stay bounded.
+pub(super) fn options() -> Options {
+    serde_saphyr::options! {
         budget: None,
         with_snippet: false,
         strict_booleans: true,
         reject_unsupported_tags: true,
-    };
-    serde_saphyr::from_slice_with_options(text, options).map_err(|error| {
-        let message = match &error {
-            Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` stands twice"),
-            error => error.render_with_formatter(&UserMessageFormatter).replace('\n', " "),
-        };
-        let message = message.split(" at line ").next().unwrap_or(&message);
-        match error.location() {
-            Some(place) => format!("line {} column {}: {message}", place.line(), place.column()),
-            None => message.to_owned(),
-        }
-    })
+    }
 }
 
 #[cfg(test)]
@@ -93,8 +127,12 @@ mod tests {
     use super::*;
 
     fn configuration(name: &str, text: &str) -> Result<String, String> {
-        let bytes = Source::from(OsStr::new(name)).configuration(text.as_bytes().to_vec())?;
-        Ok(String::from_utf8(bytes).unwrap())
+        let bytes = Source::from(OsStr::new(name)).configuration(text.as_bytes());
+        bytes.map(|bytes| String::from_utf8(bytes).unwrap()).map_err(|Misread { place, message }| match place
+        {
+            Some(Place { line, column }) => format!("{line}:{column}: {message}"),
+            None => message,
+        })
     }
 
     #[test]
@@ -103,7 +141,6 @@ mod tests {
         let json = r#"{"a":{"x":18446744073709551615},"b":["no",1,"2027-01-01T00:00:00Z","/**",null]}"#;
         assert_eq!(configuration("p.yaml", yaml), Ok(json.to_owned()));
         assert_eq!(configuration("p", r#"{ "b": 1, "a": 2 }"#), Ok(r#"{ "b": 1, "a": 2 }"#.to_owned()));
-        assert_eq!(configuration("p.JSON", "a: 1"), Ok("a: 1".to_owned()));
     }
 
     #[test]
@@ -113,19 +150,28 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told_on_one_line_with_their_place_and_without_values() {
+    fn faults_are_reported_on_one_line_with_their_place_and_without_values() {
         for (yaml, message) in [
-            ("a: 1\nb: {c: s3cret,\n    c: 3}", "line 3 column 5: the key `c` stands twice"),
-            ("a: 1\n---\nb: s3cret", "line 3 column 1: "),
-            ("a: [s3cret, 2\nb: 3", "line 2 column 2: "),
-            ("a: 's3cret", "line 1 column "),
-            ("a: *s3cret", "line 1 column 4: "),
-            ("a: !s3 cret", "line 1 column "),
-            ("a: .inf", "line 1 column 4: "),
+            ("a: 1\nb: {c: s3cret,\n    c: 3}", "3:5: the key `c` appears twice"),
+            ("a: 1\n---\nb: s3cret", "3:1: "),
+            ("a: [s3cret, 2\nb: 3", "2:2: "),
+            ("a: 's3cret", "1:"),
+            ("a: *s3cret", "1:4: "),
+            ("a: !s3 cret", "1:"),
+            ("a: .inf", "1:4: "),
         ] {
             let error = configuration("p.yaml", yaml).unwrap_err();
             assert!(error.starts_with(message) && !error.contains('\n'), "{error}");
             assert!(!error.contains("cret") || yaml.contains('*'), "{error}");
+        }
+        assert_eq!(configuration("p.JSON", "a: 1").unwrap_err(), "1:1: not JSON: expected value");
+    }
+
+    #[test]
+    fn documents_without_content_are_reported_as_empty() {
+        for text in ["", " \n", "# a comment\n", "---\n", "~"] {
+            let message = configuration("p.yaml", text).unwrap_err();
+            assert_eq!(message, "the document is empty: a policy starts with `sidegate: v1`", "{text:?}");
         }
     }
 

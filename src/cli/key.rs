@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::credential::Digest;
 
-use super::{Streams, Verdict};
+use super::{Status, Streams};
 
 /// Which key to make.
 #[derive(Args)]
@@ -17,13 +17,13 @@ Examples:
   sidegate key --prefix acme_ --bytes 16
   sidegate key --digest < key.txt       the digest of a key that exists already
 
-The key is printed once and kept nowhere. The line that starts with `{sha256:` belongs into the policy, under the consumer's `keys`.
+The key is printed once and kept nowhere. Put the line that starts with `{sha256:` into the policy, under `keys`.
 Exit codes: 0 done, 2 wrong arguments, or no key on standard input.")]
 pub struct Arguments {
     /// Random bytes in the key
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(16..=1024))]
     bytes: u16,
-    /// What the key starts with, so that people and scanners know it for a key
+    /// What the key starts with, so that people and scanners recognise it as a key
     #[arg(long, default_value = "sg_", value_parser = prefix)]
     prefix: String,
     /// Read a key from standard input and print its digest instead
@@ -36,7 +36,7 @@ pub struct Arguments {
 /// # Errors
 ///
 /// The system has no randomness, or standard input has no key, or the result cannot be written.
-pub fn run(arguments: &Arguments, streams: &mut Streams<'_>) -> io::Result<Verdict> {
+pub fn run(arguments: &Arguments, streams: &mut Streams<'_>) -> io::Result<Status> {
     if arguments.digest {
         let mut text = String::new();
         streams.input.read_to_string(&mut text)?;
@@ -50,13 +50,13 @@ pub fn run(arguments: &Arguments, streams: &mut Streams<'_>) -> io::Result<Verdi
             ));
         }
         writeln!(streams.output, "{}", entry(key))?;
-        return Ok(Verdict::Fine);
+        return Ok(Status::Done);
     }
     let mut random = vec![0; usize::from(arguments.bytes)];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     let key = format!("{}{}", arguments.prefix, URL_SAFE_NO_PAD.encode(random));
     writeln!(streams.output, "{key}\n{}", entry(&key))?;
-    Ok(Verdict::Fine)
+    Ok(Status::Done)
 }
 
 /// The key as an entry of a consumer's `keys`.

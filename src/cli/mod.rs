@@ -1,12 +1,15 @@
-//! The `sidegate` command: checks, converts and renders policies and makes keys, with the same core that runs in Envoy.
+//! The `sidegate` command: checks, converts and renders policies and makes keys, with the same core that runs
+//! in Envoy.
 //!
-//! Commands take what they read and write as arguments; [`main`] alone touches the process's own.
+//! Commands take their input, output and environment as arguments; only [`main`] uses those of the process.
 
 mod check;
 mod convert;
 mod environment;
 mod input;
 mod key;
+mod load;
+mod places;
 mod render;
 pub mod schema;
 
@@ -17,14 +20,14 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-/// What a command ends with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// All is well: exit code 0.
-    Fine,
-    /// A document is wrong, and standard error says how: exit code 1.
-    Wrong,
-    /// The command was called wrongly, or could not read or write: exit code 2, as for arguments that clap refuses.
+/// What a command ends with, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// The command did what it was asked to: exit code 0.
+    Done,
+    /// A document is invalid, and standard error says why: exit code 1.
+    Invalid,
+    /// The arguments are wrong, or something cannot be read or written: exit code 2, as clap uses it.
     Failed,
 }
 
@@ -48,7 +51,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Check policies: everything that is wrong, one line each
+    /// Check policies and print all problems, one line each
     Check(check::Arguments),
     /// Turn a policy into the plugin configuration: one line of JSON
     Convert(convert::Arguments),
@@ -63,8 +66,8 @@ enum Command {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  all is well
-  1  a document is wrong; standard error says how
+  0  done
+  1  a document is invalid; standard error says why
   2  wrong arguments, or a file that cannot be read or written";
 
 /// Runs the command that the process's arguments name.
@@ -72,15 +75,15 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let (mut input, mut output, mut errors) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
     let streams = &mut Streams { input: &mut input, output: &mut output, errors: &mut errors };
-    let verdict = run(arguments.command, &environment::of_process, streams).unwrap_or_else(|error| {
-        // A reader that has gone away has heard enough; nobody is left to tell.
-        let _told = writeln!(streams.errors, "sidegate: {error}");
-        Verdict::Failed
+    let status = run(arguments.command, &environment::of_process, streams).unwrap_or_else(|error| {
+        // If standard error is closed as well, nobody can be told.
+        let _written = writeln!(streams.errors, "sidegate: {error}");
+        Status::Failed
     });
-    ExitCode::from(match verdict {
-        Verdict::Fine => 0,
-        Verdict::Wrong => 1,
-        Verdict::Failed => 2,
+    ExitCode::from(match status {
+        Status::Done => 0,
+        Status::Invalid => 1,
+        Status::Failed => 2,
     })
 }
 
@@ -88,7 +91,7 @@ fn run(
     command: Command,
     process: &dyn Fn(&str) -> Option<String>,
     streams: &mut Streams<'_>,
-) -> io::Result<Verdict> {
+) -> io::Result<Status> {
     match command {
         Command::Check(arguments) => check::run(&arguments, process, streams),
         Command::Convert(arguments) => convert::run(&arguments, process, streams),
@@ -96,7 +99,7 @@ fn run(
         Command::Key(arguments) => key::run(&arguments, streams),
         Command::Schema => {
             streams.output.write_all(schema::text().as_bytes())?;
-            Ok(Verdict::Fine)
+            Ok(Status::Done)
         }
     }
 }

@@ -8,7 +8,11 @@ use std::{cell::RefCell, collections::BTreeSet, io};
 
 use serde_json::Value;
 
-use super::{Streams, Verdict, check, environment::Environment};
+use super::{
+    Status, Streams,
+    environment::Environment,
+    load::{load, print},
+};
 
 pub use arguments::Arguments;
 
@@ -26,42 +30,36 @@ struct Contents {
 ///
 /// # Errors
 ///
-/// The options do not go together, the manifest cannot be written, or there is something wrong with the environment file.
+/// The options contradict each other, the manifest cannot be written, or the environment file is invalid.
 pub fn run(
     arguments: &Arguments,
     process: &dyn Fn(&str) -> Option<String>,
     streams: &mut Streams<'_>,
-) -> io::Result<Verdict> {
+) -> io::Result<Status> {
     let manifest = arguments.manifest()?;
     let environment = arguments.environment.environment(process)?;
     let variables = RefCell::new(BTreeSet::new());
-    // What is asked for here is what the module will ask for.
+    // The module will ask for the same variables.
     let noting: Environment<'_> = Box::new(|name| {
         variables.borrow_mut().insert(name.to_owned());
         environment(name)
     });
-    let configuration = match check::load(&arguments.policy, &noting, streams)? {
-        Ok((_, configuration)) => configuration,
-        Err(verdict) => return Ok(verdict),
+    let loaded = match load(&arguments.policy, &noting, streams)? {
+        Ok(loaded) => loaded,
+        Err(status) => return Ok(status),
     };
     drop(noting);
-    let policy: Value = serde_json::from_slice(&configuration)?;
+    let policy: Value = serde_json::from_slice(&loaded.configuration)?;
     if manifest.rounds_numbers() {
         let rounded = numbers::rounded(&policy);
-        for path in &rounded {
-            let name = arguments.policy.name();
-            writeln!(
-                streams.errors,
-                "{name}: {path}: numbers above 2^53 do not keep their value on the way through Istio"
-            )?;
-        }
         if !rounded.is_empty() {
-            return Ok(Verdict::Wrong);
+            print(&arguments.policy, &loaded.text, rounded, |number| &number.path, streams)?;
+            return Ok(Status::Invalid);
         }
     }
     let text = policy.to_string();
     let contents = Contents { policy, text, variables: variables.into_inner() };
     let written = template::fill(&manifest, contents)?;
     streams.output.write_all(written.as_bytes())?;
-    Ok(Verdict::Fine)
+    Ok(Status::Done)
 }

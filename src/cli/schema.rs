@@ -16,7 +16,8 @@ pub fn text() -> String {
     format!("{:#}\n", Value::from(schema))
 }
 
-/// What may be left out may not be `null`, whatever schemars makes of an `Option`; and no list is empty.
+/// What the document asks for and schemars does not: attributes may be absent but not `null`, and no list is
+/// empty.
 #[derive(Clone)]
 struct Strict;
 
@@ -24,6 +25,10 @@ impl Transform for Strict {
     fn transform(&mut self, schema: &mut Schema) {
         transform_subschemas(self, schema);
         let Some(members) = schema.as_object_mut() else { return };
+        if let Some(Value::String(description)) = members.get_mut("description") {
+            // Comments wrap where code wraps.
+            *description = description.replace('\n', " ");
+        }
         if let Some(Value::Array(types)) = members.get_mut("type") {
             types.retain(|name| name != "null");
             if let [one] = types.as_slice() {

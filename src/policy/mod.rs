@@ -1,19 +1,18 @@
-//! The policy: what the operator wrote, compiled once into what the gate decides by.
+//! The policy: what the operator wrote, compiled once into what the gate decides with.
 //!
 //! ```text
 //! JSON ── read ──▶ Document ── compile ──▶ Policy
 //!           │                     │
-//!           └──── Problems ◀──────┘        everything that is wrong, each with its path
+//!           └──── Problems ◀──────┘        everything that is wrong, each problem with its path
 //! ```
 //!
-//! A [`Policy`] never changes; a request that began under it ends under it. It has no path to the outside: secrets of providers are
-//! resolved while it is compiled.
+//! A [`Policy`] never changes, and a request is decided by one policy from beginning to end. It reads nothing
+//! from outside: secrets of providers are resolved while it is compiled.
 
 mod compile;
 pub mod document;
 mod problem;
 mod read;
-pub mod value;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -33,7 +32,7 @@ use crate::{
 };
 
 pub use document::{Of, Preflight, StateName, Unmatched};
-pub use problem::{Problem, Problems};
+pub use problem::{Further, Problem, Problems};
 
 /// A compiled policy.
 pub struct Policy {
@@ -43,15 +42,15 @@ pub struct Policy {
     pub digest: String,
     /// How refusals look.
     pub style: Style,
-    /// What becomes of a request that matches no API.
+    /// What happens to a request that matches no API.
     pub unmatched: Unmatched,
     /// Whether a CORS preflight needs credentials.
     pub preflight: Preflight,
     /// Which rate-limit headers callers see.
     pub rate_limit_headers: HeaderStyle,
-    /// What access logs are given.
+    /// What access logs can show.
     pub filter_state: Vec<StateName>,
-    /// The digest of the secret that opens explanation headers.
+    /// The digest of the secret that callers send to get explanation headers.
     pub debug: Option<Digest>,
     /// The providers.
     pub providers: Vec<introspection::Provider>,
@@ -61,11 +60,11 @@ pub struct Policy {
     pub plans: Vec<Plan>,
     /// The known callers.
     pub consumers: Vec<Consumer>,
-    /// Every header that any API sets for its service: never taken from a caller. Lower case.
+    /// Every header that any API sets for its service, in lower case; never accepted from a caller.
     pub identity_headers: BTreeSet<Rc<str>>,
-    /// Where meters are kept.
+    /// Where meters are stored.
     pub meters: Table,
-    /// Where identities are kept.
+    /// Where identities are cached.
     pub tokens: Table,
     keys: HashMap<Digest, Key>,
     clients: HashMap<String, usize>,
@@ -79,17 +78,17 @@ pub struct Plan {
     pub name: String,
     /// The environment that its callers are routed to.
     pub environment: Option<String>,
-    /// Its limits, by whose usage is counted together.
+    /// Its limits, grouped by whose usage is counted together.
     pub limits: LimitSets,
 }
 
-/// Limits, by whose usage they count together.
+/// Limits, grouped by whose usage is counted together.
 pub type LimitSets = Vec<LimitSet>;
 
-/// Limits that count together: one meter for each payer.
+/// Limits that share a meter for each payer.
 #[derive(Clone, Debug)]
 pub struct LimitSet {
-    /// Whose usage counts together.
+    /// Whose usage is counted together.
     pub of: Of,
     /// What the names of all its meters have in common.
     pub scope: Digest,
@@ -116,14 +115,14 @@ impl Consumer {
     }
 }
 
-/// An API key's place in the policy.
+/// An API key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// Whose key it is.
     pub consumer: usize,
     /// Whether it is accepted.
     pub active: bool,
-    /// From this moment on it is not.
+    /// It is refused from this moment on.
     pub not_after: Timestamp,
 }
 
@@ -147,15 +146,15 @@ pub struct Api {
     pub bindings: Option<HashMap<usize, Binding>>,
     /// Limits of the API itself.
     pub limits: LimitSets,
-    /// Whether credentials are taken out.
+    /// Whether credentials are removed.
     pub remove_credentials: bool,
-    /// Headers for the service.
+    /// Headers that are set for the service.
     pub headers: Vec<(Rc<str>, Template)>,
-    /// Whether refusals are kept back.
+    /// Whether requests pass that would be refused.
     pub shadow: bool,
 }
 
-/// What a rule says.
+/// A rule.
 pub struct Rule {
     /// Its path as written.
     pub name: String,
@@ -183,7 +182,7 @@ pub enum Access {
 }
 
 impl Rule {
-    /// Whether it is for nobody, whatever they present.
+    /// Whether it refuses everybody, whatever they present.
     pub fn denies(&self) -> bool {
         matches!(self.access.first(), Some(Access::Deny))
     }
@@ -194,24 +193,28 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the document, each thing with its path.
+    /// Everything that is wrong with the document, each problem with its path.
     pub fn load(json: &[u8], environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, Problems> {
         let digest = Self::digest_of(json);
         match read::read(json) {
-            Ok(document) => compile::compile(document, digest, environment).map_err(Problems),
+            Ok(document) => compile::compile(document, digest, environment).map_err(|uncompilable| {
+                let compile::Uncompilable { findings, owners } = *uncompilable;
+                let problems = findings.into_iter().map(|finding| finding.into_problem(&owners));
+                Problems::new(problems.collect(), true)
+            }),
             Err(unreadable) => {
-                let read::Unreadable { mut problems, rest } = *unreadable;
-                if let Some(rest) = rest
-                    && let Err(further) = compile::compile(rest.document.clone(), digest, environment)
+                let read::Unreadable { mut problems, rest, is_complete } = *unreadable;
+                if let Some(read::Rest { document, whole }) = rest
+                    && let Err(uncompilable) = compile::compile(document, digest, environment)
                 {
-                    problems.extend(rest.further(further));
+                    problems.extend(whole.problems(uncompilable.findings));
                 }
-                Err(Problems(problems))
+                Err(Problems::new(problems, is_complete))
             }
         }
     }
 
-    /// The digest that a policy of this text is shown by: the first 16 hexadecimal digits of its SHA-256.
+    /// The digest that a policy of this text is shown with: the first 16 hexadecimal digits of its SHA-256.
     pub fn digest_of(json: &[u8]) -> String {
         Digest::of(json).to_hex().chars().take(16).collect()
     }
@@ -231,7 +234,7 @@ impl Policy {
         &self.apis
     }
 
-    /// The consumer whose key has this digest, where key and consumer are accepted at `now`.
+    /// The consumer whose key has this digest, if both the key and the consumer are accepted at `now`.
     pub fn consumer_by_key(&self, digest: &Digest, now: Timestamp) -> Result<usize, KeyFault> {
         let key = self.keys.get(digest).ok_or(KeyFault::Unknown)?;
         if !key.active {
@@ -257,9 +260,9 @@ impl Policy {
 pub enum KeyFault {
     /// No consumer has it.
     Unknown,
-    /// It is switched off.
+    /// It is inactive.
     Inactive,
-    /// Its time is over.
+    /// It has expired.
     Expired,
     /// Its consumer is suspended.
     Suspended,

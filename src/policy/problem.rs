@@ -7,36 +7,91 @@ use std::fmt::{self, Write as _};
 pub struct Problem {
     /// The attribute at fault, such as `apis[0].rules[2].path`; empty for the whole document.
     pub path: String,
-    /// What is wrong with it: lower case, one sentence.
+    /// The name of the API or consumer that the path leads into, where it has one.
+    pub owner: Option<String>,
+    /// What is wrong: lower case, one sentence.
     pub message: String,
-    /// It names something that is not there, which may be so only because that has problems of its own.
-    pub dangling: bool,
 }
 
 /// Everything that is wrong with a document; at least one thing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", lines(.0))]
-pub struct Problems(pub Vec<Problem>);
+#[error("{}", lines(self))]
+pub struct Problems {
+    /// The problems; no more than [`Problems::MOST`].
+    pub list: Vec<Problem>,
+    /// Problems that are not in the list.
+    pub further: Further,
+}
+
+/// Problems that are not listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Further {
+    /// There are this many.
+    Exactly(usize),
+    /// Nobody looked for them.
+    Unknown,
+}
+
+/// What problems are about, where a name is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Provider,
+    Metric,
+    Plan,
+    Consumer,
+}
 
 impl Problem {
     /// A problem at `path`.
-    pub fn new(path: &str, message: impl ToString) -> Self {
-        Self { path: path.to_owned(), message: message.to_string(), dangling: false }
+    pub(super) fn new(path: impl Into<String>, message: impl ToString) -> Self {
+        Self { path: path.into(), owner: None, message: message.to_string() }
     }
+}
 
-    /// The attribute at `path` names a `kind` that is not there.
-    pub fn dangling(path: &str, kind: &str, name: &str) -> Self {
-        Self { path: path.to_owned(), message: format!("there is no {kind} `{name}`"), dangling: true }
+impl Problems {
+    /// More problems than this are not listed.
+    pub const MOST: usize = 100;
+
+    /// All of these problems, and those that were not looked for.
+    pub(super) fn new(mut list: Vec<Problem>, is_complete: bool) -> Self {
+        let further = list.len().saturating_sub(Self::MOST);
+        list.truncate(Self::MOST);
+        let further = if is_complete { Further::Exactly(further) } else { Further::Unknown };
+        Self { list, further }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.path.is_empty() {
-            on_one_line(&self.path, f)?;
-            f.write_str(": ")?;
+        match (&self.owner, self.path.split_once(']')) {
+            (Some(owner), Some((entry, rest))) => {
+                on_one_line(&format!("{entry}] ({owner}){rest}: "), f)?;
+            }
+            _ if self.path.is_empty() => {}
+            _ => on_one_line(&format!("{}: ", self.path), f)?,
         }
         on_one_line(&self.message, f)
+    }
+}
+
+impl fmt::Display for Further {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(1) => f.write_str("there is 1 more problem"),
+            Self::Exactly(count) => write!(f, "there are {count} more problems"),
+            Self::Unknown => f.write_str("there may be more problems"),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Provider => "provider",
+            Self::Metric => "metric",
+            Self::Plan => "plan",
+            Self::Consumer => "consumer",
+        })
     }
 }
 
@@ -48,6 +103,10 @@ fn on_one_line(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn lines(problems: &[Problem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+fn lines(problems: &Problems) -> String {
+    let mut lines: Vec<_> = problems.list.iter().map(ToString::to_string).collect();
+    if problems.further != Further::Exactly(0) {
+        lines.push(problems.further.to_string());
+    }
+    lines.join("\n")
 }

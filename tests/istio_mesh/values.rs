@@ -21,7 +21,7 @@ async fn a_first_policy_that_is_wrong_is_accepted_by_kubernetes_and_answers_500(
     let mut plugin = manifest(&policy(), &["--as", "wasmplugin", "--image", &shop.image()]);
     plugin["spec"]["pluginConfig"]["apis"][0]["acces"] = json!(["deny"]);
     shop.mesh.kubernetes().apply(&plugin);
-    logged(&shop.orders, "apis[0].acces: unknown field `acces`").await;
+    logged(&shop.orders, "apis[0] (orders).acces: unknown field `acces`").await;
     let refused = eventually("a refusal", async || {
         let answer = ask(&shop.orders, order()).await;
         (answer.status != 200).then_some(answer)
@@ -33,7 +33,7 @@ async fn a_first_policy_that_is_wrong_is_accepted_by_kubernetes_and_answers_500(
     plugin["spec"]["selector"]["matchLabels"] = json!({"app": "late"});
     shop.mesh.kubernetes().apply(&plugin);
     let late = Plan::sidecar("late").launch(&shop.mesh).await;
-    logged(&late, "apis[0].acces: unknown field `acces`").await;
+    logged(&late, "apis[0] (orders).acces: unknown field `acces`").await;
     let refused = eventually("a refusal", async || {
         sidegate_harness::send(late.address(APPLICATION), &order()).await.ok()
     })

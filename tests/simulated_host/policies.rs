@@ -87,7 +87,10 @@ fn a_policy_that_does_not_load_is_told_in_full_and_counted() {
         json!({"env": "NO_SUCH_VARIABLE"});
     let text = bad.to_string();
     for (configuration, expected) in [
-        (text.as_bytes(), vec!["consumers[0].plan: ", "apis[0].rules[1].path: ", "`NO_SUCH_VARIABLE`"]),
+        (
+            text.as_bytes(),
+            vec!["consumers[0] (acme).plan: ", "apis[0] (orders).rules[1].path: ", "`NO_SUCH_VARIABLE`"],
+        ),
         (b"".as_slice(), vec!["empty"]),
         (b"{".as_slice(), vec![""]),
     ] {

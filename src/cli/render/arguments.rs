@@ -1,4 +1,4 @@
-//! What `sidegate render` is told, and which of it goes together.
+//! The options of `sidegate render`, and which of them go together.
 
 use std::io;
 
@@ -18,9 +18,9 @@ Examples:
   sidegate render --policy policy.yaml --as envoyfilter --for gateway --module https://modules.example.com/sidegate.wasm --sha256 DIGEST
   sidegate render --policy policy.yaml --as envoy > filter.yaml
 
-The policy is checked first; nothing is printed if it is wrong. Variables that its secrets name (`{env: NAME}`) are passed on to the module
-from the environment of the proxy; their values are not in what is printed.
-Exit codes: 0 done, 1 the policy is wrong, 2 it cannot be read, or the options do not go together.")]
+The policy is checked first; nothing is printed if it is invalid. The module gets the variables that its secrets name (`{env: NAME}`)
+from the environment of the proxy; their values are not printed.
+Exit codes: 0 done, 1 the policy is invalid, 2 it cannot be read, or the options do not go together.")]
 pub struct Arguments {
     /// The policy in YAML or JSON; `-` for standard input
     #[arg(long, value_name = "FILE")]
@@ -28,28 +28,29 @@ pub struct Arguments {
     /// What to print
     #[arg(long = "as", value_name = "FORM")]
     form: Form,
-    /// Where it is to guard; `sidecar` unless given
+    /// Where the module runs; `sidecar` by default
     #[arg(long = "for", value_name = "PLACE")]
     place: Option<Place>,
     /// The name of the manifest, and of the filter in Envoy
     #[arg(long, default_value = "sidegate", value_parser = name)]
     name: String,
-    /// The namespace; unless given, it is for `kubectl` to say
+    /// The namespace; chosen by `kubectl` by default
     #[arg(long, value_parser = name)]
     namespace: Option<String>,
-    /// Which pods, by their labels; for gateways `istio=ingressgateway` unless given
+    /// Which pods, by their labels; for gateways `istio=ingressgateway` by default
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     selector: Vec<(String, String)>,
     /// Where the module's image is: `oci://` (or no scheme), `https://`, `http://` or `file://`
     #[arg(long, value_name = "URL")]
     image: Option<String>,
-    /// Digest of the image's manifest, or of the module's bytes where it comes by http or https
+    /// Digest of the image's manifest, or of the module's bytes for http and https
     #[arg(long, value_name = "DIGEST", value_parser = digest)]
     sha256: Option<String>,
-    /// Where the module is: a path in the proxy's container, or for an EnvoyFilter an http or https URL; /etc/sidegate/sidegate.wasm unless given
+    /// Where the module is: a path in the proxy's container, or for an EnvoyFilter an http or https URL;
+    /// /etc/sidegate/sidegate.wasm by default
     #[arg(long, value_name = "PATH-OR-URL")]
     module: Option<String>,
-    /// The secret that opens the registry, in the same namespace
+    /// The secret for the registry, in the same namespace
     #[arg(long, value_name = "NAME", value_parser = name)]
     pull_secret: Option<String>,
     #[command(flatten)]
@@ -76,30 +77,30 @@ enum Form {
 /// The kinds of proxy in a mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Place {
-    /// What comes in to the pods of a service
+    /// Requests to the pods of a service
     Sidecar,
-    /// What comes in to the mesh
+    /// Requests into the mesh
     Gateway,
 }
 
-/// A manifest, with all that its kind needs and nothing that it has no place for.
+/// A manifest, with everything that its kind needs and nothing else.
 pub(super) enum Manifest {
     /// A WasmPlugin, or a TrafficExtension.
     Extension {
-        /// Whether it is the latter.
+        /// Whether it is a TrafficExtension.
         traffic: bool,
-        /// What it has in common with other objects of Kubernetes.
+        /// Its metadata and its target.
         object: Object,
         /// Where the module is.
         image: String,
         /// Its digest.
         sha256: Option<String>,
-        /// The secret that opens the registry.
+        /// The secret for the registry.
         pull_secret: Option<String>,
     },
     /// An EnvoyFilter.
     EnvoyFilter {
-        /// What it has in common with other objects of Kubernetes.
+        /// Its metadata and its target.
         object: Object,
         /// Where the module is.
         module: Module,
@@ -119,9 +120,9 @@ pub(super) struct Object {
     pub(super) name: String,
     /// Its namespace.
     pub(super) namespace: Option<String>,
-    /// The kind of proxy that it is for.
+    /// The kind of proxy it is for.
     pub(super) place: Place,
-    /// Labels of the pods that it is for; none where the template's serve.
+    /// Labels of the pods it is for; those of the template if empty.
     pub(super) selector: Vec<(String, String)>,
 }
 
@@ -146,7 +147,7 @@ impl Manifest {
 }
 
 impl Arguments {
-    /// The manifest that the options make.
+    /// The manifest that the options describe.
     ///
     /// # Errors
     ///
@@ -198,7 +199,7 @@ impl Arguments {
     fn object(&self) -> io::Result<Object> {
         let place = self.place.unwrap_or(Place::Sidecar);
         if place == Place::Sidecar && self.selector.is_empty() {
-            return Err(self.wrong("needs `--selector`: which pods it is to guard"));
+            return Err(self.wrong("needs `--selector`: the labels of the pods"));
         }
         let (name, namespace, selector) = (self.name.clone(), self.namespace.clone(), self.selector.clone());
         Ok(Object { name, namespace, place, selector })
@@ -220,7 +221,7 @@ impl Arguments {
         Ok(Module::File(module.to_owned()))
     }
 
-    /// Refuses what was given and has no place in this form.
+    /// Refuses options that this form has no use for.
     fn refuse(&self, given: &[(&str, bool)]) -> io::Result<()> {
         match given.iter().find(|(_, is_given)| *is_given) {
             Some((option, _)) => Err(self.wrong(&format!("has no use for `{option}`"))),
@@ -228,7 +229,7 @@ impl Arguments {
         }
     }
 
-    /// A file has no digest that anybody would compare.
+    /// Nobody would compare the digest of a file.
     fn refuse_digest_of_file(&self) -> io::Result<()> {
         match self.sha256 {
             Some(_) => Err(self.wrong("has no use for `--sha256` where the module is a file")),

@@ -1,25 +1,39 @@
-//! Numbers on their way through Istio.
+//! Numbers that Istio would change.
 //!
-//! Istio reads a plugin's configuration into a `google.protobuf.Struct`, whose numbers are all floating-point: whole ones beyond
-//! 2^53 come out as others.
+//! Istio reads a plugin's configuration into a `google.protobuf.Struct`, whose numbers are all
+//! floating-point: whole numbers beyond 2^53 are rounded.
+
+use std::fmt;
 
 use serde_json::Value;
 
 const EXACT: u64 = 1 << 53;
 
-/// The paths of the numbers that would not keep their value.
-pub fn rounded(policy: &Value) -> Vec<String> {
+/// A number that would not keep its value.
+pub struct Rounded {
+    /// The path of the number.
+    pub path: String,
+}
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: Istio rounds numbers above 2^53, so this one would change", self.path)
+    }
+}
+
+/// The numbers that would not keep their value.
+pub fn rounded(policy: &Value) -> Vec<Rounded> {
     let mut found = Vec::new();
     collect(policy, String::new(), &mut found);
     found
 }
 
-fn collect(value: &Value, path: String, found: &mut Vec<String>) {
+fn collect(value: &Value, path: String, found: &mut Vec<Rounded>) {
     match value {
         Value::Number(number) => {
             let size = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
             if size.is_some_and(|size| size > EXACT) {
-                found.push(path);
+                found.push(Rounded { path });
             }
         }
         Value::Array(list) => {
@@ -44,9 +58,10 @@ mod tests {
 
     #[test]
     fn only_whole_numbers_beyond_two_to_the_53_are_found() {
+        let rounded = |policy| -> Vec<_> { rounded(&policy).into_iter().map(|number| number.path).collect() };
         let exact = 1_u64 << 53;
         let policy = json!({"a": [exact, exact + 1], "b": {"c": -9_007_199_254_740_993_i64, "d": 0.1, "e": "9007199254740993"}});
-        assert_eq!(rounded(&policy), ["a[1]", "b.c"]);
-        assert_eq!(rounded(&json!({"a": u64::MAX, "b": 1e300, "c": i64::MIN})), ["a", "c"]);
+        assert_eq!(rounded(policy), ["a[1]", "b.c"]);
+        assert_eq!(rounded(json!({"a": u64::MAX, "b": 1e300, "c": i64::MIN})), ["a", "c"]);
     }
 }

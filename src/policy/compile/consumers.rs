@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use crate::{credential::Digest, time::Timestamp};
 
 use super::{
-    super::{Consumer, Key},
-    Report, check_name, document,
+    super::{Consumer, Key, problem::Kind},
+    Report, document,
     limits::Plans,
+    report::check_name,
 };
 
 /// The compiled consumers.
@@ -55,8 +56,8 @@ impl Consumers {
         if self.by_name.insert(name.clone(), index).is_some() {
             report.add(&format!("{}.name", path()), format!("there is a consumer `{name}` already"));
         }
-        let plan =
-            plan.and_then(|plan| report.find(|| format!("{}.plan", path()), "plan", &plan, &plans.by_name));
+        let plan = plan
+            .and_then(|plan| report.find(|| format!("{}.plan", path()), Kind::Plan, &plan, &plans.by_name));
         let payer = Consumer::payer_of(&name);
         self.list.push(Consumer { name, active: state == document::ConsumerState::Active, plan, payer });
         if keys.as_ref().is_some_and(Vec::is_empty) || clients.as_ref().is_some_and(Vec::is_empty) {
@@ -65,15 +66,15 @@ impl Consumers {
         }
         self.add_keys(index, keys.unwrap_or_default(), path, report);
         for (place, client) in clients.unwrap_or_default().into_iter().enumerate() {
-            let fault = match self.clients.contains_key(&client) {
-                _ if client.is_empty() => Some("an OAuth2 client id must not be empty"),
-                true => Some("some consumer has this client already"),
-                false => None,
+            let fault = match self.clients.get(&client) {
+                _ if client.is_empty() => Some("an OAuth2 client id must not be empty".to_owned()),
+                Some(owner) => Some(self.taken(&format!("the client `{client}`"), *owner, index)),
+                None => None,
             };
             if let Some(fault) = fault {
                 report.add(&format!("{}.clients[{place}]", path()), fault);
             }
-            self.clients.insert(client, index);
+            self.clients.entry(client).or_insert(index);
         }
     }
 
@@ -98,8 +99,9 @@ impl Consumers {
                 active: state == document::KeyState::Active,
                 not_after: not_after.map_or(Timestamp::MAX, |moment| moment.0),
             };
-            if self.keys.insert(digest, key).is_some() {
-                report.add(&format!("{}.keys[{place}].sha256", path()), "some consumer has this key already");
+            if let Some(other) = self.keys.insert(digest, key) {
+                let fault = self.taken("the key", other.consumer, consumer);
+                report.add(&format!("{}.keys[{place}].sha256", path()), fault);
             }
             if let Some(id) = id
                 && !ids.insert(id.clone())
@@ -110,5 +112,14 @@ impl Consumers {
                 );
             }
         }
+    }
+
+    /// Why what belongs to the consumer `owner` cannot belong to `other` as well.
+    fn taken(&self, what: &str, owner: usize, other: usize) -> String {
+        let name = |index: usize| self.list.get(index).map_or("", |consumer| &consumer.name);
+        if owner == other {
+            return format!("{what} is listed twice");
+        }
+        format!("{what} belongs to consumer `{}` and cannot belong to `{}` as well", name(owner), name(other))
     }
 }

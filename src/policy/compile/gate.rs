@@ -36,12 +36,15 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
         debug,
         capacity,
     } = gate;
-    quotable("gate.realm", &realm, report);
-    if let Some(url) = &resource_metadata {
-        quotable("gate.resource_metadata", url, report);
+    if !is_printable(&realm) {
+        report.add("gate.realm", "not a text of printable ASCII characters");
     }
-    if let Some(url) = &errors.details {
-        quotable("gate.errors.details", url, report);
+    let urls = [("gate.resource_metadata", &resource_metadata), ("gate.errors.details", &errors.details)];
+    for (path, url) in urls {
+        // Nothing escapes URLs where they are shown between quotes.
+        if url.as_ref().is_some_and(|url| !is_printable(url) || url.contains(['"', '\\'])) {
+            report.add(path, "not a URL of printable ASCII characters without quotes and backslashes");
+        }
     }
     let debug = debug
         .and_then(|debug| report.take("gate.debug.secret_sha256", Digest::from_hex(&debug.secret_sha256)));
@@ -82,12 +85,9 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
     })
 }
 
-/// Notes text that could not stand between quotes in a header or in JSON.
-fn quotable(path: &str, text: &str, report: &mut Report) {
-    if text.is_empty() || text.contains(['"', '\\']) || !text.chars().all(|c| c.is_ascii() && !c.is_control())
-    {
-        report.add(path, "not a text of ASCII characters without quotes, backslashes and control characters");
-    }
+/// Whether headers can carry the text.
+fn is_printable(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii() && !c.is_control())
 }
 
 fn compile_capacity(path: &str, capacity: u32, report: &mut Report) -> Option<NonZeroU32> {

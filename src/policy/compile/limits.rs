@@ -8,8 +8,8 @@ use crate::{
 };
 
 use super::{
-    super::{LimitSet, LimitSets, Of, Plan, value::Named},
-    Problem, Report, document, index,
+    super::{LimitSet, LimitSets, Of, Plan, document::value::Named, problem::Kind},
+    Report, document, index,
 };
 
 /// The compiled plans.
@@ -37,7 +37,7 @@ pub(super) fn plans(plans: Named<document::Plan>, metrics: &Metrics, report: &mu
     Plans { list, by_name }
 }
 
-/// Where limits stand: keeps the meters of plans, of bindings and of APIs apart.
+/// Where limits are listed: keeps the meters of plans, of bindings and of APIs apart.
 #[derive(Clone, Copy)]
 pub(super) enum Scope<'a> {
     /// In a plan, for all APIs.
@@ -50,7 +50,7 @@ pub(super) enum Scope<'a> {
 
 impl Scope<'_> {
     fn digest(self, of: Of) -> Digest {
-        // Two kinds may fall to one payer; in one meter, a request would be charged twice.
+        // Two kinds may have the same payer; in one meter, a request would be charged twice.
         let of = [of as u8];
         match self {
             Self::Plan => Digest::of_parts(&[b"plan", b"", &of]),
@@ -69,11 +69,12 @@ pub(super) fn compile(
     report: &mut Report,
 ) -> LimitSets {
     let mut sets = LimitSets::new();
+    let list = path;
     for (place, limit) in report.list(path, limits).into_iter().enumerate() {
         let document::Limit { metric, max, per, window, of } = limit;
         let path = format!("{path}[{place}]");
         if metrics.find(&metric).is_none() {
-            report.0.push(Problem::dangling(&format!("{path}.metric"), "metric", &metric));
+            report.add_unknown(&format!("{path}.metric"), Kind::Metric, &metric);
             continue;
         }
         let Some(limit) =
@@ -90,7 +91,8 @@ pub(super) fn compile(
         };
         let set = set_of(&mut sets, of, scope);
         if set.iter().any(|other| other.counter() == limit.counter()) {
-            report.add(&path, format!("there is a limit of `{metric}` per {per} already"));
+            let message = format!("there is a limit of `{metric}` per {per} already");
+            report.add_resting_on(&path, message, vec![list.to_owned()]);
             continue;
         }
         set.push(limit);
@@ -99,7 +101,8 @@ pub(super) fn compile(
     sets
 }
 
-/// Both lists of limits as one, in the scope of the first; where two are of the same thing, the stricter holds.
+/// Both lists of limits as one, in the scope of the first; of two limits of the same thing, the stricter
+/// holds.
 pub(super) fn merge(mut sets: LimitSets, further: &LimitSets, scope: Scope<'_>) -> LimitSets {
     for LimitSet { of, scope: _, limits } in further {
         let set = set_of(&mut sets, *of, scope);

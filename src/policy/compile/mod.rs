@@ -1,27 +1,48 @@
-//! Compiles the document into the policy: resolves names, parses patterns, and reports everything that does not hold.
+//! Compiles the document into the policy: resolves names, parses patterns, and reports everything that is
+//! invalid.
 
 mod apis;
+mod bindings;
 mod consumers;
+mod credentials;
+mod forward;
 mod gate;
 mod limits;
+mod metering;
 mod providers;
+mod report;
 mod rules;
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt::Display,
+use std::collections::HashMap;
+
+use crate::{
+    quota::{InvalidMetric, Metrics},
+    store::Table,
 };
 
-use crate::{quota::Metrics, store::Table};
+use super::{
+    Api, Policy,
+    document::{self, value::Named},
+    problem::Kind,
+};
 
-use super::{Api, Policy, Problem, document, value::Named};
+use report::Report;
+pub(super) use report::{Finding, Owners};
+
+/// Everything that is wrong with a document.
+pub(super) struct Uncompilable {
+    /// What is wrong, in the order of the document.
+    pub(super) findings: Vec<Finding>,
+    /// Names for the paths of the findings.
+    pub(super) owners: Owners,
+}
 
 /// Compiles `document`; `digest` is that of its text, `environment` gives the values of variables.
 pub(super) fn compile(
     document: document::Document,
     digest: String,
     environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Policy, Vec<Problem>> {
+) -> Result<Policy, Box<Uncompilable>> {
     let document::Document { sidegate: _, revision, gate, providers, metrics, plans, consumers, apis } =
         document;
     let mut report = Report::default();
@@ -35,8 +56,12 @@ pub(super) fn compile(
     let callers = consumers::compile(consumers, &plans, &mut report);
     let names = Names { providers: &providers, metrics: &metrics, plans: &plans, consumers: &callers };
     let (apis, table) = apis::compile(apis, &names, &mut report);
-    let (Some(gate), true) = (gate, report.0.is_empty()) else {
-        return Err(report.0);
+    let (Some(gate), true) = (gate, report.is_empty()) else {
+        let owners = Owners {
+            apis: apis.into_iter().map(|api| api.name).collect(),
+            consumers: callers.list.into_iter().map(|consumer| consumer.name).collect(),
+        };
+        return Err(Box::new(Uncompilable { findings: report.into_findings(), owners }));
     };
     let identity_headers =
         apis.iter().flat_map(|api: &Api| &api.headers).map(|(name, _)| name.clone()).collect();
@@ -71,78 +96,6 @@ struct Names<'a> {
     consumers: &'a consumers::Consumers,
 }
 
-/// Collects problems.
-#[derive(Default)]
-struct Report(Vec<Problem>);
-
-impl Report {
-    fn add(&mut self, path: &str, message: impl ToString) {
-        self.0.push(Problem::new(path, message));
-    }
-
-    /// The value, or none and a problem at `path`.
-    fn take<T>(&mut self, path: &str, result: Result<T, impl Display>) -> Option<T> {
-        result.map_err(|error| self.add(path, error)).ok()
-    }
-
-    /// The index under which `name` is known, or none and a problem at `path`, which is made only then: there may be a hundred
-    /// thousand names.
-    fn find(
-        &mut self,
-        path: impl FnOnce() -> String,
-        kind: &str,
-        name: &str,
-        known: &HashMap<String, usize>,
-    ) -> Option<usize> {
-        let index = known.get(name).copied();
-        if index.is_none() {
-            self.0.push(Problem::dangling(&path(), kind, name));
-        }
-        index
-    }
-
-    /// An optional list, empty if absent; that it is there and empty is a problem.
-    fn list<T>(&mut self, path: &str, list: Option<Vec<T>>) -> Vec<T> {
-        if list.as_ref().is_some_and(Vec::is_empty) {
-            self.add(path, "the list is empty: leave it out, or give it an entry");
-        }
-        list.unwrap_or_default()
-    }
-
-    /// Notes texts of a list that are empty or stand there twice.
-    fn distinct(&mut self, path: &str, texts: &[String]) {
-        let mut known = HashSet::with_capacity(texts.len());
-        for (place, text) in texts.iter().enumerate() {
-            if text.is_empty() {
-                self.add(&format!("{path}[{place}]"), "must not be empty");
-            } else if !known.insert(text) {
-                self.add(&format!("{path}[{place}]"), format!("`{text}` is listed twice"));
-            }
-        }
-    }
-
-    /// Notes a name that headers or logs could not carry.
-    fn name(&mut self, path: &str, name: &str) {
-        self.take(path, check_name(name));
-    }
-}
-
-/// Whether headers and logs can carry the name.
-fn check_name(name: &str) -> Result<(), InvalidName> {
-    let fits =
-        (1..=InvalidName::MOST).contains(&name.len()) && !name.chars().any(|c| c.is_control() || c == '"');
-    if fits { Ok(()) } else { Err(InvalidName) }
-}
-
-/// The text is no name.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("not a name: 1 to {} bytes without quotes and control characters", Self::MOST)]
-struct InvalidName;
-
-impl InvalidName {
-    const MOST: usize = 256;
-}
-
 /// Where each name of a map is in the list made of it.
 fn index<T>(named: &Named<T>) -> HashMap<String, usize> {
     named.0.keys().enumerate().map(|(index, name)| (name.clone(), index)).collect()
@@ -156,9 +109,15 @@ fn compile_metrics(declared: &Named<document::Metric>, report: &mut Report) -> M
     }
     Metrics::new(&list).unwrap_or_else(|errors| {
         for error in errors {
-            report.add(&format!("metrics.{}", error.metric()), &error);
+            let path = format!("metrics.{}", error.metric());
+            match &error {
+                InvalidMetric::UnknownParent { parent, .. } => {
+                    report.add_unknown_because(&path, Kind::Metric, parent, &error);
+                }
+                _ => report.add(&path, &error),
+            }
         }
-        // Names that are declared stay known, so that those who use them are not blamed as well.
+        // Names that are declared stay known, so that their users are not reported as well.
         let known = list.iter().map(|(name, _)| (*name, None)).filter(|name| Metrics::new(&[*name]).is_ok());
         Metrics::new(&known.collect::<Vec<_>>()).unwrap_or_default()
     })

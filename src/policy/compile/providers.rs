@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{
-    super::value::{Named, Secret},
+    super::document::value::{Named, Secret},
     Report, document, index,
 };
 
@@ -52,7 +52,7 @@ fn introspection(
     let settings = Settings {
         name,
         cluster,
-        // What is missing is a problem already; the rest is looked at all the same.
+        // A missing endpoint is reported already; the rest is checked as well.
         endpoint: endpoint.or_else(|| Endpoint::parse("http://unknown").ok())?,
         authentication,
         timeout: timeout.duration(),
@@ -74,7 +74,9 @@ fn introspection(
     let compiled = Provider::new(settings);
     if let Err(errors) = &compiled {
         for error in errors {
-            report.add(&format!("{path}.{}", error.attribute()), error);
+            // Whether an answer can be stale depends on how long it is kept.
+            let rests_on = vec![format!("{path}.cache")];
+            report.add_resting_on(&format!("{path}.{}", error.attribute()), error, rests_on);
         }
     }
     compiled.ok()

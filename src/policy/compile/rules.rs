@@ -8,20 +8,22 @@ use crate::{
 };
 
 use super::{
-    super::{Access, Rule},
+    super::{Access, Rule, problem::Kind},
     Names, Report, document,
 };
 
-/// Compiles rules and the table that finds them; `default` are the API's ways in.
+/// Compiles rules and the table that finds them; `default` are the API's ways in, `shared` a place in which
+/// both API keys and tokens sit.
 pub(super) fn compile(
     rules: Vec<document::Rule>,
     default: Option<Vec<document::Access>>,
     names: &Names,
+    shared: Option<String>,
     api: &str,
     report: &mut Report,
 ) -> (RuleTable, Vec<Rule>) {
     if let Some(default) = &default {
-        // Faults of the default are told once, not for every rule that takes it.
+        // Faults of the default are reported once, not for every rule that takes it.
         ways_in(default.clone(), names, &format!("{api}.access"), report);
     }
     let mut compiled = Vec::with_capacity(rules.len());
@@ -34,7 +36,11 @@ pub(super) fn compile(
             (Some(access), _) => ways_in(access, names, &format!("{path}.access"), report),
             (None, Some(default)) => ways_in(default.clone(), names, "", &mut Report::default()),
             (None, None) => {
-                report.add(&path, "nothing says who may use it: give the rule or its API an `access` list");
+                report.add_resting_on(
+                    &path,
+                    "nothing says who may use it: give the rule or its API an `access` list",
+                    vec![format!("{api}.access")],
+                );
                 Vec::new()
             }
         };
@@ -46,21 +52,29 @@ pub(super) fn compile(
         if regex.as_ref().is_some_and(|regex| regex.chars().any(char::is_control)) {
             report.add(
                 &format!("{path}.regex"),
-                "a control character stands in no path: write it as an escape",
+                "has a control character, which no path has: write it as an escape",
             );
         }
         let ways = Ways {
             key: access.iter().any(|access| matches!(access, Access::ApiKey)),
             token: access.iter().any(|access| matches!(access, Access::Introspection { .. })),
         };
-        compiled.push(Rule { name: template.or(regex).unwrap_or_default(), access, ways });
+        let name = template.or(regex).unwrap_or_default();
+        if let Some(place) = shared.as_ref().filter(|_| ways.key && ways.token) {
+            let message =
+                format!("the rule for `{name}` takes an API key and a token, and both sit in {place}");
+            report.add_resting_on(&path, message, vec![format!("{api}.credentials")]);
+        }
+        compiled.push(Rule { name, access, ways });
     }
     let table = RuleTable::build(matches).unwrap_or_else(|overlaps| {
         for overlap in overlaps {
             let [first, second] =
                 [overlap.first, overlap.second].map(|at| places.get(at).copied().unwrap_or(at));
-            let message = format!("matches the same requests as {api}.rules[{first}]");
-            report.add(&format!("{api}.rules[{second}]"), message);
+            let name = compiled.get(first).map_or("", |rule: &Rule| &rule.name);
+            let message = format!("matches the same requests as the earlier rule for `{name}`");
+            let rests_on = [first, second].map(|rule| format!("{api}.rules[{rule}].methods"));
+            report.add_resting_on(&format!("{api}.rules[{second}]"), message, rests_on.to_vec());
         }
         RuleTable::default()
     });
@@ -121,14 +135,14 @@ fn introspection(
     let document::IntrospectionAccess { provider, scopes, scope_strategy, audience, issuers } = access;
     let path = format!("{path}.introspection");
     let provider =
-        report.find(|| format!("{path}.provider"), "provider", &provider, &names.providers.by_name);
+        report.find(|| format!("{path}.provider"), Kind::Provider, &provider, &names.providers.by_name);
     let strategy = match scope_strategy {
         document::ScopeStrategy::Exact => ScopeStrategy::Exact,
         document::ScopeStrategy::Hierarchic => ScopeStrategy::Hierarchic,
         document::ScopeStrategy::Wildcard => ScopeStrategy::Wildcard,
     };
-    let scopes = scopes
-        .and_then(|scopes| report.take(&format!("{path}.scopes"), RequiredScopes::new(strategy, scopes)));
+    let scopes =
+        scopes.and_then(|scopes| required_scopes(scopes, strategy, &format!("{path}.scopes"), report));
     let audience = audience.and_then(|audience| {
         let audience = match audience {
             document::Audience::Any(list) => Audience::any(list),
@@ -142,4 +156,21 @@ fn introspection(
         provider: provider?,
         requirement: Requirement { issuers, audience, scopes },
     })
+}
+
+fn required_scopes(
+    scopes: Vec<String>,
+    strategy: ScopeStrategy,
+    path: &str,
+    report: &mut Report,
+) -> Option<RequiredScopes> {
+    // Tokens and authorization requests list scopes in one text; here each is an entry.
+    let joined = scopes.iter().enumerate().find(|(_, scope)| scope.split_ascii_whitespace().nth(1).is_some());
+    if let Some((place, scope)) = joined {
+        let entries: Vec<_> = scope.split_ascii_whitespace().collect();
+        let message = format!("`{scope}` is not one scope: write `[{}]`", entries.join(", "));
+        report.add(&format!("{path}[{place}]"), message);
+        return None;
+    }
+    report.take(path, RequiredScopes::new(strategy, scopes))
 }

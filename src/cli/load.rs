@@ -1,0 +1,88 @@
+//! Loads the policy that a command is about, and prints everything that is wrong with it.
+
+use std::{fmt, io};
+
+use crate::policy::{Further, Policy};
+
+use super::{
+    Status, Streams,
+    environment::Environment,
+    input::{Misread, Source},
+    places::{Place, Places},
+};
+
+/// A policy that loaded.
+pub struct Loaded {
+    /// The policy.
+    pub policy: Policy,
+    /// The plugin configuration that it was loaded from.
+    pub configuration: Vec<u8>,
+    /// The text of the file.
+    pub text: Vec<u8>,
+}
+
+/// Loads the policy; or prints what is wrong with it and returns what the command ends with.
+///
+/// # Errors
+///
+/// The problems cannot be written.
+pub fn load(
+    source: &Source,
+    environment: &Environment<'_>,
+    streams: &mut Streams<'_>,
+) -> io::Result<Result<Loaded, Status>> {
+    let name = source.name();
+    let text = match source.read(streams.input) {
+        Ok(text) => text,
+        Err(error) => {
+            writeln!(streams.errors, "{name}: {error}")?;
+            return Ok(Err(Status::Failed));
+        }
+    };
+    let configuration = match source.configuration(&text) {
+        Ok(configuration) => configuration,
+        Err(Misread { place, message }) => {
+            writeln!(streams.errors, "{}: {message}", at(&name, place))?;
+            return Ok(Err(Status::Invalid));
+        }
+    };
+    let problems = match Policy::load(&configuration, environment) {
+        Ok(policy) => return Ok(Ok(Loaded { policy, configuration, text })),
+        Err(problems) => problems,
+    };
+    print(source, &text, problems.list, |problem| &problem.path, streams)?;
+    if problems.further != Further::Exactly(0) {
+        writeln!(streams.errors, "{name}: {}", problems.further)?;
+    }
+    Ok(Err(Status::Invalid))
+}
+
+/// Prints problems with their places, in the order of the text; `path` is that of a problem.
+///
+/// # Errors
+///
+/// They cannot be written.
+pub fn print<P: fmt::Display>(
+    source: &Source,
+    text: &[u8],
+    problems: Vec<P>,
+    path: impl Fn(&P) -> &str,
+    streams: &mut Streams<'_>,
+) -> io::Result<()> {
+    let places = Places::of(text);
+    let place = |problem: &P| places.as_ref().and_then(|places| places.find(path(problem)));
+    let mut placed: Vec<_> = problems.into_iter().map(|problem| (place(&problem), problem)).collect();
+    placed.sort_by_key(|(place, _)| *place);
+    for (place, problem) in placed {
+        writeln!(streams.errors, "{}: {problem}", at(&source.name(), place))?;
+    }
+    Ok(())
+}
+
+/// The name of a file with a place in it, as editors and terminals know how to open it.
+fn at(name: &str, place: Option<Place>) -> String {
+    match place {
+        Some(Place { line, column }) => format!("{name}:{line}:{column}"),
+        None => name.to_owned(),
+    }
+}

@@ -1,0 +1,34 @@
+//! Compiles what the service behind an API sees.
+
+use std::rc::Rc;
+
+use crate::{
+    credential::Location,
+    gate::{OWN_PREFIX, Template},
+};
+
+use super::{super::document::value::Named, Report};
+
+/// Headers that Envoy, HTTP itself or the caller's session needs, and that no policy may set.
+const RESERVED: [&str; 7] =
+    ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "cookie"];
+
+/// Compiles the headers that are set for the service.
+pub(super) fn headers(headers: Named<String>, path: &str, report: &mut Report) -> Vec<(Rc<str>, Template)> {
+    let mut compiled: Vec<(Rc<str>, Template)> = Vec::new();
+    for (name, template) in headers.0 {
+        let path = format!("{path}.{name}");
+        let lower = name.to_ascii_lowercase();
+        let Some(template) = report.take(&path, Template::parse(&template)) else { continue };
+        if lower != "cookie" && Location::header(&lower, None).is_err() {
+            report.add(&path, "not a header name");
+        } else if RESERVED.contains(&lower.as_str()) || lower.starts_with(OWN_PREFIX) {
+            report.add(&path, "policies must not set this header");
+        } else if compiled.iter().any(|(other, _)| **other == *lower) {
+            report.add(&path, "this header appears twice: upper and lower case make no difference");
+        } else {
+            compiled.push((lower.into(), template));
+        }
+    }
+    compiled
+}

@@ -1,0 +1,114 @@
+//! Compiles metering: which requests count how much.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::{
+    access::Binding,
+    matching::{Metering, MeteringPath, MeteringRule, Methods, PathPattern, PrefixPattern, QueryValue},
+    quota::Limit,
+};
+
+use super::{
+    super::{LimitSets, problem::Kind},
+    DEFAULT_METRIC, Names, Report, document,
+    rules::methods,
+};
+
+/// Limits with words for where they come from.
+pub(super) type Applying<'a> = Vec<(&'a Limit, String)>;
+
+/// All limits that may apply to requests for the API.
+pub(super) fn applying_limits<'a>(
+    limits: &'a LimitSets,
+    bindings: Option<&'a HashMap<usize, Binding>>,
+    names: &'a Names,
+) -> Applying<'a> {
+    let all = |sets: &'a LimitSets| sets.iter().flat_map(|set| &set.limits);
+    let mut applying: Applying = all(limits).map(|limit| (limit, "the API".to_owned())).collect();
+    let mut plans = vec![false; names.plans.list.len()];
+    let mut use_plan = |plan: Option<usize>| {
+        if let Some(used) = plan.and_then(|plan| plans.get_mut(plan)) {
+            *used = true;
+        }
+    };
+    match bindings {
+        Some(bindings) => {
+            for (consumer, binding) in bindings {
+                let of_consumer = names.consumers.list.get(*consumer).and_then(|consumer| consumer.plan);
+                use_plan(binding.plan.or(of_consumer));
+                let plan = binding.plan.and_then(|plan| names.plans.list.get(plan));
+                let of_plan =
+                    |limit: &Limit| plan.is_some_and(|plan| all(&plan.limits).any(|other| other == limit));
+                let own = all(&binding.limits).filter(|limit| !of_plan(limit));
+                applying.extend(own.map(|limit| (limit, "a binding".to_owned())));
+            }
+        }
+        None => names.consumers.list.iter().for_each(|consumer| use_plan(consumer.plan)),
+    }
+    for (plan, used) in names.plans.list.iter().zip(plans) {
+        if used {
+            applying.extend(all(&plan.limits).map(|limit| (limit, format!("plan `{}`", plan.name))));
+        }
+    }
+    applying
+}
+
+pub(super) fn compile(
+    metering: Option<Vec<document::Metering>>,
+    names: &Names,
+    applying: &Applying<'_>,
+    path: &str,
+    report: &mut Report,
+) -> Metering {
+    let Some(metering) = metering else {
+        let everything = PathPattern::template("/**").ok().zip(names.metrics.find(DEFAULT_METRIC));
+        let rule = everything.map(|(pattern, metric)| MeteringRule {
+            path: MeteringPath::Pattern(pattern),
+            methods: Methods::ALL,
+            query: Vec::new(),
+            metric,
+            by: 1,
+            last: false,
+        });
+        return Metering::new(rule.into_iter().collect());
+    };
+    let rules = report.list(path, Some(metering)).into_iter().enumerate().filter_map(|(place, rule)| {
+        let path = format!("{path}[{place}]");
+        metering_rule(rule, names, applying, &path, report)
+    });
+    Metering::new(rules.collect())
+}
+
+fn metering_rule(
+    rule: document::Metering,
+    names: &Names,
+    applying: &Applying<'_>,
+    path: &str,
+    report: &mut Report,
+) -> Option<MeteringRule> {
+    let document::Metering { path: text, r#match, query, methods: named, metric, by, last } = rule;
+    let pattern = match r#match {
+        document::MeteringMatch::Template => PathPattern::template(&text).map(MeteringPath::Pattern),
+        document::MeteringMatch::Prefix => PrefixPattern::parse(&text).map(MeteringPath::Prefix),
+    };
+    let pattern = report.take(&format!("{path}.path"), pattern);
+    let methods = methods(named, &format!("{path}.methods"), report);
+    let Some(id) = names.metrics.find(&metric) else {
+        report.add_unknown(&format!("{path}.metric"), Kind::Metric, &metric);
+        return None;
+    };
+    let lineage = names.metrics.lineage(id);
+    let too_small = |limit: &Limit| limit.max() > 0 && limit.max() < by && lineage.contains(&limit.metric());
+    // Many bindings may have the same limit, which is reported once.
+    let messages: BTreeSet<_> = applying
+        .iter()
+        .filter(|(limit, _)| too_small(limit))
+        .map(|(limit, whose)| {
+            let (name, max) = (limit.name(), limit.max());
+            format!("{by} is above {whose}'s limit `{name}` of {max}: no such request could ever pass")
+        })
+        .collect();
+    messages.into_iter().for_each(|message| report.add(&format!("{path}.by"), message));
+    let query = query.0.into_iter().map(|(name, value)| (name, QueryValue::parse(&value))).collect();
+    Some(MeteringRule { path: pattern?, methods, query, metric: id, by, last })
+}

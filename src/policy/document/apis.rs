@@ -1,0 +1,52 @@
+//! `apis`: hosts and base paths that belong together, and where their credentials sit.
+
+use super::{Access, Binding, Forward, Limit, Metering, Rule};
+
+document! {
+    /// Hosts and a base path that belong together.
+    pub struct Api {
+        /// Its name, unique.
+        pub name: String,
+        /// Hosts it answers for; any host if absent. `*.example.com` covers every name below.
+        pub hosts?: Vec<String>,
+        /// The path that all its rules are under.
+        pub base_path?: String,
+        /// Where credentials sit.
+        pub credentials = default: Credentials,
+        /// The ways in, for rules that name none.
+        pub access?: Vec<Access>,
+        /// Its rules.
+        pub rules: Vec<Rule>,
+        /// What requests count; one of `hits` each if absent.
+        pub metering?: Vec<Metering>,
+        /// Who may call it; every consumer if absent.
+        pub bindings?: Vec<Binding>,
+        /// Limits on top of those of plans.
+        pub limits?: Vec<Limit>,
+        /// What the service behind the API sees.
+        pub forward = default: Forward,
+        /// Decide, log and count, but never refuse.
+        pub shadow = default: bool,
+    }
+
+    /// Where credentials sit.
+    #[derive(Default)]
+    pub struct Credentials {
+        /// API keys; the header `apikey` if absent.
+        pub api_key?: Vec<Location>,
+        /// Access tokens; `authorization: Bearer` if absent.
+        pub token?: Vec<Location>,
+    }
+
+    /// One place: exactly one of `header`, `query`, `cookie`.
+    pub struct Location {
+        /// A header, by name.
+        pub header?: String,
+        /// The authentication scheme that precedes the credential in the header.
+        pub scheme?: String,
+        /// A query parameter, by name.
+        pub query?: String,
+        /// A cookie, by name.
+        pub cookie?: String,
+    }
+}

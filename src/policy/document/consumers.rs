@@ -1,0 +1,53 @@
+//! `consumers`: known callers.
+
+use super::value::Moment;
+
+document! {
+    /// A known caller.
+    pub struct Consumer {
+        /// Its name, unique.
+        pub name: String,
+        /// Whether it may call at all.
+        pub state = default: ConsumerState,
+        /// Its plan, unless a binding names another.
+        pub plan?: String,
+        /// Its API keys.
+        pub keys?: Vec<Key>,
+        /// OAuth2 client ids that are this consumer.
+        pub clients?: Vec<String>,
+    }
+
+    /// One API key, as a digest.
+    pub struct Key {
+        /// The operator's name for the key.
+        pub id?: String,
+        /// SHA-256 of the key, in hexadecimal.
+        pub sha256: String,
+        /// Whether the key is accepted.
+        pub state = default: KeyState,
+        /// From this moment on the key is refused (RFC 3339).
+        pub not_after?: Moment,
+    }
+}
+
+choice! {
+    /// Whether a consumer may call at all.
+    #[derive(Copy, Default)]
+    pub enum ConsumerState {
+        /// It may.
+        #[default]
+        Active,
+        /// It may not.
+        Suspended,
+    }
+
+    /// Whether a key is accepted.
+    #[derive(Copy, Default)]
+    pub enum KeyState {
+        /// It is.
+        #[default]
+        Active,
+        /// It is not.
+        Inactive,
+    }
+}

@@ -1,0 +1,52 @@
+//! How choices that need more than a name are written, for messages.
+
+/// The choices of the document that are maps with one entry: the name of the type, the entry, and how both
+/// are written.
+const FORMS: [(&str, &str, &str); 10] = [
+    ("Access", "introspection", "{introspection: {provider: NAME}}"),
+    ("Audience", "all", "{all: [AUDIENCE]}"),
+    ("Audience", "any", "{any: [AUDIENCE]}"),
+    ("Authentication", "basic", "{basic: {id: ID, secret: {env: NAME}}}"),
+    ("Authentication", "bearer", "{bearer: {token: {env: NAME}}}"),
+    ("Authentication", "post", "{post: {id: ID, secret: {env: NAME}}}"),
+    ("FilterState", "only", "{only: [api, code]}"),
+    ("Grant", "methods", "{methods: [GET]}"),
+    ("Provider", "introspection", "{introspection: {cluster: NAME, url: URL}}"),
+    ("Unavailable", "allow_clients", "{allow_clients: [CLIENT]}"),
+];
+
+/// How this entry of a choice is written.
+pub fn form(choice: &str, entry: &str) -> String {
+    let form = FORMS.iter().find(|(of, name, _)| *of == choice && *name == entry);
+    form.map_or_else(|| entry.to_owned(), |(_, _, form)| (*form).to_owned())
+}
+
+#[cfg(all(test, not(target_family = "wasm")))]
+mod tests {
+    use serde::de::DeserializeOwned;
+
+    use super::{
+        super::{Access, Audience, Authentication, FilterState, Grant, Provider, Unavailable},
+        *,
+    };
+
+    #[test]
+    fn what_messages_say_to_write_can_be_read() {
+        fn reads<T: DeserializeOwned>(text: &str) -> bool {
+            serde_saphyr::from_str::<T>(text).is_ok()
+        }
+        for (choice, entry, form) in FORMS {
+            let is_read = match choice {
+                "Access" => reads::<Access>(form),
+                "Audience" => reads::<Audience>(form),
+                "Authentication" => reads::<Authentication>(form),
+                "FilterState" => reads::<FilterState>(form),
+                "Grant" => reads::<Grant>(form),
+                "Provider" => reads::<Provider>(form),
+                "Unavailable" => reads::<Unavailable>(form),
+                other => panic!("{other} is not a choice"),
+            };
+            assert!(is_read && form.contains(entry), "{form}");
+        }
+    }
+}

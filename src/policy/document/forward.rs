@@ -1,0 +1,25 @@
+//! `forward`: what the service behind an API sees.
+
+use super::value::Named;
+
+document! {
+    /// What the service behind the API sees.
+    pub struct Forward {
+        /// Whether credentials are removed from the request.
+        #[serde(default = "default_true")]
+        pub remove_credentials: bool,
+        /// Headers to set, by name. Values may hold `{api}` `{rule}` `{consumer}` `{plan}` `{environment}`
+        /// `{client_id}` `{subject}` `{scope}`.
+        pub headers = default: Named<String>,
+    }
+}
+
+impl Default for Forward {
+    fn default() -> Self {
+        Self { remove_credentials: true, headers: Named::default() }
+    }
+}
+
+const fn default_true() -> bool {
+    true
+}

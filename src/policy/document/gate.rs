@@ -1,0 +1,156 @@
+//! `gate`: what holds for every request.
+
+use crate::quota::HeaderStyle;
+
+document! {
+    /// What holds for every request.
+    pub struct Gate {
+        /// The realm named in challenges.
+        #[serde(default = "default_realm")]
+        pub realm: String,
+        /// URL of the protected resource metadata (RFC 9728), named in Bearer challenges.
+        pub resource_metadata?: String,
+        /// What happens to a request that matches no API.
+        pub unmatched = default: Unmatched,
+        /// Whether a CORS preflight needs credentials.
+        pub preflight = default: Preflight,
+        /// How refusals look.
+        pub errors = default: Errors,
+        /// Which rate-limit headers callers see.
+        pub rate_limit_headers = default: HeaderStyle,
+        /// What access logs can show, as `wasm.sidegate.<name>` in filter state. Each value adds about a
+        /// microsecond to a request.
+        pub filter_state = default: FilterState,
+        /// Who may ask for explanation headers.
+        pub debug?: Debug,
+        /// How much the shared store holds.
+        pub capacity = default: Capacity,
+    }
+
+    /// How refusals look.
+    #[derive(Default)]
+    pub struct Errors {
+        /// The form of the body.
+        pub format = default: ErrorFormat,
+        /// URL of the page that explains a code; `{code}` stands for its two digits.
+        pub details?: String,
+    }
+
+    /// Who may ask for explanation headers.
+    pub struct Debug {
+        /// SHA-256 of the secret that a caller sends in `x-sidegate-debug`, in hexadecimal.
+        pub secret_sha256: String,
+    }
+
+    /// How much the shared store holds, in entries. Changing a capacity empties its table.
+    pub struct Capacity {
+        /// Meters: 1 to 16,777,216.
+        #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 1, max = 16_777_216)))]
+        #[serde(default = "default_meters")]
+        pub meters: u32,
+        /// Cached identities: 1 to 16,777,216.
+        #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 1, max = 16_777_216)))]
+        #[serde(default = "default_tokens")]
+        pub tokens: u32,
+    }
+}
+
+choice! {
+    /// What happens to a request that matches no API.
+    #[derive(Copy, Default)]
+    pub enum Unmatched {
+        /// It is refused with code 00.
+        #[default]
+        Deny,
+        /// It is forwarded without a decision.
+        Pass,
+    }
+
+    /// Whether a CORS preflight needs credentials.
+    #[derive(Copy, Default)]
+    pub enum Preflight {
+        /// It needs none and costs no quota, if the requested method has a rule that does not say `deny`.
+        #[default]
+        Pass,
+        /// It is treated like any other request.
+        Check,
+    }
+
+    /// The form of a refusal's body.
+    #[derive(Copy, Default)]
+    pub enum ErrorFormat {
+        /// `{"status", "message", "code", "details"}`.
+        #[default]
+        Kanali,
+        /// RFC 9457 problem details.
+        Problem,
+    }
+
+    /// What access logs can show.
+    #[derive(Default)]
+    pub enum FilterState {
+        /// Everything that is known.
+        #[default]
+        All,
+        /// Nothing.
+        None,
+        /// Only these values.
+        Only(Vec<StateName>),
+    }
+
+    /// A value in filter state.
+    #[derive(Copy)]
+    pub enum StateName {
+        /// The API's name.
+        Api,
+        /// The rule's path.
+        Rule,
+        /// The consumer's name.
+        Consumer,
+        /// The plan's name.
+        Plan,
+        /// How the caller's identity was obtained: `hit`, `miss` or `stale`.
+        Cache,
+        /// The code of the refusal, in two digits.
+        Code,
+    }
+}
+
+impl StateName {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Api, Self::Rule, Self::Consumer, Self::Plan, Self::Cache, Self::Code];
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            realm: default_realm(),
+            resource_metadata: None,
+            unmatched: Unmatched::default(),
+            preflight: Preflight::default(),
+            errors: Errors::default(),
+            rate_limit_headers: HeaderStyle::default(),
+            filter_state: FilterState::default(),
+            debug: None,
+            capacity: Capacity::default(),
+        }
+    }
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self { meters: default_meters(), tokens: default_tokens() }
+    }
+}
+
+fn default_realm() -> String {
+    "sidegate".to_owned()
+}
+
+const fn default_meters() -> u32 {
+    65_536
+}
+
+const fn default_tokens() -> u32 {
+    16_384
+}

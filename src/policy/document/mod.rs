@@ -1,0 +1,125 @@
+//! What the operator writes: the policy document in YAML or JSON.
+//!
+//! These types say which shapes are legal; `compile/` decides what they mean. Unknown fields and duplicate
+//! names are errors. A document can also be written: reading what was written gives the same document, and
+//! attributes that are absent stay absent. Inline secrets are written as they are; `Debug` redacts them.
+//!
+//! The JSON Schema in `docs/policy.schema.json` is generated from these types.
+
+/// Structures of the document. `field?: Type` may be left out, but must not be `null`: a list whose entries
+/// are all commented out must not mean "anything goes". `field = default: Type` may be left out, and is not
+/// written if it is the default.
+macro_rules! document {
+    ($($(#[$meta:meta])* pub struct $name:ident {
+        $($(#[$fmeta:meta])* pub $field:ident $(? : $given:ty)? $(= default: $defaulted:ty)? $(: $type:ty)?,)*
+    })*) => { $(
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+        #[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+        #[serde(deny_unknown_fields, remote = "Self")]
+        pub struct $name { $(
+            $(#[$fmeta])*
+            $(
+                #[serde(
+                    default,
+                    deserialize_with = "crate::policy::document::value::given",
+                    skip_serializing_if = "Option::is_none"
+                )]
+                pub $field: Option<$given>
+            )?
+            $(
+                #[serde(default, skip_serializing_if = "crate::policy::document::is_default")]
+                #[cfg_attr(not(target_family = "wasm"), schemars(!skip_serializing_if))]
+                pub $field: $defaulted
+            )?
+            $(pub $field: $type)?,
+        )* }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $name::deserialize(crate::policy::document::value::MapOnly(deserializer))
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $name::serialize(self, serializer)
+            }
+        }
+    )* };
+}
+
+/// Choices of the document: a name, or a map with one entry.
+macro_rules! choice {
+    ($($(#[$meta:meta])* pub enum $name:ident { $($body:tt)* })*) => { $(
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+        #[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($body)* }
+    )* };
+}
+
+mod apis;
+mod bindings;
+mod consumers;
+mod forms;
+mod forward;
+mod gate;
+mod metering;
+mod plans;
+mod providers;
+mod rules;
+pub mod value;
+
+pub use apis::{Api, Credentials, Location};
+pub use bindings::{Binding, Grant, PathGrant};
+pub use consumers::{Consumer, ConsumerState, Key, KeyState};
+pub use forward::Forward;
+pub use gate::{Capacity, Debug, ErrorFormat, Errors, FilterState, Gate, Preflight, StateName, Unmatched};
+pub use metering::{Metering, MeteringMatch};
+pub use plans::{Limit, Metric, Of, Plan};
+pub use providers::{Authentication, BearerToken, Cache, Client, Introspection, Provider, Unavailable};
+pub use rules::{Access, Audience, IntrospectionAccess, Rule, ScopeStrategy};
+
+pub(super) use forms::form;
+
+use value::Named;
+
+document! {
+    /// The whole policy.
+    pub struct Document {
+        /// Version of this document's schema.
+        pub sidegate: SchemaVersion,
+        /// The operator's name for this state of the policy; shown in metrics and debug headers.
+        pub revision?: String,
+        /// What holds for every request.
+        pub gate = default: Gate,
+        /// Services that vouch for credentials, by name.
+        pub providers = default: Named<Provider>,
+        /// What is counted, by name. `hits` is always there.
+        pub metrics = default: Named<Metric>,
+        /// Named sets of limits.
+        pub plans = default: Named<Plan>,
+        /// Known callers.
+        pub consumers?: Vec<Consumer>,
+        /// The APIs behind the gate.
+        pub apis: Vec<Api>,
+    }
+}
+
+choice! {
+    /// Version of the document's schema.
+    #[derive(Copy)]
+    pub enum SchemaVersion {
+        /// The first.
+        V1,
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[cfg(test)]
+pub(in crate::policy) mod tests;

@@ -1,0 +1,52 @@
+//! `metrics`, `plans` and limits: what is counted, and how much of it is admitted.
+
+use crate::quota::{Shape, Window};
+
+document! {
+    /// Something that is counted.
+    pub struct Metric {
+        /// The metric that usage of this one counts for as well.
+        pub parent?: String,
+    }
+
+    /// A named set of limits.
+    pub struct Plan {
+        /// Name of the environment that callers on this plan are routed to.
+        pub environment?: String,
+        /// The limits.
+        pub limits?: Vec<Limit>,
+    }
+
+    /// At most `max` of a metric per window.
+    pub struct Limit {
+        /// What is counted.
+        pub metric: String,
+        /// How many are admitted per window; 0 disables the metric.
+        pub max: u64,
+        /// The window.
+        pub per: Window,
+        /// How the window moves.
+        pub window = default: Shape,
+        /// Whose usage is counted together.
+        pub of = default: Of,
+    }
+}
+
+choice! {
+    /// Whose usage is counted together. A request that has none of the kind counts for the next of consumer,
+    /// client, subject, address.
+    #[derive(Copy, Default)]
+    pub enum Of {
+        /// The consumer's.
+        #[default]
+        Consumer,
+        /// The OAuth2 client's.
+        Client,
+        /// The token subject's (`sub`).
+        Subject,
+        /// The network address's.
+        Address,
+        /// Everybody's on the API.
+        Api,
+    }
+}

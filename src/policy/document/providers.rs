@@ -1,0 +1,112 @@
+//! `providers`: services that vouch for credentials.
+
+use super::value::{DurationText, Secret};
+
+document! {
+    /// An OAuth2 introspection endpoint (RFC 7662).
+    pub struct Introspection {
+        /// The Envoy cluster that leads to it.
+        pub cluster: String,
+        /// Its URL.
+        pub url: String,
+        /// How Sidegate authenticates itself there.
+        pub authentication = default: Authentication,
+        /// How long an answer may take.
+        #[serde(default = "default_timeout")]
+        pub timeout: DurationText,
+        /// How long answers are kept.
+        pub cache = default: Cache,
+        /// What happens when it gives no usable answer.
+        pub unavailable = default: Unavailable,
+        /// Tolerated clock difference for `nbf` and `iat`.
+        #[serde(default = "default_leeway")]
+        pub leeway: DurationText,
+    }
+
+    /// A client id with its secret.
+    pub struct Client {
+        /// The client id.
+        pub id: String,
+        /// Its secret.
+        pub secret: Secret,
+    }
+
+    /// A bearer token of Sidegate's own.
+    pub struct BearerToken {
+        /// The token.
+        pub token: Secret,
+    }
+
+    /// How long answers are kept.
+    pub struct Cache {
+        /// An active token's answer; never beyond its `exp`. `0s` keeps none.
+        #[serde(default = "default_ttl")]
+        pub ttl: DurationText,
+        /// An inactive token's answer.
+        #[serde(default = "default_negative_ttl")]
+        pub negative_ttl: DurationText,
+        /// How long after it expired an answer may still be used where `unavailable` is `stale` or
+        /// `allow_clients`.
+        pub stale_if_error = default: DurationText,
+    }
+}
+
+choice! {
+    /// A service that vouches for credentials.
+    pub enum Provider {
+        /// An OAuth2 introspection endpoint.
+        Introspection(Introspection),
+    }
+
+    /// How Sidegate authenticates itself to a provider.
+    #[derive(Default)]
+    pub enum Authentication {
+        /// HTTP Basic with client id and secret (`client_secret_basic`).
+        Basic(Client),
+        /// Client id and secret in the form (`client_secret_post`).
+        Post(Client),
+        /// A bearer token.
+        Bearer(BearerToken),
+        /// Not at all.
+        #[default]
+        None,
+    }
+
+    /// What happens when a provider gives no usable answer.
+    #[derive(Default)]
+    pub enum Unavailable {
+        /// The request is refused.
+        #[default]
+        Deny,
+        /// The last good answer is used, for `cache.stale_if_error` after it expired.
+        Stale,
+        /// The same, for tokens of these client ids only.
+        AllowClients(Vec<String>),
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            ttl: default_ttl(),
+            negative_ttl: default_negative_ttl(),
+            stale_if_error: DurationText::default(),
+        }
+    }
+}
+
+const fn default_timeout() -> DurationText {
+    DurationText::from_millis(200)
+}
+
+const fn default_ttl() -> DurationText {
+    DurationText::from_millis(30_000)
+}
+
+const fn default_negative_ttl() -> DurationText {
+    DurationText::from_millis(5_000)
+}
+
+const fn default_leeway() -> DurationText {
+    DurationText::from_millis(30_000)
+}

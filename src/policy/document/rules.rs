@@ -1,0 +1,64 @@
+//! `rules` and `access`: paths with methods, and the ways in.
+
+document! {
+    /// A path with methods, and the ways in.
+    pub struct Rule {
+        /// The path below the base path: literals, `{parameter}`, a last `/**`. Exactly one of `path`,
+        /// `regex`.
+        pub path?: String,
+        /// The path as a regular expression, anchored at both ends.
+        pub regex?: String,
+        /// Methods; all if absent. `GET` covers `HEAD`.
+        pub methods?: Vec<String>,
+        /// The ways in, in order: the first whose credential is present decides.
+        pub access?: Vec<Access>,
+    }
+
+    /// What a rule asks of an introspected token.
+    pub struct IntrospectionAccess {
+        /// Name of the introspection provider.
+        pub provider: String,
+        /// Scopes that must all be granted.
+        pub scopes?: Vec<String>,
+        /// How granted scopes cover required ones.
+        pub scope_strategy = default: ScopeStrategy,
+        /// Audiences the token must be for.
+        pub audience?: Audience,
+        /// Issuers that are trusted; any if absent.
+        pub issuers?: Vec<String>,
+    }
+}
+
+choice! {
+    /// One way in.
+    pub enum Access {
+        /// Everybody, without credentials.
+        Allow,
+        /// Nobody.
+        Deny,
+        /// Consumers with an API key.
+        ApiKey,
+        /// Callers with an access token that a provider vouches for.
+        Introspection(IntrospectionAccess),
+    }
+
+    /// How granted scopes cover required ones (as in ORY Oathkeeper).
+    #[derive(Copy, Default)]
+    pub enum ScopeStrategy {
+        /// Equal.
+        #[default]
+        Exact,
+        /// `a` covers `a` and everything under `a.`.
+        Hierarchic,
+        /// `a.*` covers everything under `a.`.
+        Wildcard,
+    }
+
+    /// Audiences a token must be for.
+    pub enum Audience {
+        /// At least one of these.
+        Any(Vec<String>),
+        /// Every one of these.
+        All(Vec<String>),
+    }
+}

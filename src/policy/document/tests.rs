@@ -1,0 +1,112 @@
+//! Documents that are written and read again.
+
+use serde_json::{Value, json};
+
+use super::*;
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+/// Every attribute, with a value that is not its default.
+pub(in crate::policy) fn everything() -> Value {
+    json!({
+        "sidegate": "v1",
+        "revision": "r1",
+        "gate": {
+            "realm": "example", "resource_metadata": "https://example.com/metadata", "unmatched": "pass",
+            "preflight": "check", "errors": {"format": "problem", "details": "https://example.com/{code}"},
+            "rate_limit_headers": "x_ratelimit", "filter_state": {"only": ["api", "code"]},
+            "debug": {"secret_sha256": "00"}, "capacity": {"meters": 1, "tokens": 2},
+        },
+        "providers": {
+            "a": {"introspection": {
+                "cluster": "c", "url": "http://idp/", "authentication": {"basic": {"id": "i", "secret": "s3cret"}},
+                "timeout": "2s", "cache": {"ttl": "1m", "negative_ttl": "1ms", "stale_if_error": "1d"},
+                "unavailable": {"allow_clients": ["c"]}, "leeway": "0s",
+            }},
+            "b": {"introspection": {
+                "cluster": "c", "url": "http://idp/", "authentication": {"post": {"id": "i", "secret": {"env": "S"}}},
+                "timeout": "1s", "unavailable": "stale", "leeway": "1s",
+            }},
+            "c": {"introspection": {
+                "cluster": "c", "url": "http://idp/", "authentication": {"bearer": {"token": {"env": "S"}}},
+                "timeout": "1s", "leeway": "1s",
+            }},
+        },
+        "metrics": {"reads": {"parent": "hits"}, "writes": {}},
+        "plans": {
+            "basic": {"environment": "staging", "limits": [
+                {"metric": "hits", "max": 1, "per": "second", "window": "sliding", "of": "address"},
+                {"metric": "hits", "max": 0, "per": "eternity"},
+            ]},
+            "gold": {},
+        },
+        "consumers": [
+            {
+                "name": "acme", "state": "suspended", "plan": "basic", "clients": ["w"],
+                "keys": [
+                    {"id": "k", "sha256": "00", "state": "inactive", "not_after": "2027-01-01T00:00:00Z"},
+                    {"sha256": "01"},
+                ],
+            },
+            {"name": "globex"},
+        ],
+        "apis": [
+            {
+                "name": "orders", "hosts": ["a.example"], "base_path": "/v1",
+                "credentials": {
+                    "api_key": [{"header": "k"}, {"query": "k"}, {"cookie": "k"}],
+                    "token": [{"header": "authorization", "scheme": "Bearer"}],
+                },
+                "access": ["api_key"],
+                "rules": [
+                    {"path": "/a", "methods": ["GET"], "access": ["allow"]},
+                    {"regex": "/b", "access": ["deny"]},
+                    {"path": "/c", "access": [{"introspection": {
+                        "provider": "a", "scopes": ["s"], "scope_strategy": "wildcard", "audience": {"all": ["x"]},
+                        "issuers": ["https://idp"],
+                    }}]},
+                    {"path": "/d", "access": [{"introspection": {"provider": "a", "audience": {"any": ["x"]}}}]},
+                ],
+                "metering": [
+                    {"path": "/", "match": "prefix", "query": {"q": "{v}"}, "methods": ["GET"], "metric": "hits",
+                     "by": 0, "last": true},
+                    {"path": "/**", "metric": "hits", "by": 1},
+                ],
+                "bindings": [
+                    {
+                        "consumer": "acme", "plan": "basic", "allow": {"methods": ["GET"]},
+                        "paths": [{"path": "/a", "allow": "all"}, {"regex": "/b", "allow": "none"}],
+                        "limits": [{"metric": "hits", "max": 1, "per": "day"}],
+                    },
+                    {"consumer": "globex", "allow": "all"},
+                ],
+                "limits": [{"metric": "hits", "max": 1, "per": "minute", "of": "api"}],
+                "forward": {"remove_credentials": false, "headers": {"x-a": "{api}"}},
+                "shadow": true,
+            },
+            {"name": "open", "rules": []},
+        ],
+    })
+}
+
+#[test]
+fn what_is_written_is_what_was_read() {
+    let json = everything();
+    let document: Document = serde_json::from_value(json.clone()).unwrap();
+    let written = serde_json::to_value(&document).unwrap();
+    assert_eq!(written, json);
+    assert_eq!(serde_json::from_value::<Document>(written).unwrap(), document);
+}
+
+#[test]
+fn absent_attributes_and_defaults_stay_absent() {
+    let json = json!({"sidegate": "v1", "apis": [{"name": "a", "rules": [{"path": "/"}]}]});
+    let document: Document = serde_json::from_value(json.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&document).unwrap(), json);
+}
+
+#[test]
+fn debug_does_not_show_inline_secrets() {
+    let document: Document = serde_json::from_value(everything()).unwrap();
+    assert!(!format!("{document:?}").contains("s3cret"));
+}

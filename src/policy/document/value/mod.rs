@@ -1,0 +1,14 @@
+//! Small values of the policy document that have a form of their own.
+
+mod duration;
+mod moment;
+mod named;
+mod secret;
+mod shape;
+
+pub use duration::DurationText;
+pub use moment::Moment;
+pub use named::Named;
+pub use secret::Secret;
+
+pub(in crate::policy) use shape::{MapOnly, given};

@@ -1,0 +1,152 @@
+//! Text that headers, logs and URLs carry.
+
+use super::*;
+
+#[test]
+fn text_that_headers_and_logs_cannot_carry() {
+    check(&[
+        (
+            r#"{"/revision":"r\n1"}"#,
+            &["revision: not a name: 1 to 256 bytes without quotes and control characters"],
+        ),
+        (
+            r#"{"/revision":""}"#,
+            &["revision: not a name: 1 to 256 bytes without quotes and control characters"],
+        ),
+        (r#"{"/gate/realm":""}"#, &["gate.realm: not a text of printable ASCII characters"]),
+        (r#"{"/gate/realm":"bücher"}"#, &["gate.realm: not a text of printable ASCII characters"]),
+        (
+            r#"{"/gate/resource_metadata":"https://a/\n"}"#,
+            &[
+                "gate.resource_metadata: not a URL of printable ASCII characters without quotes and backslashes",
+            ],
+        ),
+        (
+            r#"{"/gate/errors":{"details":"https://a\\b"}}"#,
+            &["gate.errors.details: not a URL of printable ASCII characters without quotes and backslashes"],
+        ),
+        (
+            r#"{"/consumers/0/name":"","/apis/0/bindings/0/consumer":""}"#,
+            &["consumers[0].name: not a name: 1 to 256 bytes without quotes and control characters"],
+        ),
+        (
+            r#"{"/apis/0/name":"a\nb"}"#,
+            &[r#"apis[0] (a\nb).name: not a name: 1 to 256 bytes without quotes and control characters"#],
+        ),
+        (
+            r#"{"/plans/a\"b":{}}"#,
+            &[r#"plans.a"b: not a name: 1 to 256 bytes without quotes and control characters"#],
+        ),
+        (
+            r#"{"/plans/basic/environment":""}"#,
+            &["plans.basic.environment: not a name: 1 to 256 bytes without quotes and control characters"],
+        ),
+        (
+            r#"{"/providers/a\tb":{"introspection":{"cluster":"c","url":"http://idp"}}}"#,
+            &[
+                r"providers.a\tb.introspection: not a name: 1 to 256 bytes without quotes and control characters",
+            ],
+        ),
+        (
+            r#"{"/consumers/0/clients":[""]}"#,
+            &["consumers[0] (acme).clients[0]: an OAuth2 client id must not be empty"],
+        ),
+    ]);
+}
+
+#[test]
+fn headers_that_cannot_be_set() {
+    check(&[
+        (
+            r#"{"/apis/0/forward/headers":{"x-a":"{colour}"}}"#,
+            &[
+                "apis[0] (orders).forward.headers.x-a: `{colour}` is none of `{api}`, `{rule}`, `{consumer}`, `{plan}`, `{environment}`, `{client_id}`, `{subject}`, `{scope}`",
+            ],
+        ),
+        (
+            r#"{"/apis/0/forward/headers":{"x-a":"{consumer"}}"#,
+            &["apis[0] (orders).forward.headers.x-a: a brace has no partner"],
+        ),
+        (
+            r#"{"/apis/0/forward/headers":{"x-a":"consumer}"}}"#,
+            &["apis[0] (orders).forward.headers.x-a: a brace has no partner"],
+        ),
+        (
+            r#"{"/apis/0/forward/headers":{"x-a":""}}"#,
+            &["apis[0] (orders).forward.headers.x-a: not a header value"],
+        ),
+        (
+            r#"{"/apis/0/forward/headers":{"x-a":"a\r\nb"}}"#,
+            &["apis[0] (orders).forward.headers.x-a: not a header value"],
+        ),
+        (
+            r#"{"/apis/0/forward/headers":{":path":"/"}}"#,
+            &["apis[0] (orders).forward.headers.:path: not a header name"],
+        ),
+        (
+            r#"{"/apis/0/forward/headers":{"x a":"a"}}"#,
+            &["apis[0] (orders).forward.headers.x a: not a header name"],
+        ),
+        (
+            r#"{"/apis/0/forward/headers":{"":"a"}}"#,
+            &["apis[0] (orders).forward.headers.: not a header name"],
+        ),
+        (
+            r#"{"/apis/0/forward/headers":{"Host":"a"}}"#,
+            &["apis[0] (orders).forward.headers.Host: policies must not set this header"],
+        ),
+        (
+            r#"{"/apis/0/forward/headers":{"content-length":"1"}}"#,
+            &["apis[0] (orders).forward.headers.content-length: policies must not set this header"],
+        ),
+        (
+            r#"{"/apis/0/forward/headers":{"transfer-encoding":"chunked"}}"#,
+            &["apis[0] (orders).forward.headers.transfer-encoding: policies must not set this header"],
+        ),
+        (
+            r#"{"/apis/0/forward/headers":{"connection":"close"}}"#,
+            &["apis[0] (orders).forward.headers.connection: policies must not set this header"],
+        ),
+        (
+            r#"{"/apis/0/forward/headers":{"upgrade":"a"}}"#,
+            &["apis[0] (orders).forward.headers.upgrade: policies must not set this header"],
+        ),
+        (
+            r#"{"/apis/0/forward/headers":{"te":"a"}}"#,
+            &["apis[0] (orders).forward.headers.te: policies must not set this header"],
+        ),
+        (
+            r#"{"/apis/0/forward/headers":{"cookie":"a"}}"#,
+            &["apis[0] (orders).forward.headers.cookie: policies must not set this header"],
+        ),
+        (
+            r#"{"/apis/0/forward/headers":{"x-sidegate-api":"{api}"}}"#,
+            &["apis[0] (orders).forward.headers.x-sidegate-api: policies must not set this header"],
+        ),
+    ]);
+}
+
+#[test]
+fn invalid_filter_state() {
+    check(&[
+        (
+            r#"{"/gate/filter_state":{"only":[]}}"#,
+            &["gate.filter_state.only: the list is empty: leave it out, or give it an entry"],
+        ),
+        (
+            r#"{"/gate/filter_state":{"only":["api","rule","api"]}}"#,
+            &["gate.filter_state.only: a name is listed twice"],
+        ),
+        (
+            r#"{"/gate/filter_state":{"only":["colour"]}}"#,
+            &[
+                "gate.filter_state.only[0]: unknown value `colour`, expected one of `api`, `rule`, `consumer`, `plan`, `cache`, `code`",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn a_realm_may_have_quotes_and_backslashes() {
+    check(&[(r#"{"/gate/realm":"the \"orders\" \\ realm"}"#, &[])]);
+}

@@ -1,0 +1,63 @@
+//! Limits and metering.
+
+use super::*;
+
+#[test]
+fn limits_and_metering_that_cannot_hold() {
+    check(&[
+        (
+            r#"{"/plans/basic/limits/0/per":"month"}"#,
+            &[
+                "plans.basic.limits[0].window: a limit per month cannot slide: only those per second, minute, hour or day can",
+            ],
+        ),
+        (
+            r#"{"/plans/basic/limits/1/window":"sliding"}"#,
+            &[
+                "plans.basic.limits[1].window: a limit per eternity cannot slide: only those per second, minute, hour or day can",
+            ],
+        ),
+        (
+            r#"{"/apis/0/metering/0/by":11}"#,
+            &[
+                "apis[0] (orders).metering[0].by: 11 is above plan `basic`'s limit `hits-second` of 10: no such request could ever pass",
+            ],
+        ),
+        (
+            r#"{"/apis/0/metering/0/by":60}"#,
+            &[
+                "apis[0] (orders).metering[0].by: 60 is above plan `basic`'s limit `hits-second` of 10: no such request could ever pass",
+                "apis[0] (orders).metering[0].by: 60 is above the API's limit `api-hits-minute` of 50: no such request could ever pass",
+            ],
+        ),
+        (
+            r#"{"/apis/0/metering/0":{"path":"/**","metric":"reads","by":51}}"#,
+            &[
+                "apis[0] (orders).metering[0].by: 51 is above plan `basic`'s limit `hits-second` of 10: no such request could ever pass",
+                "apis[0] (orders).metering[0].by: 51 is above the API's limit `api-hits-minute` of 50: no such request could ever pass",
+            ],
+        ),
+        (
+            r#"{"/apis/0/bindings/0/plan":"gold","/apis/0/bindings/0/limits":[{"metric":"hits","max":2,"per":"day"}],"/apis/0/metering/0/by":3}"#,
+            &[
+                "apis[0] (orders).metering[0].by: 3 is above a binding's limit `hits-day` of 2: no such request could ever pass",
+            ],
+        ),
+        (
+            r#"{"/apis/0/bindings/0/plan":"basic","/consumers/0/plan":"gold","/apis/0/metering/0/by":11}"#,
+            &[
+                "apis[0] (orders).metering[0].by: 11 is above plan `basic`'s limit `hits-second` of 10: no such request could ever pass",
+            ],
+        ),
+        (r#"{"/gate/capacity/meters":0}"#, &["gate.capacity.meters: not between 1 and 16777216"]),
+        (r#"{"/gate/capacity/tokens":16777217}"#, &["gate.capacity.tokens: not between 1 and 16777216"]),
+    ]);
+}
+
+#[test]
+fn metering_may_match_and_count_nothing() {
+    check(&[
+        (r#"{"/apis/0/metering/0/by":0}"#, &[]),
+        (r#"{"/apis/0/metering/0":{"path":"/health","metric":"hits","by":0,"last":true}}"#, &[]),
+    ]);
+}
