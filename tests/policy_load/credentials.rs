@@ -120,7 +120,7 @@ fn a_key_and_a_token_may_share_a_place_unless_a_rule_takes_both() {
     let only_key = format!(r#"{{{shared},"/apis/0/rules/0/access":["api_key"]}}"#);
     let apart = format!(r#"{{{shared},"/apis/0/rules/0/access":[{{"introspection":{{"provider":"p"}}}}]}}"#);
     let inherited = format!(
-        r#"{{{shared},"/apis/0/access":["api_key",{{"introspection":{{"provider":"p"}}}}],"/apis/0/rules":[{{"path":"/a"}}]}}"#
+        r#"{{{shared},"/apis/0/access":["api_key",{{"introspection":{{"provider":"p"}}}}],"/apis/0/rules":[{{"path":"/a"}},{{"path":"/b"}}]}}"#
     );
     check(&[
         (&only_key, &[]),

@@ -26,12 +26,15 @@ pub(super) fn compile(
         // Faults of the default are reported once, not for every rule that takes it.
         ways_in(default.clone(), names, &format!("{api}.access"), report);
     }
+    // That the default takes both kinds of credentials is reported once as well.
+    let mut default_takes_both = false;
     let mut compiled = Vec::with_capacity(rules.len());
     let mut matches = Vec::with_capacity(rules.len());
     let mut places = Vec::with_capacity(rules.len());
     for (place, rule) in report.list(&format!("{api}.rules"), Some(rules)).into_iter().enumerate() {
         let path = format!("{api}.rules[{place}]");
         let document::Rule { path: template, regex, methods: named, access } = rule;
+        let inherits = access.is_none();
         let access = match (access, &default) {
             (Some(access), _) => ways_in(access, names, &format!("{path}.access"), report),
             (None, Some(default)) => ways_in(default.clone(), names, "", &mut Report::default()),
@@ -60,7 +63,10 @@ pub(super) fn compile(
             token: access.iter().any(|access| matches!(access, Access::Introspection { .. })),
         };
         let name = template.or(regex).unwrap_or_default();
-        if let Some(place) = shared.as_ref().filter(|_| ways.key && ways.token) {
+        if let Some(place) = shared.as_ref().filter(|_| ways.key && ways.token)
+            && !(inherits && default_takes_both)
+        {
+            default_takes_both |= inherits;
             let message =
                 format!("the rule for `{name}` takes an API key and a token, and both sit in {place}");
             report.add_resting_on(&path, message, vec![format!("{api}.credentials")]);
