@@ -12,13 +12,18 @@ use std::{num::NonZeroU32, rc::Rc};
 
 use crate::{
     credential::Digest,
-    gate::{Gate, Request, Step},
-    identity::introspection::{Entry, read},
-    matching::{Target, normalise},
+    gate::{Ending, Request, drive::Driver},
+    headers::{HeaderList, HeaderMap},
+    identity::{
+        KeptAnswer,
+        introspection::{Read, read},
+    },
+    matching::{Metrics, Target, Usage, normalise},
     policy::Policy,
-    provider::ProviderReply,
-    quota::{self, Demand, Limit, Metrics, Shape, Usage, Verdict, Window},
-    store::{ABSENT, Change, Facts, Memory, Store, Table},
+    ports::Ports,
+    provider::{Body, CallResult, HttpResponse, Response},
+    quota::{self, Demand, Limit, Receipt, Shape, Window},
+    store::{ABSENT, Change, Memory, Store, Table},
     time::Timestamp,
 };
 
@@ -59,9 +64,8 @@ pub fn policy(json: &[u8]) {
     let environment = |name: &str| (!name.is_empty()).then(|| "secret".to_owned());
     match (Policy::load(json, &environment), Policy::load(json, &environment)) {
         (Ok(policy), Ok(_)) => {
-            let gate = Gate::new(Rc::new(policy), Memory::new());
             decide(
-                &gate,
+                &Driver::new(Rc::new(policy), Memory::new()),
                 &headers(b"GET\n/v1/orders/7?key=test\na.example\napikey: test"),
                 b"{\"active\":true}",
             );
@@ -83,18 +87,18 @@ pub fn policy(json: &[u8]) {
 /// is the path that was decided on, without forged identity.
 pub fn request(lines: &[u8]) {
     let policy = Policy::load(POLICY.as_bytes(), &|_| None).expect("the policy is right");
-    let gate = Gate::new(Rc::new(policy), Memory::new());
+    let driver = Driver::new(Rc::new(policy), Memory::new());
     let headers = headers(lines);
     for reply in [r#"{"active":true,"client_id":"web","scope":"read"}"#, r#"{"active":false}"#] {
-        decide(&gate, &headers, reply.as_bytes());
+        decide(&driver, &headers, reply.as_bytes());
     }
 }
 
 /// An introspection endpoint's reply: what is read of it survives the cache.
 pub fn introspection(body: &[u8]) {
-    if let Ok(introspected) = read(&answered(body)) {
-        let entry = Entry::new(introspected, NOW);
-        assert_eq!(Entry::decode(&entry.encode()), Some(entry));
+    if let Ok(Read::Vouched(introspected)) = read(&answered(body)) {
+        let answer = KeptAnswer::new(introspected, NOW);
+        assert_eq!(KeptAnswer::decode(&answer.encode()), Some(answer));
     }
 }
 
@@ -111,17 +115,18 @@ pub fn store(bytes: &[u8]) {
     let table = Table::meters(NonZeroU32::MIN);
     let slot = Memory::new();
     let _absent = slot.compare_and_swap("sidegate/meters/0", bytes, ABSENT);
-    let entry = Memory::new();
+    let (slot, entry) = (Ports::new(slot), Ports::new(Memory::new()));
     let put = Change::Put { expires: Timestamp::MAX, payload: bytes.to_vec() };
-    let _empty = table.update(&entry, &meter, NOW, &mut Facts::default(), |_| (put.clone(), ()));
-    for store in [slot, entry] {
+    let _empty = table.update(entry.store(), &meter, |_| (put.clone(), ()));
+    for ports in [slot, entry] {
+        ports.set_now(NOW);
         let demands = [Demand { meter, limits: &limits }];
-        let charge = || quota::charge(&store, &table, &demands, &usage, NOW).verdict;
-        let admitted = (0..4).filter(|_| matches!(charge(), Verdict::Admitted)).count();
+        let charge = || quota::charge(&ports, &table, &demands, usage.clone()).map(Receipt::settle);
+        let admitted = (0..4).filter(|_| charge().is_ok()).count();
         assert!(admitted <= 2, "{admitted} are admitted");
     }
-    if let Some(entry) = Entry::decode(bytes) {
-        assert_eq!(Entry::decode(&entry.encode()), Some(entry));
+    if let Some(answer) = KeptAnswer::decode(bytes) {
+        assert_eq!(KeptAnswer::decode(&answer.encode()), Some(answer));
     }
 }
 
@@ -142,20 +147,16 @@ fn headers(lines: &[u8]) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Takes a request to its end, where providers answer with `body`.
-fn decide(gate: &Gate<Memory>, headers: &[(String, Vec<u8>)], body: &[u8]) {
-    let address = || Some("192.0.2.1".to_owned());
-    let request = Request { headers, address: &address, stream: 1 };
-    let step = match gate.begin(&request, NOW) {
-        Step::Call(call) => call.then.resume(gate, &answered(body), NOW, true),
-        step => step,
-    };
-    let Step::Permit(permit) = step else { return };
+fn decide(driver: &Driver<Memory>, headers: &[(String, Vec<u8>)], body: &[u8]) {
+    let request = Request::new(HeaderMap::from(headers.to_vec()), || Some("192.0.2.1".to_owned()), 1);
+    let ending = driver.decide(request, NOW, |_| answered(body));
+    let Ending::Permit(permit) = ending else { return };
     let edits = permit.edits();
     let forged = |name: &str| {
         edits.remove.iter().all(|removed| removed != name) && edits.set.iter().all(|(set, _)| **set != *name)
     };
     let identity =
-        |name: &str| gate.policy().identity_headers.contains(name) || name.starts_with("x-sidegate-");
+        |name: &str| driver.policy().identity_headers.contains(name) || name.starts_with("x-sidegate-");
     assert!(
         !headers.iter().any(|(name, _)| identity(name) && forged(name)),
         "a forged identity goes on: {edits:?}"
@@ -167,15 +168,15 @@ fn decide(gate: &Gate<Memory>, headers: &[(String, Vec<u8>)], body: &[u8]) {
     if let Some(Ok(Target::Path(path))) = path.map(normalise) {
         assert!(!path.is_changed(), "another path goes on than was decided on: {edits:?}");
         let closed = path.path() == "/v1/closed" || path.path().starts_with("/v1/closed/");
-        assert!(!closed || permit.facts().api() != Some("a"), "what is closed opens: {edits:?}");
+        assert!(!closed || permit.trail().api() != Some("a"), "what is closed opens: {edits:?}");
     }
 }
 
-fn answered(body: &[u8]) -> ProviderReply {
-    ProviderReply::Answered {
+fn answered(body: &[u8]) -> CallResult {
+    Ok(Response::Http(HttpResponse {
         status: 200,
-        content_type: Some("application/json".to_owned()),
-        retry_after: None,
-        body: body.to_vec(),
-    }
+        headers: HeaderList::from([("content-type", "application/json")]),
+        body: Body::Whole(body.to_vec()),
+        trailers: HeaderList::new(),
+    }))
 }

@@ -2,16 +2,16 @@
 //!
 //! One WebAssembly module, `sidegate.wasm`, runs in Envoy and answers four questions about every request before it reaches the service:
 //! which API rule is this, who is calling, may they, and have they any quota left? A request that passes goes on without its credentials
-//! and with headers that say who called; any other is answered in the service's stead.
+//! and with headers that say who called; any other is answered in the service's place.
 //!
 //! ```text
 //!              ┌──────────────────── pure core: no host, no clock, no I/O ────────────────────┐
-//!  headers ──▶ match ──▶ credential ──▶ identify ──▶ authorize ──▶ charge ──▶ Permit ──▶ forward
+//!  headers ──▶ match ──▶ credential ──▶ identify ──▶ authorize ──▶ charge ──▶ Permit ──▶ forward | answer
 //!                │           │           │    ▲          │            │
-//!                ▼           ▼           ▼    │ reply    ▼            ▼
-//!             Refused     Refused    Call ──▶ Pending  Refused     Refused
+//!                ▼           ▼           ▼    │ response ▼            ▼
+//!             Refusal     Refusal      Call ──┘       Refusal      Refusal
 //!                └───────────┴───────────┴───────────────┴────────────┘
-//!                              one table ──▶ status, headers, body
+//!                      one rendering ──▶ Refused: status, headers, body
 //! ```
 //!
 //! # What it does not do
@@ -21,19 +21,25 @@
 //!
 //! # Where to look
 //!
-//! * [`policy`]: what the operator writes, compiled once
-//! * [`matching`]: which API and which rule a request is for
-//! * [`credential`]: where credentials sit in a request; secrets and digests
-//! * [`identity`]: who a credential turns out to be, as a provider says
-//! * [`access`]: bindings, scopes, audiences
-//! * [`quota`]: limits, windows and meters
-//! * [`store`]: the port to shared bytes, and the table laid over it
-//! * [`gate`]: the state machine that takes a request through all of these
-//! * [`refusal`]: every reason why a request does not pass, and the one table of replies
-//! * [`provider`], [`time`]: calls to providers as data; moments
-//! * [`filter`]: the shell that carries the gate's decisions out inside Envoy
+//! From the top floor down; imports only go down.
 //!
-//! `docs/architecture.md` has the invariants, `docs/policy.md` the policy, `docs/errors.md` the refusals.
+//! * `hosts`: Envoy by proxy-wasm, in the module only
+//! * [`shell`]: what every host needs: runs requests and background tasks, makes calls, writes logs and metrics
+//! * [`gate`]: the flow that takes a request through all of the following
+//! * [`policy`]: what the operator writes, compiled once
+//! * [`forward`]: what the service sees of its caller
+//! * [`identity`]: who a credential turns out to be
+//! * [`access`]: bindings, scopes, audiences
+//! * [`quota`]: limits, windows, meters, payers, receipts
+//! * [`matching`]: which API and which rule a request is for, and what it uses
+//! * [`ports`]: everything that the core may ask for, and how its futures are run
+//! * [`provider`]: calls to providers as data
+//! * [`credential`]: where credentials sit in a request; secrets that do not print
+//! * [`refusal`]: every reason why a request does not pass, and the one rendering of it
+//! * [`store`]: the port to shared bytes, and the table laid over it
+//! * [`reply`], [`headers`], [`time`], [`digest`]: small things that all rooms use
+//!
+//! `docs/architecture.md` is a walk through the house, `docs/policy.md` has the policy, `docs/errors.md` the refusals.
 //!
 //! # Example
 //!
@@ -43,8 +49,9 @@
 //! use std::rc::Rc;
 //!
 //! use sidegate::{
-//!     gate::{Gate, Request, Step},
+//!     gate::{Ending, Request, drive::Driver},
 //!     policy::Policy,
+//!     provider::CallFailure,
 //!     store::Memory,
 //!     time::Timestamp,
 //! };
@@ -64,43 +71,51 @@
 //!     }]
 //! }"#;
 //! let policy = Policy::load(document, &|_| None)?;
-//! let gate = Gate::new(Rc::new(policy), Memory::new());
+//! let driver = Driver::new(Rc::new(policy), Memory::new());
 //!
 //! let now = Timestamp::from_seconds(1_800_000_000);
 //! let ask = |key: &str| {
 //!     let headers = [(":method", "GET"), (":path", "/orders/17"), (":authority", "example.com"), ("apikey", key)]
 //!         .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
-//!     gate.begin(&Request { headers: &headers, address: &|| None, stream: 1 }, now)
+//!     let request = Request::new(headers.to_vec().into(), || None, 1);
+//!     driver.decide(request, now, |_call| Err(CallFailure::UnknownCluster))
 //! };
 //!
-//! let Step::Permit(permit) = ask("acme-key") else { panic!("acme may") };
+//! let Ending::Permit(permit) = ask("acme-key") else { panic!("acme may") };
 //! assert!(permit.edits().remove.iter().any(|name| name == "apikey"));
 //! assert!(permit.edits().set.iter().any(|(name, value)| &**name == "x-consumer" && value == b"acme"));
 //!
-//! let Step::Refuse(refused) = ask("acme-key") else { panic!("once a minute") };
-//! assert_eq!((refused.reply().status, refused.refusal().row().digits), (429, "14"));
+//! let Ending::Refused(refused) = ask("acme-key") else { panic!("once a minute") };
+//! assert_eq!((refused.reply().status, refused.refusal().cause.code().digits()), (429, "14"));
 //!
-//! let Step::Refuse(refused) = ask("a guess") else { panic!("nobody's key") };
-//! assert_eq!((refused.reply().status, refused.refusal().row().digits), (401, "13"));
+//! let Ending::Refused(refused) = ask("a guess") else { panic!("nobody's key") };
+//! assert_eq!((refused.reply().status, refused.refusal().cause.code().digits()), (401, "13"));
 //! # Ok::<(), sidegate::policy::Problems>(())
 //! ```
 
 pub mod access;
 pub mod credential;
+pub mod digest;
+pub mod forward;
 pub mod gate;
+pub mod headers;
 pub mod identity;
 pub mod matching;
 pub mod policy;
+pub mod ports;
 pub mod provider;
 pub mod quota;
 pub mod refusal;
+pub mod reply;
 pub mod store;
 pub mod time;
 
 #[cfg(not(target_family = "wasm"))]
 pub mod cli;
-pub mod filter;
 #[cfg(not(target_family = "wasm"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod grammar;
+#[cfg(target_os = "wasi")]
+pub mod hosts;
+pub mod shell;

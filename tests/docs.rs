@@ -9,10 +9,10 @@ use std::{
 };
 
 use sidegate::{
-    filter::metrics::Metric,
-    gate::{Gate, Request, Step},
+    gate::{Ending, Request, drive::Driver},
     policy::{Policy, StateName},
-    refusal::{Blame, Refusal},
+    refusal::{Blame, Cause},
+    shell::telemetry::Measure,
     store::Memory,
     time::Timestamp,
 };
@@ -66,10 +66,10 @@ fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
 fn errors_md_has_the_catalogue_row_by_row() {
     let page = read("docs/errors.md");
     let rows: Vec<Vec<&str>> = rows(&page).filter(|row| row[0].starts_with('[')).collect();
-    let catalogue = Refusal::all();
+    let catalogue = Cause::all();
     assert_eq!(rows.len(), catalogue.len());
-    for (row, refusal) in rows.iter().zip(catalogue) {
-        let expected = refusal.row();
+    for (row, cause) in rows.iter().zip(catalogue) {
+        let expected = cause.row();
         let [code, status, grpc, fault, message, headers] = row[..] else { panic!("{row:?}") };
         let fault_of = match expected.blame {
             Blame::Caller => "caller",
@@ -77,14 +77,23 @@ fn errors_md_has_the_catalogue_row_by_row() {
             Blame::Dependency => "dependency",
             Blame::Us => "us",
         };
-        assert!(code.starts_with(&format!("[{}]", expected.digits)), "{row:?}");
+        assert!(code.starts_with(&format!("[{}]", expected.code.digits())), "{row:?}");
         assert_eq!(status, expected.status.to_string(), "{row:?}");
         assert_eq!(grpc.split(' ').next(), Some(expected.grpc_status.to_string().as_str()), "{row:?}");
         assert_eq!((fault, message), (fault_of, expected.message));
-        assert_eq!(headers.contains("www-authenticate"), matches!(expected.code, 13 | 20..=23), "{row:?}");
-        assert_eq!(headers.contains("retry-after"), matches!(expected.code, 14 | 24 | 25), "{row:?}");
-        let told = page.contains(&format!("\n## {}\n", expected.digits)) || (3..=7).contains(&expected.code);
-        assert!(told, "no section on {}", expected.digits);
+        assert_eq!(
+            headers.contains("www-authenticate"),
+            matches!(expected.code.number(), 13 | 20..=23),
+            "{row:?}"
+        );
+        assert_eq!(
+            headers.contains("retry-after"),
+            matches!(expected.code.number(), 14 | 24 | 25),
+            "{row:?}"
+        );
+        let told = page.contains(&format!("\n## {}\n", expected.code.digits()))
+            || (3..=7).contains(&expected.code.number());
+        assert!(told, "no section on {}", expected.code.digits());
     }
 }
 
@@ -92,8 +101,8 @@ fn errors_md_has_the_catalogue_row_by_row() {
 fn operations_md_lists_every_metric_with_its_labels() {
     let page = read("docs/operations.md");
     let listed: Vec<Vec<&str>> = rows(&page).filter(|row| row[0].starts_with("`sidegate.")).collect();
-    let expected = Metric::all().map(|metric| {
-        let name = metric.name(None).strip_prefix("sidegate.").unwrap().to_owned();
+    let expected = Measure::all().map(|measure| {
+        let name = measure.name(None).strip_prefix("sidegate.").unwrap().to_owned();
         let mut parts: Vec<&str> = name.split(";.;").collect();
         let last = parts.pop().unwrap();
         let labels = parts.iter().map(|part| part.split("=.=").next().unwrap());
@@ -152,15 +161,15 @@ fn every_whole_policy_in_the_documents_loads() {
 fn the_first_policy_does_what_the_readme_says() {
     let readme = read("README.md");
     let policy = Policy::load(&json(fences(&readme, "yaml")[0]), &|_| None).unwrap();
-    let gate = Gate::new(policy.into(), Memory::new());
+    let gate = Driver::new(policy.into(), Memory::new());
     let answer = |method: &str, path: &str, key: &str| {
         let pairs = [(":method", method), (":path", path), (":authority", "127.0.0.1:8080"), ("apikey", key)];
         let headers = pairs.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
-        let request = Request { headers: &headers, address: &|| None, stream: 1 };
-        match gate.begin(&request, Timestamp::from_seconds(1_800_000_000)) {
-            Step::Permit(_) => None,
-            Step::Refuse(refused) => Some(refused.refusal().row().digits),
-            Step::Call(_) => panic!("nobody is to be asked"),
+        let request = Request::new(headers.to_vec().into(), || None, 1);
+        let now = Timestamp::from_seconds(1_800_000_000);
+        match gate.decide(request, now, |call| panic!("nobody has to be asked: {call:?}")) {
+            Ending::Refused(refused) => Some(refused.refusal().cause.code().digits()),
+            Ending::Permit(_) | Ending::Answer(_) => None,
         }
     };
     assert_eq!(answer("GET", "/v1/health", ""), None);

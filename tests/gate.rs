@@ -21,6 +21,8 @@ mod introspection;
 mod limits;
 #[path = "gate/refusals.rs"]
 mod refusals;
+#[path = "support/request.rs"]
+mod request;
 #[path = "gate/shadow.rs"]
 mod shadow;
 mod support;
@@ -29,9 +31,13 @@ use std::rc::Rc;
 
 use serde_json::Value;
 use sidegate::{
-    gate::{Call, Gate, Permit, Refused, Request, Step},
+    gate::{
+        Ending, Permit, Refused, Trail,
+        drive::{Driver, Step, Waiting},
+    },
+    identity::Lookup,
     policy::Policy,
-    provider::ProviderReply,
+    provider::CallResult,
     store::Store,
 };
 
@@ -44,55 +50,78 @@ fn load(document: &Value) -> Rc<Policy> {
 }
 
 /// A gate over a store of its own.
-fn gate(document: &Value) -> Gate<Shared> {
-    Gate::new(load(document), Shared::default())
+fn gate(document: &Value) -> Driver<Shared> {
+    Driver::new(load(document), Shared::default())
 }
 
-fn begin<S: Store>(gate: &Gate<S>, ask: &Ask) -> Step {
-    let address = || ask.address.map(str::to_owned);
-    gate.begin(&Request { headers: &ask.headers, address: &address, stream: 7 }, ask.at)
+fn begin<S: Store + 'static>(gate: &Driver<S>, ask: &Ask) -> Step<S> {
+    gate.begin(ask.request(7), ask.at)
 }
 
-/// Begins, and resumes with `reply` where the step is a call.
-fn through<S: Store>(gate: &Gate<S>, ask: &Ask, reply: &ProviderReply) -> Step {
+/// Takes the request to its end; a call that it makes comes back with `result`.
+fn through<S: Store + 'static>(gate: &Driver<S>, ask: &Ask, result: &CallResult) -> Step<S> {
     match begin(gate, ask) {
-        Step::Call(call) => call.then.resume(gate, reply, ask.at, true),
-        step => step,
+        Step::Waits(waiting) => waiting.answer(result.clone(), ask.at),
+        ended => ended,
     }
 }
 
 /// `ok`, `call`, or the code of the refusal.
-fn verdict(step: &Step) -> &'static str {
+fn verdict<S: Store>(step: &Step<S>) -> &'static str {
     match step {
-        Step::Permit(_) => "ok",
-        Step::Call(_) => "call",
-        Step::Refuse(refused) => refused.refusal().row().digits,
+        Step::Ended(Ending::Permit(_)) => "ok",
+        Step::Ended(Ending::Refused(refused)) => refused.refusal().cause.code().digits(),
+        Step::Ended(Ending::Answer(_)) => "answer",
+        Step::Waits(_) => "call",
     }
 }
 
-fn asked<S: Store>(gate: &Gate<S>, ask: &Ask) -> &'static str {
+fn asked<S: Store + 'static>(gate: &Driver<S>, ask: &Ask) -> &'static str {
     verdict(&begin(gate, ask))
 }
 
-fn permit(step: Step) -> Permit {
-    let Step::Permit(permit) = step else { panic!("no permit: {step:?}") };
-    permit
+/// What was found out about a request that has ended.
+fn trail<S: Store>(step: &Step<S>) -> &Trail {
+    let Step::Ended(ending) = step else { panic!("it waits: {step:?}") };
+    ending.trail()
 }
 
-fn refused(step: Step) -> Refused {
-    let Step::Refuse(refused) = step else { panic!("not refused: {step:?}") };
+/// How the identity was obtained, where the request has ended.
+fn lookup<S: Store>(step: &Step<S>) -> Option<Lookup> {
+    match step {
+        Step::Ended(ending) => ending.trail().lookup,
+        Step::Waits(_) => None,
+    }
+}
+
+/// The code of the refusal that shadow mode kept back.
+fn shadowed(permit: &Permit) -> Option<&'static str> {
+    permit.trail().refusal.as_ref().map(|refusal| refusal.cause.code().digits())
+}
+
+fn code(refused: &Refused) -> &'static str {
+    refused.refusal().cause.code().digits()
+}
+
+fn permit<S: Store>(step: Step<S>) -> Permit {
+    let Step::Ended(Ending::Permit(permit)) = step else { panic!("no permit: {step:?}") };
+    *permit
+}
+
+fn refused<S: Store>(step: Step<S>) -> Refused {
+    let Step::Ended(Ending::Refused(refused)) = step else { panic!("not refused: {step:?}") };
     *refused
 }
 
-fn call(step: Step) -> Call {
-    let Step::Call(call) = step else { panic!("no call: {step:?}") };
-    *call
+fn waiting<S: Store>(step: Step<S>) -> Waiting<S> {
+    let Step::Waits(waiting) = step else { panic!("no call: {step:?}") };
+    waiting
 }
 
 /// The values of a reply's header.
 fn headers<'a>(refused: &'a Refused, name: &str) -> Vec<&'a str> {
     let headers = refused.reply().headers.iter();
-    headers.filter(|(header, _)| *header == name).map(|(_, value)| value.as_str()).collect()
+    headers.filter(|(header, _)| *header == name).map(|(_, value)| value).collect()
 }
 
 /// What the service behind the gate receives.

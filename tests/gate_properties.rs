@@ -8,6 +8,8 @@
 )]
 
 mod properties;
+#[path = "support/request.rs"]
+mod request;
 mod support;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
@@ -19,9 +21,10 @@ use proptest::{
 };
 use serde_json::{Value, json};
 use sidegate::{
-    gate::{Gate, Request, Step},
+    gate::{Ending, drive::Driver},
+    headers::HeaderList,
     policy::Policy,
-    provider::ProviderReply,
+    provider::{Body, CallFailure, CallResult, HttpResponse, Response},
     store::{Disturbed, Store},
 };
 
@@ -32,12 +35,8 @@ fn load(document: &Value) -> Option<Rc<Policy>> {
     Policy::load(document.to_string().as_bytes(), &environment).ok().map(Rc::new)
 }
 
-fn through<S: Store>(gate: &Gate<S>, ask: &Ask, reply: &ProviderReply) -> Step {
-    let address = || ask.address.map(str::to_owned);
-    match gate.begin(&Request { headers: &ask.headers, address: &address, stream: 1 }, ask.at) {
-        Step::Call(call) => call.then.resume(gate, reply, ask.at, true),
-        step => step,
-    }
+fn through<S: Store + 'static>(gate: &Driver<S>, ask: &Ask, result: &CallResult) -> Ending {
+    gate.decide(ask.request(1), ask.at, |_| result.clone())
 }
 
 /// Some of these, in their order, at least one.
@@ -179,17 +178,17 @@ fn request() -> impl Strategy<Value = Ask> {
     })
 }
 
-fn good_answer() -> impl Strategy<Value = ProviderReply> {
+fn good_answer() -> impl Strategy<Value = CallResult> {
     ("[a-z.]{0,4}( a[.]b)?", one(&[json!("acme-web"), json!("other"), json!("x\r\ny"), Value::Null]))
         .prop_map(|(scope, client)| {
             answer(&json!({"active": true, "scope": scope, "client_id": client, "sub": "a\u{0}"}))
         })
 }
 
-fn bad_answer() -> impl Strategy<Value = ProviderReply> {
+fn bad_answer() -> impl Strategy<Value = CallResult> {
     prop_oneof![
-        Just(ProviderReply::TimedOut),
-        Just(ProviderReply::NoHealthyHost),
+        Just(Err(CallFailure::TimedOut)),
+        Just(Err(CallFailure::NoHealthyHost)),
         Just(answer(&json!({"active": false}))),
         one(&[
             json!({"active": "true"}),
@@ -198,11 +197,10 @@ fn bad_answer() -> impl Strategy<Value = ProviderReply> {
             json!({"active": true, "exp": 1})
         ])
         .prop_map(|body| answer(&body)),
-        (any::<u16>(), vec(any::<u8>(), 0..20)).prop_map(|(status, body)| ProviderReply::Answered {
-            status,
-            content_type: Some("application/json".to_owned()),
-            retry_after: Some(0),
-            body,
+        (any::<u16>(), vec(any::<u8>(), 0..20)).prop_map(|(status, body)| {
+            let headers = HeaderList::from([("content-type", "application/json"), ("retry-after", "0")]);
+            let (body, trailers) = (Body::Whole(body), HeaderList::new());
+            Ok(Response::Http(HttpResponse { status, headers, body, trailers }))
         }),
     ]
 }
@@ -245,34 +243,34 @@ proptest! {
         document["gate"]["capacity"] = json!({"meters": 2, "tokens": 2});
         let policy = load(&document);
         prop_assume!(policy.is_some());
-        let gate = Gate::new(policy.unwrap(), Shared::default());
+        let gate = Driver::new(policy.unwrap(), Shared::default());
         let mut junk = junk.into_iter();
         for (mut ask, credential, reply) in requests {
             ask.headers.extend(credential);
             if let Some((slot, bytes)) = junk.next() {
                 let key = ["sidegate/meters/0", "sidegate/meters/1", "sidegate/tokens/0", "sidegate/tokens/1"][slot as usize];
-                let cas = gate.store().get(key).1.unwrap_or(sidegate::store::ABSENT);
-                prop_assert!(gate.store().compare_and_swap(key, &bytes, cas).is_ok());
+                let cas = gate.ports().store().store().get(key).1.unwrap_or(sidegate::store::ABSENT);
+                prop_assert!(gate.ports().store().store().compare_and_swap(key, &bytes, cas).is_ok());
             }
             match through(&gate, &ask, &reply) {
-                Step::Permit(permit) => {
+                Ending::Permit(permit) => {
                     for (name, value) in &permit.edits().set {
                         prop_assert!(is_clean(value) || &**name == "cookie", "{name}: {value:?}");
                     }
-                    for (name, value) in permit.into_response_headers() {
+                    for (name, value) in permit.into_response_headers().iter() {
                         prop_assert!(is_clean(value.as_bytes()), "{name}: {value}");
                     }
                 }
-                Step::Refuse(refused) => {
-                    prop_assert!(!shadow || refused.facts().api().is_none(), "shadow mode refuses nothing of its API");
+                Ending::Refused(refused) => {
+                    prop_assert!(!shadow || refused.trail().api().is_none(), "shadow mode refuses nothing of its API");
                     prop_assert!(refused.correlation().bytes().all(|byte| byte.is_ascii_graphic()));
-                    for (name, value) in &refused.reply().headers {
+                    for (name, value) in refused.reply().headers.iter() {
                         prop_assert!(is_clean(value.as_bytes()), "{name}: {value}");
                     }
                     let body: Value = serde_json::from_str(&refused.reply().body).unwrap();
                     prop_assert_eq!(&body["status"], &json!(refused.reply().status));
                 }
-                Step::Call(_) => prop_assert!(false, "a second call"),
+                Ending::Answer(_) => prop_assert!(false, "there is nothing to answer with"),
             }
         }
     }
@@ -284,11 +282,11 @@ proptest! {
     ) {
         let policy = load(&document);
         prop_assume!(policy.is_some());
-        let gate = Gate::new(policy.unwrap(), Shared::default());
+        let gate = Driver::new(policy.unwrap(), Shared::default());
         for (ask, reply) in requests {
             let carries_a_key = ask.headers.iter().any(|(_, value)| value.windows(11).any(|part| part == b"key-of-acme"));
-            let step = through(&gate, &ask, &reply);
-            prop_assert!(carries_a_key || matches!(step, Step::Refuse(_)), "{ask:?} {reply:?} {step:?}");
+            let ending = through(&gate, &ask, &reply);
+            prop_assert!(carries_a_key || matches!(ending, Ending::Refused(_)), "{ask:?} {reply:?} {ending:?}");
         }
     }
 
@@ -320,16 +318,16 @@ proptest! {
         let workers: Vec<_> = (0..3)
             .map(|worker| {
                 document["revision"] = json!(format!("r{worker}"));
-                Gate::new(load(&document).unwrap(), Rc::clone(&store))
+                Driver::new(load(&document).unwrap(), Rc::clone(&store))
             })
             .collect();
         let workers = Rc::new(workers);
 
         let admitted: Rc<RefCell<Vec<(&'static str, u64)>>> = Rc::default();
         let (mut now, mut turns) = (NOW, turns.into_iter());
-        let run = |worker: usize, who: &'static str, at, workers: &[Gate<Rc<Disturbed<'static>>>], admitted: &RefCell<Vec<_>>| {
+        let run = |worker: usize, who: &'static str, at, workers: &[Driver<Rc<Disturbed<'static>>>], admitted: &RefCell<Vec<_>>| {
             let ask = Ask { at, ..get("/x").key(&format!("key-of-{who}")) };
-            if let Step::Permit(_) = through(&workers[worker], &ask, &ProviderReply::Failed) {
+            if let Ending::Permit(_) = through(&workers[worker], &ask, &Err(CallFailure::Failed)) {
                 admitted.borrow_mut().push((who, at.seconds()));
             }
         };
@@ -371,15 +369,15 @@ fn most_policies_of_the_generator_compile_and_some_requests_pass() {
         let document = policy(any_access().boxed()).new_tree(&mut runner).unwrap().current();
         let Some(policy) = load(&document) else { continue };
         compiled += 1;
-        let gate = Gate::new(policy, Shared::default());
+        let gate = Driver::new(policy, Shared::default());
         for path in ["/x", "/v1/orders/7"] {
             for ask in [get(path).key("key-of-acme"), get(path).token("t")] {
-                let step = through(
+                let ending = through(
                     &gate,
                     &ask,
                     &answer(&json!({"active": true, "client_id": "acme-web", "scope": "a"})),
                 );
-                passed += usize::from(matches!(step, Step::Permit(_)));
+                passed += usize::from(matches!(ending, Ending::Permit(_)));
             }
         }
     }

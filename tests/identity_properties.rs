@@ -11,11 +11,10 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use sidegate::credential::{Location, MisplacedCredential, locate, removal};
-use sidegate::identity::introspection::{
-    Audiences, Authentication, CacheSettings, Claims, Endpoint, Entry, Introspected, Provider, Requirement,
-    Settings, State, Unavailable, check, read,
-};
-use sidegate::provider::ProviderReply;
+use sidegate::headers::HeaderList;
+use sidegate::identity::introspection::{Read, read};
+use sidegate::identity::{Audiences, Identity, KeptAnswer, Requirement, Terms, TokenFault, Vouched, check};
+use sidegate::provider::{Body, Freshness, HttpResponse, Keeping, Response, WhenUnavailable};
 use sidegate::time::Timestamp;
 
 use properties::config;
@@ -66,13 +65,13 @@ fn moments() -> impl Strategy<Value = Timestamp> {
     prop_oneof![0..400_u64, any::<u64>()].prop_map(Timestamp::from_millis)
 }
 
-fn claims() -> impl Strategy<Value = Claims<'static>> {
+fn claims() -> impl Strategy<Value = Identity<'static>> {
     let times = (option::of(moments()), option::of(moments()), option::of(moments()));
     let names = (texts(), texts(), texts(), texts(), texts(), texts(), texts());
     let lists = ("[a-z. ]{0,12}", vec("[^\n]{0,6}", 0..4), any::<bool>());
     (times, names, lists).prop_map(|((exp, nbf, iat), names, (scope, audiences, is_sender_constrained))| {
         let (sub, client_id, username, iss, token_type, token_use, typ) = names;
-        Claims {
+        Identity {
             exp,
             nbf,
             iat,
@@ -90,33 +89,26 @@ fn claims() -> impl Strategy<Value = Claims<'static>> {
     })
 }
 
-fn introspected() -> impl Strategy<Value = Introspected<'static>> {
-    prop_oneof![1 => Just(Introspected::Inactive), 4 => claims().prop_map(Introspected::Active)]
+fn vouched() -> impl Strategy<Value = Vouched<'static>> {
+    prop_oneof![1 => Just(Vouched::Inactive), 4 => claims().prop_map(Vouched::Active)]
 }
 
-fn providers() -> impl Strategy<Value = Provider> {
+fn terms() -> impl Strategy<Value = Terms> {
     let mode = prop_oneof![
-        Just(Unavailable::Deny),
-        Just(Unavailable::Stale),
-        Just(Unavailable::AllowClients(BTreeSet::from(["a".to_owned()]))),
+        Just(WhenUnavailable::Deny),
+        Just(WhenUnavailable::Stale),
+        Just(WhenUnavailable::AllowClients(BTreeSet::from(["a".to_owned()]))),
     ];
-    (mode, 0..200_u64, 0..200_u64, 1..200_u64).prop_map(|(unavailable, ttl, negative_ttl, stale)| {
-        let ttl = if unavailable == Unavailable::Deny { ttl } else { ttl.max(1) };
-        Provider::new(Settings {
-            name: "as".to_owned(),
-            cluster: "as".to_owned(),
-            endpoint: Endpoint::parse("http://as/").unwrap(),
-            authentication: Authentication::None,
-            timeout: Settings::DEFAULT_TIMEOUT,
-            cache: CacheSettings {
+    (mode, 0..200_u64, 0..200_u64, 1..200_u64).prop_map(|(when_unavailable, ttl, negative_ttl, stale)| {
+        Terms {
+            keeping: Keeping {
                 ttl: Duration::from_millis(ttl),
                 negative_ttl: Duration::from_millis(negative_ttl),
                 stale_if_error: Duration::from_millis(stale),
             },
-            leeway: Settings::DEFAULT_LEEWAY,
-            unavailable,
-        })
-        .unwrap()
+            when_unavailable,
+            ..Terms::default()
+        }
     })
 }
 
@@ -182,31 +174,31 @@ proptest! {
 
     #[test]
     fn reading_any_reply_never_panics_and_what_is_read_can_be_kept(status in prop_oneof![Just(200), any::<u16>()], body in bodies()) {
-        let content_type = Some("application/json".to_owned());
-        let reply = ProviderReply::Answered { status, content_type, retry_after: None, body };
-        if let Ok(introspected) = read(&reply) {
-            let entry = Entry::new(introspected, Timestamp::from_millis(1));
+        let headers = HeaderList::from([("content-type", "application/json")]);
+        let (body, trailers) = (Body::Whole(body), HeaderList::new());
+        if let Ok(Read::Vouched(vouched)) = read(&Ok(Response::Http(HttpResponse { status, headers, body, trailers }))) {
+            let entry = KeptAnswer::new(vouched, Timestamp::from_millis(1));
             let bytes = entry.encode();
-            prop_assert_eq!(Entry::decode(&bytes), Some(entry));
+            prop_assert_eq!(KeptAnswer::decode(&bytes), Some(entry));
         }
     }
 
     #[test]
-    fn an_entry_is_decoded_as_it_was_encoded(introspected in introspected(), now in moments()) {
-        let entry = Entry::new(introspected, now);
+    fn an_entry_is_decoded_as_it_was_encoded(vouched in vouched(), now in moments()) {
+        let entry = KeptAnswer::new(vouched, now);
         let bytes = entry.encode();
-        prop_assert_eq!(Entry::decode(&bytes), Some(entry));
+        prop_assert_eq!(KeptAnswer::decode(&bytes), Some(entry));
     }
 
     #[test]
     fn any_bytes_decode_to_something_or_nothing(
-        introspected in introspected(), noise in vec(any::<u8>(), 0..64), position in any::<prop::sample::Index>(), byte: u8,
+        vouched in vouched(), noise in vec(any::<u8>(), 0..64), position in any::<prop::sample::Index>(), byte: u8,
     ) {
-        let mut bytes = Entry::new(introspected, Timestamp::MAX).encode();
+        let mut bytes = KeptAnswer::new(vouched, Timestamp::MAX).encode();
         let position = position.index(bytes.len());
         bytes[position] = byte;
         for bytes in [bytes, noise] {
-            if let Some(entry) = Entry::decode(&bytes) {
+            if let Some(entry) = KeptAnswer::decode(&bytes) {
                 prop_assert_eq!(entry.encode(), bytes.clone());
             }
         }
@@ -214,33 +206,33 @@ proptest! {
 
     #[test]
     fn an_answer_never_outlives_its_ttl_or_its_token(
-        introspected in introspected(), provider in providers(), fetched_at in moments(), now in moments(),
+        vouched in vouched(), terms in terms(), fetched_at in moments(), now in moments(),
     ) {
-        let exp = match &introspected {
-            Introspected::Active(claims) => claims.exp.unwrap_or(Timestamp::MAX),
-            Introspected::Inactive => Timestamp::MAX,
+        let exp = match &vouched {
+            Vouched::Active(claims) => claims.exp.unwrap_or(Timestamp::MAX),
+            Vouched::Inactive => Timestamp::MAX,
         };
-        let is_active = introspected != Introspected::Inactive;
-        let cache = provider.settings().cache;
-        let ttl = if is_active { cache.ttl } else { cache.negative_ttl };
-        let entry = Entry::new(introspected, fetched_at);
+        let is_active = vouched != Vouched::Inactive;
+        let Keeping { ttl, negative_ttl, stale_if_error } = terms.keeping;
+        let kept_for = if is_active { ttl } else { negative_ttl };
+        let entry = KeptAnswer::new(vouched, fetched_at);
 
-        let fresh_until = entry.fresh_until(&provider);
-        prop_assert!(fresh_until <= exp && fresh_until <= fetched_at.saturating_add(ttl));
-        let last = exp.min(fetched_at.saturating_add(cache.ttl).saturating_add(cache.stale_if_error));
-        prop_assert!(entry.kept_until(&provider).is_none_or(|until| !is_active || until <= last));
+        let fresh_until = entry.fresh_until(&terms);
+        prop_assert!(fresh_until <= exp && fresh_until <= fetched_at.saturating_add(kept_for));
+        let last = exp.min(fetched_at.saturating_add(ttl).saturating_add(stale_if_error));
+        prop_assert!(entry.kept_until(&terms).is_none_or(|until| !is_active || until <= last));
 
-        match entry.state(&provider, now) {
-            State::Fresh => prop_assert!(fetched_at <= now && now < fresh_until),
-            State::Stale => prop_assert!(is_active && fresh_until <= now && now < last && fetched_at <= now),
-            State::Expired => prop_assert!(entry.clone().despite_fault(&provider, now).is_none()),
+        match entry.freshness(&terms, now) {
+            Freshness::Fresh => prop_assert!(fetched_at <= now && now < fresh_until),
+            Freshness::Stale => prop_assert!(is_active && fresh_until <= now && now < last && fetched_at <= now),
+            Freshness::Expired => prop_assert!(entry.clone().despite_fault(&terms, now).is_none()),
         }
-        if entry.state(&provider, now) != State::Expired {
-            prop_assert!(entry.kept_until(&provider).is_some_and(|until| now < until));
+        if entry.freshness(&terms, now) != Freshness::Expired {
+            prop_assert!(entry.kept_until(&terms).is_some_and(|until| now < until));
         }
-        if let Some(served) = entry.despite_fault(&provider, now) {
+        if let Some(served) = entry.despite_fault(&terms, now) {
             let verdict = check(&served, &Requirement::default(), now, Duration::ZERO);
-            prop_assert_ne!(verdict, Err(sidegate::identity::introspection::TokenFault::Expired));
+            prop_assert_ne!(verdict, Err(TokenFault::Expired));
         }
     }
 }

@@ -35,7 +35,11 @@ mod types;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use sidegate::{credential::Digest, policy::Policy, time::Timestamp};
+use sidegate::{
+    credential::{ApiKey, Digest},
+    policy::Policy,
+    time::Timestamp,
+};
 
 /// A secret in the environment, and what must never be in a message.
 const SECRET: &str = "hunter2";

@@ -17,8 +17,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sidegate::credential::Digest;
-use sidegate::quota::{Demand, Limit, Metrics, Outcome, Shape, Usage, Verdict, Window, charge};
-use sidegate::store::{ABSENT, Change, Disturbed, Facts, Memory, Store, Table};
+use sidegate::matching::{Metrics, Usage};
+use sidegate::ports::Ports;
+use sidegate::quota::{self, Demand, Denial, Denied, Limit, Receipt, Shape, Standing, Window};
+use sidegate::store::{ABSENT, Change, Disturbed, Incidents, Memory, Session, Store, Table};
 use sidegate::time::Timestamp;
 
 use properties::config;
@@ -61,6 +63,32 @@ type Request = (u64, &'static str, u64, usize);
 
 fn any_request() -> impl Strategy<Value = Request> {
     (0_u64..10_000, any_metric(), 1_u64..4, prop::sample::select(vec![0_usize, 0, 0, 1, 2, 3]))
+}
+
+/// What came of charging a request.
+struct Outcome {
+    /// Why it was denied; `None` where it was admitted.
+    denial: Option<Denial>,
+    standings: Vec<Standing>,
+    refunds_lost: u32,
+}
+
+/// Charges a request, and settles the receipt.
+fn charge<S: Store>(
+    store: &S,
+    table: &Table,
+    demands: &[Demand<'_>],
+    usage: &Usage,
+    now: Timestamp,
+) -> Outcome {
+    let ports = Ports::new(store);
+    ports.set_now(now);
+    let (denial, standings) = match quota::charge(&ports, table, demands, usage.clone()).map(Receipt::settle)
+    {
+        Ok(standings) => (None, standings),
+        Err(Denied { denial, standings }) => (Some(denial), standings),
+    };
+    Outcome { denial, standings, refunds_lost: ports.take_incidents().refunds_lost }
 }
 
 /// Runs the requests of workers that get in each other's way: others run to their end between a request's read and its write.
@@ -155,10 +183,10 @@ proptest! {
             let touched: Vec<_> = models.iter_mut().filter(|model| usage.of(model.limit.metric()) > 0).collect();
             let never = touched.iter().any(|model| by > model.limit.max());
             let fits = touched.iter().all(|model| by <= model.remaining(now));
-            match outcome.verdict {
-                Verdict::Never => prop_assert!(never),
-                Verdict::NotNow { .. } => prop_assert!(!never && !fits),
-                Verdict::Admitted => {
+            match outcome.denial {
+                Some(Denial::Never) => prop_assert!(never),
+                Some(Denial::NotNow { .. }) => prop_assert!(!never && !fits),
+                None => {
                     prop_assert!(fits);
                     for model in touched {
                         let start = model.start(now);
@@ -168,7 +196,7 @@ proptest! {
                         prop_assert_eq!(standing.unwrap().remaining, model.remaining(now));
                     }
                 }
-                Verdict::Unrecorded(_) => prop_assert!(false, "the store is always there"),
+                Some(Denial::NotCounted(_)) => prop_assert!(false, "the store is always there"),
             }
         }
     }
@@ -188,7 +216,7 @@ proptest! {
         let requests = requests.into_iter().map(|(by, interruptions)| (0, "hits", by, interruptions)).collect();
         let (store, done) = interleave(&demands, requests);
         let admitted: u64 = done.iter()
-            .filter(|(_, outcome)| outcome.verdict == Verdict::Admitted)
+            .filter(|(_, outcome)| outcome.denial.is_none())
             .map(|((_, _, by, _), _)| by)
             .sum();
         prop_assert!(done.iter().all(|(_, outcome)| outcome.refunds_lost == 0));
@@ -197,9 +225,9 @@ proptest! {
             let now = Timestamp::from_millis(NEW_YEAR);
             let one_more = || charge(&*store, &two_slots(), &[*demand], &usage("hits", 1), now);
             for _ in admitted..max {
-                prop_assert_eq!(one_more().verdict, Verdict::Admitted);
+                prop_assert_eq!(one_more().denial, None);
             }
-            prop_assert_ne!(one_more().verdict, Verdict::Admitted);
+            prop_assert_ne!(one_more().denial, None);
         }
     }
 
@@ -222,23 +250,23 @@ proptest! {
             let usage = usage(metric, by);
             let try_at = |now| charge(&store, &table, &demands, &usage, now);
             let refused = try_at(now);
-            let Verdict::NotNow { retry_after } = refused.verdict else { continue };
+            let Some(Denial::NotNow { retry_after }) = refused.denial else { continue };
             let refusing = refused.standings.iter().filter(|standing| standing.refuses);
             let latest = |latest: Duration, reset: Option<Duration>| Some(latest.max(reset?));
             let Some(wait) = refusing.map(|standing| standing.reset).try_fold(Duration::ZERO, latest) else {
                 prop_assert_eq!(retry_after, None);
                 let later = now.saturating_add(Duration::from_secs(100 * 366 * 86_400));
-                prop_assert_eq!(try_at(later).verdict, refused.verdict);
+                prop_assert_eq!(try_at(later).denial, refused.denial);
                 continue;
             };
             let seconds = Duration::from_secs(retry_after.unwrap().get());
             prop_assert!(wait <= seconds && seconds < wait + Duration::from_secs(1));
             let reset = now.saturating_add(wait);
-            let verdict = try_at(reset.saturating_sub(Duration::from_millis(1))).verdict;
-            prop_assert!(matches!(verdict, Verdict::NotNow { .. }), "{:?} a millisecond too early", verdict);
+            let denial = try_at(reset.saturating_sub(Duration::from_millis(1))).denial;
+            prop_assert!(matches!(denial, Some(Denial::NotNow { .. })), "{:?} a millisecond too early", denial);
             // Either moment must do; the clock may go on from there, but need not.
             now = if by % 2 == 0 { reset } else { now.saturating_add(seconds) };
-            prop_assert_eq!(try_at(now).verdict, Verdict::Admitted);
+            prop_assert_eq!(try_at(now).denial, None);
         }
     }
 
@@ -259,11 +287,12 @@ proptest! {
         };
         let (store, table, meter) = (Memory::new(), Table::meters(NonZeroU32::MIN), Digest::of(b"acme"));
         let put = |_: Option<&[u8]>| (Change::Put { expires: Timestamp::MAX, payload: payload.clone() }, ());
-        table.update(&store, &meter, Timestamp::default(), &mut Facts::default(), put).unwrap();
+        let incidents = Incidents::default();
+        table.update(Session::new(&store, &incidents, Timestamp::default()), &meter, put).unwrap();
         let (now, demands) = (Timestamp::from_millis(millis), [Demand { meter, limits: &limits }]);
         for metric in ["hits", "reads", "hits"] {
             let outcome = charge(&store, &table, &demands, &usage(metric, 1), now);
-            prop_assert!(!matches!(outcome.verdict, Verdict::Unrecorded(_)));
+            prop_assert!(!matches!(outcome.denial, Some(Denial::NotCounted(_))));
         }
     }
 
@@ -273,9 +302,9 @@ proptest! {
         store.compare_and_swap("sidegate/meters/0", &junk, ABSENT).unwrap();
         let limits = [Limit::new(&metrics(), "hits", 1, Window::Day, Shape::Fixed).unwrap()];
         let demands = [Demand { meter: Digest::of(b"acme"), limits: &limits }];
-        let charge = || charge(&store, &table, &demands, &usage("hits", 1), Timestamp::from_millis(NEW_YEAR)).verdict;
-        prop_assert_eq!(charge(), Verdict::Admitted);
-        prop_assert_ne!(charge(), Verdict::Admitted);
+        let charge = || charge(&store, &table, &demands, &usage("hits", 1), Timestamp::from_millis(NEW_YEAR)).denial;
+        prop_assert_eq!(charge(), None);
+        prop_assert_ne!(charge(), None);
     }
 
     /// Every window contains its moment, and the next one begins where it ends.
@@ -310,8 +339,8 @@ fn race(demands: &[&[Limit]]) -> u64 {
                         charge(&store, &table, &demands, &usage("reads", 1), Timestamp::from_millis(NEW_YEAR))
                     };
                     let outcome = std::iter::repeat_with(charge)
-                        .find(|outcome| !matches!(outcome.verdict, Verdict::Unrecorded(_)));
-                    if outcome.unwrap().verdict == Verdict::Admitted {
+                        .find(|outcome| !matches!(outcome.denial, Some(Denial::NotCounted(_))));
+                    if outcome.unwrap().denial.is_none() {
                         admitted.fetch_add(1, Ordering::Relaxed);
                     }
                 }

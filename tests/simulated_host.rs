@@ -1,4 +1,4 @@
-//! Whole requests through the filter's own contexts, against a host of paper: calls that never come back, come back late or twice,
+//! Whole requests through the filter's own contexts, against a scripted host: calls that never come back, come back late or twice,
 //! streams that vanish, policies that change under way.
 #![cfg(not(target_family = "wasm"))]
 #![expect(
@@ -10,11 +10,15 @@
 
 #[path = "simulated_host/calls.rs"]
 mod calls;
+#[path = "simulated_host/flows.rs"]
+mod flows;
 #[path = "support/host.rs"]
 mod host;
 #[path = "simulated_host/policies.rs"]
 mod policies;
 mod support;
+#[path = "simulated_host/tasks.rs"]
+mod tasks;
 #[path = "simulated_host/traces.rs"]
 mod traces;
 
@@ -22,17 +26,19 @@ use std::{collections::BTreeSet, rc::Rc, time::Duration};
 
 use serde_json::{Value, json};
 use sidegate::{
-    filter::{
-        flights::MOST_CALLS,
-        host::StreamId,
-        root::{load, unload},
+    provider::{CallFailure, CallResult, Transport},
+    shell::{
+        calls::MOST_CALLS,
+        host::{CallId, ContextId},
+        loading::{load, unload},
     },
-    provider::ProviderReply,
     store::{ABSENT, Disturbed, Store},
 };
 
-use host::{End, Envoy, Paper, Thread};
-use support::{Ask, NOW, PROVIDER_SECRET, Shared, answer, ask, consumer, document, environment, get, sha256};
+use host::{End, ROOT, Script, Scripted, Thread};
+use support::{
+    Ask, NOW, PROVIDER_SECRET, Shared, answer, ask, consumer, document, environment, get, http, sha256,
+};
 
 const DEBUG_SECRET: &str = "let-me-see-everything";
 
@@ -52,28 +58,28 @@ fn policy() -> Value {
     document
 }
 
-fn start<S: Store + 'static>(paper: &Rc<Paper>, store: S, policy: &Value) -> Rc<Thread<S>> {
-    let worker = load(Envoy(Rc::clone(paper)), store, policy.to_string().as_bytes(), &environment);
-    Thread::new(paper, worker.expect("the policy is good"))
+fn start<S: Store + 'static>(script: &Rc<Script>, store: S, policy: &Value) -> Rc<Thread<S>> {
+    let worker = load(Scripted(Rc::clone(script)), store, ROOT, policy.to_string().as_bytes(), &environment);
+    Thread::new(script, worker.expect("the policy is good"))
 }
 
 /// One worker with the policy above.
-fn thread() -> (Rc<Paper>, Rc<Thread<Shared>>) {
-    let paper = Paper::new();
-    let thread = start(&paper, Shared::default(), &policy());
-    (paper, thread)
+fn thread() -> (Rc<Script>, Rc<Thread<Shared>>) {
+    let script = Script::new();
+    let thread = start(&script, Shared::default(), &policy());
+    (script, thread)
 }
 
 fn with_token(token: &str) -> Ask {
     get("/v1/x").token(token)
 }
 
-fn active() -> ProviderReply {
+fn active() -> CallResult {
     answer(&json!({"active": true, "client_id": "acme-web"}))
 }
 
 /// Starts as many requests with one token; all wait.
-fn waiting<S: Store + 'static>(thread: &Thread<S>, count: usize) -> Vec<StreamId> {
+fn waiting<S: Store + 'static>(thread: &Thread<S>, count: usize) -> Vec<ContextId> {
     let wait = |_| {
         let (id, outcome) = thread.request(with_token("t0ken"));
         assert_eq!(outcome, "waits");
@@ -82,8 +88,8 @@ fn waiting<S: Store + 'static>(thread: &Thread<S>, count: usize) -> Vec<StreamId
     (0..count).map(wait).collect()
 }
 
-fn outcomes(paper: &Paper, streams: &[StreamId]) -> BTreeSet<String> {
-    streams.iter().map(|stream| paper.outcome(*stream)).collect()
+fn outcomes(script: &Script, streams: &[ContextId]) -> BTreeSet<String> {
+    streams.iter().map(|stream| script.outcome(*stream)).collect()
 }
 
 fn all(outcome: &str) -> BTreeSet<String> {

@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 
 use proptest::prelude::*;
 use sidegate::credential::Digest;
-use sidegate::store::{ABSENT, Change, Facts, Memory, Store, Table, Unavailable, Write};
+use sidegate::store::{ABSENT, Change, Incidents, Memory, NotWritten, Session, Store, Table, Write};
 use sidegate::time::Timestamp;
 
 use properties::config;
@@ -25,16 +25,19 @@ fn put(
     now: u64,
     expires: u64,
     payload: &[u8],
-) -> Result<Option<Vec<u8>>, Unavailable> {
+) -> Result<Option<Vec<u8>>, NotWritten> {
     let expires = Timestamp::from_millis(expires);
-    table.update(store, &subject(number), Timestamp::from_millis(now), &mut Facts::default(), |entry| {
+    let incidents = Incidents::default();
+    let session = Session::new(store, &incidents, Timestamp::from_millis(now));
+    table.update(session, &subject(number), |entry| {
         (Change::Put { expires, payload: payload.to_vec() }, entry.map(<[u8]>::to_vec))
     })
 }
 
 fn get(table: &Table, store: &Memory, number: u8, now: u64) -> Option<Vec<u8>> {
-    let now = Timestamp::from_millis(now);
-    table.read(store, &subject(number), now, &mut Facts::default(), |entry| entry.map(<[u8]>::to_vec))
+    let incidents = Incidents::default();
+    let session = Session::new(store, &incidents, Timestamp::from_millis(now));
+    table.read(session, &subject(number), |entry| entry.map(<[u8]>::to_vec))
 }
 
 proptest! {

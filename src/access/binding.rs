@@ -2,7 +2,7 @@
 
 use crate::{
     matching::{Methods, PathPattern},
-    policy::LimitSets,
+    quota::LimitSets,
 };
 
 /// Permission of one consumer on one API.

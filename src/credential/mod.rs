@@ -1,9 +1,8 @@
 //! Credentials: where they are in a request, secrets that are never printed, and digests that may be stored.
 
-mod digest;
 mod locate;
 mod secret;
 
-pub use digest::{Digest, InvalidDigest};
+pub use crate::digest::{Digest, InvalidDigest};
 pub use locate::{InvalidLocation, Location, MAX_CREDENTIAL, MisplacedCredential, Removal, locate, removal};
 pub use secret::{AccessToken, ApiKey, ProviderSecret};

@@ -1,7 +1,7 @@
 //! Metering rules: which requests count, for which metric, and how much. Unlike access rules, all that match
 //! apply.
 
-use crate::quota::MetricId;
+use super::MetricId;
 
 use super::{methods::Methods, pattern::PathPattern, prefix::PrefixPattern};
 
@@ -121,8 +121,8 @@ impl QueryValue {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Metrics;
     use super::*;
-    use crate::quota::Metrics;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

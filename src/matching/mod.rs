@@ -35,6 +35,7 @@ mod pattern;
 mod prefix;
 mod rules;
 mod template;
+mod usage;
 
 pub use api::{ApiConflict, ApiMatch, ApiTable, BasePath};
 pub use host::{HostPattern, InvalidHost, host_of};
@@ -44,6 +45,7 @@ pub use path::{MalformedTarget, RequestPath, Target, normalise};
 pub use pattern::{InvalidPath, PathPattern};
 pub use prefix::PrefixPattern;
 pub use rules::{Found, Overlap, RuleMatch, RuleTable};
+pub use usage::{InvalidMetric, MetricId, Metrics, Usage};
 
 #[cfg(test)]
 mod tests {

@@ -22,16 +22,16 @@ use std::{
 use crate::{
     access::Binding,
     credential::{Digest, Location},
-    gate::Template,
-    identity::introspection,
-    matching::{ApiMatch, ApiTable, Metering, RequestPath, RuleTable},
-    quota::{HeaderStyle, Limit, Metrics},
-    refusal::{Style, Ways},
+    forward::HeaderTemplate,
+    identity::{IdentityCache, Requirement, api_key::ApiKeys, introspection},
+    matching::{ApiMatch, ApiTable, Metering, Metrics, RequestPath, RuleTable},
+    provider::rest::Rests,
+    quota::{HeaderStyle, LimitSets},
+    refusal::{Challenges, Style},
     store::Table,
-    time::Timestamp,
 };
 
-pub use document::{Of, Preflight, StateName, Unmatched};
+pub use document::{Preflight, StateName, Unmatched};
 pub use problem::{Further, Problem, Problems};
 
 /// A compiled policy.
@@ -65,8 +65,11 @@ pub struct Policy {
     /// Where meters are stored.
     pub meters: Table,
     /// Where identities are cached.
-    pub tokens: Table,
-    keys: HashMap<Digest, Key>,
+    pub identities: IdentityCache,
+    /// Which providers are left alone after a failure.
+    pub rests: Rests,
+    /// The API keys.
+    pub keys: ApiKeys,
     clients: HashMap<String, usize>,
     apis: Vec<Api>,
     table: ApiTable,
@@ -82,20 +85,6 @@ pub struct Plan {
     pub limits: LimitSets,
 }
 
-/// Limits, grouped by whose usage is counted together.
-pub type LimitSets = Vec<LimitSet>;
-
-/// Limits that share a meter for each payer.
-#[derive(Clone, Debug)]
-pub struct LimitSet {
-    /// Whose usage is counted together.
-    pub of: Of,
-    /// What the names of all its meters have in common.
-    pub scope: Digest,
-    /// The limits.
-    pub limits: Vec<Limit>,
-}
-
 /// A known caller.
 pub struct Consumer {
     /// Its name.
@@ -106,24 +95,6 @@ pub struct Consumer {
     pub plan: Option<usize>,
     /// What the names of its meters have in common.
     pub payer: Digest,
-}
-
-impl Consumer {
-    /// What the names of the meters of the consumer with this name have in common.
-    pub fn payer_of(name: &str) -> Digest {
-        Digest::of_parts(&[b"consumer", name.as_bytes()])
-    }
-}
-
-/// An API key.
-#[derive(Clone, Copy, Debug)]
-pub struct Key {
-    /// Whose key it is.
-    pub consumer: usize,
-    /// Whether it is accepted.
-    pub active: bool,
-    /// It is refused from this moment on.
-    pub not_after: Timestamp,
 }
 
 /// An API.
@@ -149,7 +120,7 @@ pub struct Api {
     /// Whether credentials are removed.
     pub remove_credentials: bool,
     /// Headers that are set for the service.
-    pub headers: Vec<(Rc<str>, Template)>,
+    pub headers: Vec<(Rc<str>, HeaderTemplate)>,
     /// Whether requests pass that would be refused.
     pub shadow: bool,
 }
@@ -160,8 +131,8 @@ pub struct Rule {
     pub name: String,
     /// The ways in, in order.
     pub access: Vec<Access>,
-    /// Which credentials they take.
-    pub ways: Ways,
+    /// The challenges that are due where it refuses a request.
+    pub challenges: Challenges,
 }
 
 /// A way in.
@@ -177,7 +148,7 @@ pub enum Access {
         /// The provider's index.
         provider: usize,
         /// What the token must be.
-        requirement: introspection::Requirement,
+        requirement: Requirement,
     },
 }
 
@@ -234,36 +205,8 @@ impl Policy {
         &self.apis
     }
 
-    /// The consumer whose key has this digest, if both the key and the consumer are accepted at `now`.
-    pub fn consumer_by_key(&self, digest: &Digest, now: Timestamp) -> Result<usize, KeyFault> {
-        let key = self.keys.get(digest).ok_or(KeyFault::Unknown)?;
-        if !key.active {
-            return Err(KeyFault::Inactive);
-        }
-        if key.not_after <= now {
-            return Err(KeyFault::Expired);
-        }
-        match self.consumers.get(key.consumer) {
-            Some(consumer) if consumer.active => Ok(key.consumer),
-            _ => Err(KeyFault::Suspended),
-        }
-    }
-
     /// The consumer that an OAuth2 client is.
     pub fn consumer_by_client(&self, client_id: &str) -> Option<usize> {
         self.clients.get(client_id).copied()
     }
-}
-
-/// Why an API key is not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyFault {
-    /// No consumer has it.
-    Unknown,
-    /// It is inactive.
-    Inactive,
-    /// It has expired.
-    Expired,
-    /// Its consumer is suspended.
-    Suspended,
 }

@@ -135,9 +135,9 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::super::limit::Limit;
-    use super::super::usage::Metrics;
     use super::super::window::Window;
     use super::*;
+    use crate::matching::Metrics;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

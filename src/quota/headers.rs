@@ -1,6 +1,7 @@
 //! Rate-limit headers: what a caller is told of the limits that its request touched.
 
-use super::outcome::{Outcome, Standing, seconds};
+use super::standing::{Standing, seconds, tightest};
+use crate::headers::HeaderList;
 
 /// The largest integer that a structured field may hold (RFC 9651, section 3.3.1).
 const INTEGER_MAX: u64 = 999_999_999_999_999;
@@ -22,32 +23,32 @@ pub enum HeaderStyle {
     None,
 }
 
-/// The headers for `outcome`, lower-case names; none if it touched no limit or says nothing about any.
+/// The headers that show `standings`; none where there is nothing to show.
 ///
 /// * `ratelimit-policy` lists all limits touched: name, `q`uota, and `w`indow in seconds (none for `eternity`).
 ///   `ratelimit` lists `r`emaining and seconds `t`o the reset of the same limits or, on a refusal, of those that
 ///   refuse, so that no `t` is later than `Retry-After`.
-/// * `x-ratelimit-*` tell of the [tightest](Outcome::tightest) limit; its reset is in seconds from now, and left out
+/// * `x-ratelimit-*` tell of the [tightest] limit; its reset is in seconds from now, and left out
 ///   for `eternity`.
-pub fn headers(style: HeaderStyle, outcome: &Outcome) -> Vec<(&'static str, String)> {
-    let Some(tightest) = outcome.tightest() else { return Vec::new() };
+pub fn headers(style: HeaderStyle, standings: &[Standing]) -> HeaderList {
+    let Some(tightest) = tightest(standings) else { return HeaderList::new() };
     let (draft, x_rate_limit) = match style {
         HeaderStyle::Draft => (true, false),
         HeaderStyle::XRateLimit => (false, true),
         HeaderStyle::Both => (true, true),
-        HeaderStyle::None => return Vec::new(),
+        HeaderStyle::None => return HeaderList::new(),
     };
-    let mut headers = Vec::with_capacity(5);
+    let mut headers = HeaderList::with_capacity(5);
     if draft {
-        let shown = outcome.standings.iter().filter(|standing| standing.refuses == tightest.refuses);
-        headers.push(("ratelimit-policy", list(outcome.standings.iter(), policy)));
-        headers.push(("ratelimit", list(shown, state)));
+        let shown = standings.iter().filter(|standing| standing.refuses == tightest.refuses);
+        headers.push("ratelimit-policy", list(standings.iter(), policy));
+        headers.push("ratelimit", list(shown, state));
     }
     if x_rate_limit {
-        headers.push(("x-ratelimit-limit", tightest.limit.max().to_string()));
-        headers.push(("x-ratelimit-remaining", tightest.remaining.to_string()));
+        headers.push("x-ratelimit-limit", tightest.limit.max().to_string());
+        headers.push("x-ratelimit-remaining", tightest.remaining.to_string());
         if let Some(reset) = tightest.reset {
-            headers.push(("x-ratelimit-reset", seconds(reset).to_string()));
+            headers.push("x-ratelimit-reset", seconds(reset).to_string());
         }
     }
     headers
@@ -90,16 +91,18 @@ fn parameter(value: &mut String, name: &str, number: u64) {
 mod tests {
     use std::num::NonZeroU32;
 
-    use super::super::{Demand, Limit, Metrics, Shape, Usage, Verdict, Window, charge};
+    use super::super::{Demand, Denial, Denied, Limit, Receipt, Shape, Window, charge};
     use super::*;
     use crate::credential::Digest;
+    use crate::matching::{Metrics, Usage};
+    use crate::ports::Ports;
     use crate::store::{Memory, Table};
     use crate::time::Timestamp;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     /// What callers of a subject with these limits on hits are told in the middle of a second, request after request.
-    fn outcomes(limits: &[(u64, Window, &'static str)], by: u64, requests: usize) -> Vec<Outcome> {
+    fn standings(limits: &[(u64, Window, &'static str)], by: u64, requests: usize) -> Vec<Vec<Standing>> {
         let metrics = Metrics::new(&[("hits", None)]).unwrap();
         let limit = |(max, window, label): &(u64, Window, &'static str)| {
             let limit = Limit::new(&metrics, "hits", *max, *window, Shape::Fixed).unwrap();
@@ -108,22 +111,29 @@ mod tests {
         let limits: Vec<_> = limits.iter().map(limit).collect();
         let mut usage = Usage::new();
         usage.add(&metrics, metrics.find("hits").unwrap(), by);
-        let (store, table) = (Memory::new(), Table::meters(NonZeroU32::MIN));
+        let (ports, table) = (Ports::new(Memory::new()), Table::meters(NonZeroU32::MIN));
+        ports.set_now(Timestamp::from_millis(86_400_000 * 31 + 58_500));
         let demands = [Demand { meter: Digest::of(b"acme"), limits: &limits }];
-        let now = Timestamp::from_millis(86_400_000 * 31 + 58_500);
-        (0..requests).map(|_| charge(&store, &table, &demands, &usage, now)).collect()
+        let charge = |_| match charge(&ports, &table, &demands, usage.clone()).map(Receipt::settle) {
+            Ok(standings) => standings,
+            Err(Denied { denial, standings }) => {
+                assert_eq!(standings.is_empty(), denial == Denial::Never);
+                standings
+            }
+        };
+        (0..requests).map(charge).collect()
     }
 
-    fn lines(style: HeaderStyle, outcome: &Outcome) -> Vec<String> {
-        headers(style, outcome).into_iter().map(|(name, value)| format!("{name}: {value}")).collect()
+    fn lines(style: HeaderStyle, standings: &[Standing]) -> Vec<String> {
+        headers(style, standings).iter().map(|(name, value)| format!("{name}: {value}")).collect()
     }
 
     #[test]
     fn an_admitted_caller_is_told_of_every_limit_and_of_the_tightest() {
         let limits = [(5, Window::Minute, ""), (9, Window::Month, "api"), (3, Window::Eternity, "")];
-        let outcomes = outcomes(&limits, 1, 1);
+        let standings = standings(&limits, 1, 1);
         assert_eq!(
-            lines(HeaderStyle::Both, &outcomes[0]),
+            lines(HeaderStyle::Both, &standings[0]),
             [
                 "ratelimit-policy: \"hits-minute\";q=5;w=60, \"api-hits-month\";q=9;w=2419200, \"hits-eternity\";q=3",
                 "ratelimit: \"hits-minute\";r=4;t=2, \"api-hits-month\";r=8;t=2419142, \"hits-eternity\";r=2",
@@ -135,10 +145,10 @@ mod tests {
 
     #[test]
     fn a_refused_caller_is_told_when_the_refusing_limits_reset() {
-        let outcomes =
-            outcomes(&[(1, Window::Second, ""), (2, Window::Minute, ""), (2, Window::Day, "")], 1, 2);
+        let standings =
+            standings(&[(1, Window::Second, ""), (2, Window::Minute, ""), (2, Window::Day, "")], 1, 2);
         assert_eq!(
-            lines(HeaderStyle::Both, &outcomes[1]),
+            lines(HeaderStyle::Both, &standings[1]),
             [
                 "ratelimit-policy: \"hits-second\";q=1;w=1, \"hits-minute\";q=2;w=60, \"hits-day\";q=2;w=86400",
                 "ratelimit: \"hits-second\";r=0;t=1",
@@ -151,10 +161,10 @@ mod tests {
 
     #[test]
     fn the_style_selects() {
-        let outcomes = outcomes(&[(u64::MAX, Window::Minute, "")], 1, 1);
-        let outcome = &outcomes[0];
+        let standings = standings(&[(u64::MAX, Window::Minute, "")], 1, 1);
+        let standings = &standings[0];
         assert_eq!(
-            lines(HeaderStyle::Draft, outcome),
+            lines(HeaderStyle::Draft, standings),
             [
                 "ratelimit-policy: \"hits-minute\";q=999999999999999;w=60",
                 "ratelimit: \"hits-minute\";r=999999999999999;t=2"
@@ -162,22 +172,21 @@ mod tests {
             "structured fields hold 15 digits"
         );
         assert_eq!(
-            lines(HeaderStyle::XRateLimit, outcome),
+            lines(HeaderStyle::XRateLimit, standings),
             [
                 "x-ratelimit-limit: 18446744073709551615",
                 "x-ratelimit-remaining: 18446744073709551614",
                 "x-ratelimit-reset: 2"
             ]
         );
-        assert_eq!(headers(HeaderStyle::None, outcome), []);
+        assert_eq!(headers(HeaderStyle::None, standings), HeaderList::new());
         let names = [HeaderStyle::Draft, HeaderStyle::XRateLimit, HeaderStyle::Both, HeaderStyle::None];
         assert_eq!(serde_json::to_string(&names).unwrap(), r#"["draft","x_ratelimit","both","none"]"#);
     }
 
     #[test]
     fn without_a_limit_to_tell_of_there_are_no_headers() {
-        assert_eq!(headers(HeaderStyle::Both, &outcomes(&[], 1, 1)[0]), []);
-        let never = &outcomes(&[(1, Window::Second, "")], 2, 1)[0];
-        assert_eq!((never.verdict, headers(HeaderStyle::Both, never)), (Verdict::Never, vec![]));
+        assert!(headers(HeaderStyle::Both, &standings(&[], 1, 1)[0]).is_empty());
+        assert!(headers(HeaderStyle::Both, &standings(&[(1, Window::Second, "")], 2, 1)[0]).is_empty());
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::usage::{MetricId, Metrics, Usage};
 use super::window::{Shape, Window};
 use crate::credential::Digest;
+use crate::matching::{MetricId, Metrics, Usage};
 
 /// At most `max` of a metric per window. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,9 +5,9 @@
 
 use super::counter::{Counter, Reading, SIZE};
 use super::limit::{CounterId, Limit};
-use super::outcome::Standing;
-use super::usage::Usage;
+use super::standing::Standing;
 use crate::credential::Digest;
+use crate::matching::Usage;
 use crate::store::Change;
 use crate::time::Timestamp;
 
@@ -22,10 +22,12 @@ pub struct Demand<'a> {
     pub limits: &'a [Limit],
 }
 
-/// What came of charging one meter.
+/// What the limits of one meter say to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Charged {
-    pub(super) admitted: bool,
+pub(super) struct Assessed {
+    /// Whether all have room for it.
+    pub(super) admits: bool,
+    /// Whether the meter's bytes did not parse, and were treated as absent.
     pub(super) corrupt: bool,
 }
 
@@ -36,17 +38,17 @@ pub(super) fn assess(
     usage: &Usage,
     now: Timestamp,
     standings: &mut Vec<Standing>,
-) -> Charged {
+) -> Assessed {
     let meter = payload.map_or(Some(Meter::default()), Meter::parse);
     let corrupt = meter.is_none();
     let meter = meter.unwrap_or_default();
-    let mut admitted = true;
+    let mut admits = true;
     for limit in demand.limits.iter().filter(|limit| limit.is_touched(usage)) {
         let reading = Reading::of(limit.counter(), meter.counter(limit.counter()), now);
         let amount = usage.of(limit.metric());
         let remaining = limit.max().saturating_sub(reading.used());
         let refuses = amount > remaining;
-        admitted &= !refuses;
+        admits &= !refuses;
         let reset = if refuses { reading.admits_at(limit.max(), amount) } else { reading.span.end };
         standings.push(Standing {
             limit: limit.clone(),
@@ -58,7 +60,7 @@ pub(super) fn assess(
             reading,
         });
     }
-    Charged { admitted, corrupt }
+    Assessed { admits, corrupt }
 }
 
 /// Decides all limits that the request touches, then charges them all, or none; adds to `standings` how they stand
@@ -69,12 +71,12 @@ pub(super) fn charge(
     usage: &Usage,
     now: Timestamp,
     standings: &mut Vec<Standing>,
-) -> (Change, Charged) {
+) -> (Change, Assessed) {
     let mark = standings.len();
-    let charged = assess(payload, demand, usage, now, standings);
+    let assessed = assess(payload, demand, usage, now, standings);
     let touched = standings.get_mut(mark..).unwrap_or_default();
-    if !charged.admitted || touched.is_empty() {
-        return (Change::Keep, charged);
+    if !assessed.admits || touched.is_empty() {
+        return (Change::Keep, assessed);
     }
     for standing in &mut *touched {
         standing.remaining = standing.remaining.saturating_sub(usage.of(standing.limit.metric()));
@@ -88,7 +90,7 @@ pub(super) fn charge(
         let is_ours = touched.iter().any(|standing| standing.limit.counter() == counter.id);
         !is_ours && counter.forgettable() > now
     });
-    (put(ours.chain(others)), charged)
+    (put(ours.chain(others)), assessed)
 }
 
 /// Takes back what `charged`, standings of this meter, were charged: in the windows they were charged in, and nowhere
@@ -143,14 +145,14 @@ impl<'a> Meter<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::usage::Metrics;
     use super::super::window::{Shape, Window};
     use super::*;
+    use crate::matching::Metrics;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    const ADMITTED: Charged = Charged { admitted: true, corrupt: false };
-    const REFUSED: Charged = Charged { admitted: false, corrupt: false };
+    const ADMITTED: Assessed = Assessed { admits: true, corrupt: false };
+    const REFUSED: Assessed = Assessed { admits: false, corrupt: false };
 
     fn metrics() -> Metrics {
         Metrics::new(&[("hits", None), ("writes", None)]).unwrap()
@@ -175,7 +177,7 @@ mod tests {
     }
 
     impl Subject {
-        fn charge(&mut self, limits: &[Limit], usage: &Usage, seconds: u64) -> Charged {
+        fn charge(&mut self, limits: &[Limit], usage: &Usage, seconds: u64) -> Assessed {
             let demand = Demand { meter: Digest::of(b"acme"), limits };
             self.standings.clear();
             let now = Timestamp::from_seconds(seconds);
@@ -333,7 +335,7 @@ mod tests {
         for corrupt in [b"", half, &other_version, &other_window] {
             let mut acme = Subject { payload: Some(corrupt.to_vec()), ..Subject::default() };
             let charged = acme.charge(&limits, &usage("hits", 2), 0);
-            assert_eq!(charged, Charged { admitted: true, corrupt: true });
+            assert_eq!(charged, Assessed { admits: true, corrupt: true });
             assert_eq!(acme.payload.as_ref(), Some(&payload));
         }
     }

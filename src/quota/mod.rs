@@ -22,22 +22,23 @@
 //!   refuses, the earlier charges are given back. Nothing is ever over-admitted, but in the instant between, another
 //!   request may find the earlier meter fuller than it is and be refused early. A charge that cannot be given back is
 //!   reported, and stays until its window ends.
-//! * [`Verdict::NotNow`] says when all limits will have room, to the second, if nothing else is counted.
-//!   [`Verdict::Never`] is for disabled metrics and for requests larger than a limit.
+//! * [`Denial::NotNow`] says when all limits will have room, to the second, if nothing else is counted.
+//!   [`Denial::Never`] is for disabled metrics and for requests larger than a limit.
+//! * A [`Receipt`] is what was charged. It gives its charges back unless it is settled.
 
 mod charge;
 mod counter;
 mod headers;
 mod limit;
 mod meter;
-mod outcome;
-mod usage;
+mod payers;
+mod standing;
 mod window;
 
-pub use charge::charge;
+pub use charge::{Receipt, charge};
 pub use headers::{HeaderStyle, headers};
 pub use limit::{CounterId, InvalidLimit, Limit};
 pub use meter::Demand;
-pub use outcome::{Outcome, Standing, Verdict};
-pub use usage::{InvalidMetric, MetricId, Metrics, Usage};
+pub use payers::{LimitSet, LimitSets, Of, Payers, consumer_payer};
+pub use standing::{Denial, Denied, Standing, tightest};
 pub use window::{InvalidWindow, Shape, Span, Window};

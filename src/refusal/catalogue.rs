@@ -1,8 +1,8 @@
 //! The catalogue of refusals and their one table.
 
-/// Why a request did not pass.
+/// Why a request did not pass, as far as callers may know: one row of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Cause {
     /// 00: no API or rule for the request.
     NoRoute,
     /// 01: a fault of ours that has no code of its own.
@@ -79,24 +79,31 @@ pub enum Blame {
     Us,
 }
 
-/// What the table says of one refusal.
+/// A stable code, as callers, logs and metrics show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Code {
+    number: u8,
+    digits: &'static str,
+}
+
+/// What the table says of one cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The stable code.
-    pub code: u8,
-    /// The code's two digits.
-    pub digits: &'static str,
+    pub code: Code,
     /// The HTTP status.
     pub status: u16,
     /// The status code for gRPC requests (<https://grpc.github.io/grpc/core/md_doc_statuscodes.html>).
     pub grpc_status: u8,
-    /// What the caller reads.
+    /// What the caller reads in Kanali's envelope. For 00 to 14 it is Kanali's wording.
     pub message: &'static str,
+    /// What the caller reads in problem details.
+    pub title: &'static str,
     /// Who is at fault.
     pub blame: Blame,
 }
 
-impl Refusal {
+impl Cause {
     /// The catalogue, one of each, in the order of codes.
     pub fn all() -> Vec<Self> {
         vec![
@@ -126,72 +133,105 @@ impl Refusal {
         ]
     }
 
-    /// The table. The wording of 00 to 14 is Kanali's, to the letter.
+    /// The table.
     pub const fn row(&self) -> Row {
         use Blame::{Caller, Dependency, Operator, Us};
         match self {
-            Self::NoRoute => {
-                row(0, "00", 404, 5, Caller, "No ApiProxy resource was not found that matches the request.")
-            }
-            Self::Internal => row(1, "01", 500, 13, Us, "An unknown error occurred."),
-            Self::NoMock => row(
-                2,
-                "02",
-                404,
-                5,
-                Operator,
-                "No MockTarget resource was not found that matches the request.",
+            Self::NoRoute => row(0, "00", 404, 5, Caller).says(
+                "No ApiProxy resource was not found that matches the request.",
+                "No API matches the request.",
             ),
-            Self::PolicyUnreadable => row(3, "03", 500, 13, Operator, "Could not open or load plugin."),
-            Self::ProviderMissing => row(4, "04", 500, 13, Operator, "Could not lookup plugin symbol."),
-            Self::SchemaUnsupported => {
-                row(5, "05", 500, 13, Operator, "Plugin does not implement the correct interface.")
+            Self::Internal => row(1, "01", 500, 13, Us).says_always("An unknown error occurred."),
+            Self::NoMock => row(2, "02", 404, 5, Operator).says(
+                "No MockTarget resource was not found that matches the request.",
+                "No mocked response matches the request.",
+            ),
+            Self::PolicyUnreadable => row(3, "03", 500, 13, Operator)
+                .says("Could not open or load plugin.", "The policy is missing or cannot be read."),
+            Self::ProviderMissing => row(4, "04", 500, 13, Operator)
+                .says("Could not lookup plugin symbol.", "The policy names a provider that does not exist."),
+            Self::SchemaUnsupported => row(5, "05", 500, 13, Operator).says(
+                "Plugin does not implement the correct interface.",
+                "The schema version of the policy is not supported.",
+            ),
+            Self::SecretMissing => row(6, "06", 500, 13, Operator)
+                .says("Could not retrieve Kubernetes secret.", "A secret of the gateway is missing."),
+            Self::KeyMaterialUnusable => row(7, "07", 500, 13, Operator)
+                .says("Could not create x509 key pair.", "Key material of the gateway is unusable."),
+            Self::UpstreamInvalid => row(8, "08", 502, 14, Dependency).says(
+                "Could not get a valid or any response from the upstream server.",
+                "The service gave no valid response.",
+            ),
+            Self::ClusterUnknown => row(9, "09", 500, 13, Operator).says(
+                "Could not retrieve Kubernetes services.",
+                "A service that the gateway needs is unknown.",
+            ),
+            Self::NoHealthyHost => row(10, "10", 500, 14, Dependency).says(
+                "Could not retrieve any matching Kubernetes services.",
+                "A service that the gateway needs has no healthy host.",
+            ),
+            Self::Crashed => row(11, "11", 500, 13, Us)
+                .says("Plugin threw a runtime error.", "The gateway failed to process the request."),
+            Self::KeyMissing => {
+                row(12, "12", 403, 16, Caller).says("My lips are sealed.", "An API key is required.")
             }
-            Self::SecretMissing => row(6, "06", 500, 13, Operator, "Could not retrieve Kubernetes secret."),
-            Self::KeyMaterialUnusable => row(7, "07", 500, 13, Operator, "Could not create x509 key pair."),
-            Self::UpstreamInvalid => {
-                let message = "Could not get a valid or any response from the upstream server.";
-                row(8, "08", 502, 14, Dependency, message)
+            Self::KeyRefused => row(13, "13", 401, 16, Caller)
+                .says("Api key is not authorized.", "The API key is not authorized."),
+            Self::LimitReached { .. } => row(14, "14", 429, 8, Caller)
+                .says("The Api key you are using has exceeded its rate limit.", "A rate limit is exceeded."),
+            Self::Malformed => row(20, "20", 400, 3, Caller).says_always("The request is malformed."),
+            Self::TokenMissing => row(21, "21", 401, 16, Caller).says_always("Authentication is required."),
+            Self::TokenInvalid => {
+                row(22, "22", 401, 16, Caller).says_always("The access token is not valid.")
             }
-            Self::ClusterUnknown => {
-                row(9, "09", 500, 13, Operator, "Could not retrieve Kubernetes services.")
-            }
-            Self::NoHealthyHost => {
-                row(10, "10", 500, 14, Dependency, "Could not retrieve any matching Kubernetes services.")
-            }
-            Self::Crashed => row(11, "11", 500, 13, Us, "Plugin threw a runtime error."),
-            Self::KeyMissing => row(12, "12", 403, 16, Caller, "My lips are sealed."),
-            Self::KeyRefused => row(13, "13", 401, 16, Caller, "Api key is not authorized."),
-            Self::LimitReached { .. } => {
-                row(14, "14", 429, 8, Caller, "The Api key you are using has exceeded its rate limit.")
-            }
-            Self::Malformed => row(20, "20", 400, 3, Caller, "The request is malformed."),
-            Self::TokenMissing => row(21, "21", 401, 16, Caller, "Authentication is required."),
-            Self::TokenInvalid => row(22, "22", 401, 16, Caller, "The access token is not valid."),
             Self::ScopeMissing { .. } => {
-                row(23, "23", 403, 7, Caller, "The access token lacks a required scope.")
+                row(23, "23", 403, 7, Caller).says_always("The access token lacks a required scope.")
             }
             Self::IdentityUnavailable { .. } => {
-                row(24, "24", 503, 14, Dependency, "The identity provider is not available.")
+                row(24, "24", 503, 14, Dependency).says_always("The identity provider is not available.")
             }
             Self::QuotaUnavailable { .. } => {
-                row(25, "25", 503, 14, Dependency, "The quota service is not available.")
+                row(25, "25", 503, 14, Dependency).says_always("The quota service is not available.")
             }
-            Self::MethodNotAllowed { .. } => row(26, "26", 405, 12, Caller, "The method is not allowed."),
-            Self::Forbidden => row(27, "27", 403, 7, Caller, "Access is not allowed."),
+            Self::MethodNotAllowed { .. } => {
+                row(26, "26", 405, 12, Caller).says_always("The method is not allowed.")
+            }
+            Self::Forbidden => row(27, "27", 403, 7, Caller).says_always("Access is not allowed."),
         }
+    }
+
+    /// The code.
+    pub const fn code(&self) -> Code {
+        self.row().code
     }
 }
 
-const fn row(
-    code: u8,
-    digits: &'static str,
-    status: u16,
-    grpc_status: u8,
-    blame: Blame,
-    message: &'static str,
-) -> Row {
-    Row { code, digits, status, grpc_status, message, blame }
+impl Code {
+    /// The code as a number.
+    pub const fn number(self) -> u8 {
+        self.number
+    }
+
+    /// The code's two digits.
+    pub const fn digits(self) -> &'static str {
+        self.digits
+    }
+}
+
+impl Row {
+    /// The wording in Kanali's envelope and in problem details.
+    const fn says(self, message: &'static str, title: &'static str) -> Self {
+        Self { message, title, ..self }
+    }
+
+    /// The same wording in both.
+    const fn says_always(self, message: &'static str) -> Self {
+        self.says(message, message)
+    }
+}
+
+const fn row(number: u8, digits: &'static str, status: u16, grpc_status: u8, blame: Blame) -> Row {
+    Row { code: Code { number, digits }, status, grpc_status, message: "", title: "", blame }
 }
 
 #[cfg(test)]
@@ -230,14 +270,24 @@ mod tests {
     #[test]
     fn every_code_has_the_status_of_the_catalogue() {
         let rows: Vec<(u8, u16)> =
-            Refusal::all().iter().map(|refusal| (refusal.row().code, refusal.row().status)).collect();
+            Cause::all().iter().map(|cause| (cause.code().number(), cause.row().status)).collect();
         assert_eq!(rows, TABLE);
     }
 
     #[test]
     fn the_digits_are_the_code() {
-        for refusal in Refusal::all() {
-            assert_eq!(refusal.row().digits, format!("{:02}", refusal.row().code));
+        for cause in Cause::all() {
+            assert_eq!(cause.code().digits(), format!("{:02}", cause.code().number()));
+        }
+    }
+
+    #[test]
+    fn every_cause_has_its_words_in_both_formats() {
+        for cause in Cause::all() {
+            let Row { message, title, .. } = cause.row();
+            for words in [message, title] {
+                assert!(words.ends_with('.') && words.len() > 10, "{cause:?}: {words}");
+            }
         }
     }
 }

@@ -7,11 +7,6 @@ use std::{borrow::Cow, fmt::Display};
 pub struct Reason(Cow<'static, str>);
 
 impl Reason {
-    /// A reason in constant words.
-    pub const fn new(text: &'static str) -> Self {
-        Self(Cow::Borrowed(text))
-    }
-
     /// The reason that a fault of ours names. Faults hold nothing that a caller sent.
     pub fn of(fault: &impl Display) -> Self {
         Self(Cow::Owned(fault.to_string()))
@@ -20,5 +15,17 @@ impl Reason {
     /// The words.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<&'static str> for Reason {
+    fn from(text: &'static str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Reason {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text))
     }
 }

@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 
-use super::{Refusal, Row};
+use super::{Cause, Row};
+use crate::{
+    headers::HeaderList,
+    reply::{GrpcStatus, Reply},
+};
 
 /// The form of a reply's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +21,7 @@ pub enum ErrorFormat {
 /// What holds for every reply of one policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Style {
-    /// The realm in challenges; already free of quotes and control characters.
+    /// The realm in challenges: printable ASCII characters.
     pub realm: String,
     /// URL of the protected resource metadata (RFC 9728 section 5.1), for Bearer challenges.
     pub resource_metadata: Option<String>,
@@ -29,89 +33,99 @@ pub struct Style {
 
 /// Which credentials the rule takes: they decide which challenges are due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ways {
+pub struct Challenges {
     /// It takes API keys.
     pub key: bool,
     /// It takes access tokens.
     pub token: bool,
 }
 
-/// A reply, ready to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// HTTP status.
-    pub status: u16,
-    /// Status and message for a gRPC request.
-    pub grpc: (u8, &'static str),
-    /// Headers, lower-case names.
-    pub headers: Vec<(&'static str, String)>,
-    /// The body.
-    pub body: String,
-}
-
-/// Makes the reply that `refusal` deserves.
+/// Makes the reply for `cause`.
 ///
-/// `correlation` is what the operator finds the request by; `further` are headers that the decision adds, such as rate limits.
+/// `correlation` is the id by which the operator finds the request; `further` are headers that the decision adds, such as rate limits.
 pub fn render(
-    refusal: &Refusal,
+    cause: &Cause,
     style: &Style,
-    ways: Ways,
+    challenges: Challenges,
     correlation: &str,
-    further: Vec<(&'static str, String)>,
+    further: HeaderList,
 ) -> Reply {
-    let row = refusal.row();
-    let mut headers = Vec::with_capacity(further.len().saturating_add(6));
-    headers.push((
+    let row = cause.row();
+    let mut headers = HeaderList::with_capacity(10);
+    headers.push(
         "content-type",
         match style.format {
-            ErrorFormat::Kanali => "application/json".to_owned(),
-            ErrorFormat::Problem => "application/problem+json".to_owned(),
+            ErrorFormat::Kanali => "application/json",
+            ErrorFormat::Problem => "application/problem+json",
         },
-    ));
-    headers.push(("x-sidegate-code", row.digits.to_owned()));
-    headers.push(("x-sidegate-correlation-id", correlation.to_owned()));
-    headers.push(("cache-control", "no-store".to_owned()));
-    challenges(refusal, style, ways, &mut headers);
-    match refusal {
-        Refusal::MethodNotAllowed { allow } => headers.push(("allow", allow.clone())),
-        Refusal::LimitReached { retry_after: Some(seconds) }
-        | Refusal::IdentityUnavailable { retry_after: Some(seconds) }
-        | Refusal::QuotaUnavailable { retry_after: Some(seconds) } => {
-            headers.push(("retry-after", (*seconds).max(1).to_string()));
+    );
+    headers.push("x-sidegate-code", row.code.digits());
+    headers.push("x-sidegate-correlation-id", correlation);
+    headers.push("cache-control", "no-store");
+    challenge(cause, style, challenges, &mut headers);
+    match cause {
+        Cause::MethodNotAllowed { allow } => headers.push("allow", allow.as_str()),
+        Cause::LimitReached { retry_after: Some(seconds) }
+        | Cause::IdentityUnavailable { retry_after: Some(seconds) }
+        | Cause::QuotaUnavailable { retry_after: Some(seconds) } => {
+            headers.push("retry-after", (*seconds).max(1).to_string());
         }
         _ => {}
     }
-    headers.extend(further);
-    Reply { status: row.status, grpc: (row.grpc_status, row.message), headers, body: body(&row, style) }
+    headers.append(further);
+    let grpc = GrpcStatus { code: row.grpc_status, message: wording(&row, style).to_owned() };
+    Reply { status: row.status, grpc, headers, body: body(&row, style) }
+}
+
+const fn wording(row: &Row, style: &Style) -> &'static str {
+    match style.format {
+        ErrorFormat::Kanali => row.message,
+        ErrorFormat::Problem => row.title,
+    }
 }
 
 /// RFC 9110 section 11.6.1: no 401 goes without a challenge. RFC 6750 section 3: which error code a Bearer challenge carries.
-fn challenges(refusal: &Refusal, style: &Style, ways: Ways, headers: &mut Vec<(&'static str, String)>) {
+fn challenge(cause: &Cause, style: &Style, challenges: Challenges, headers: &mut HeaderList) {
+    let realm = || quoted(&style.realm);
     let bearer = |error: &str| {
-        let mut challenge = format!("Bearer realm=\"{}\"{error}", style.realm);
+        let mut challenge = format!("Bearer realm={}{error}", realm());
         if let Some(url) = &style.resource_metadata {
             challenge.push_str(", resource_metadata=\"");
             challenge.push_str(url);
             challenge.push('"');
         }
-        ("www-authenticate", challenge)
+        challenge
     };
-    let api_key = || ("www-authenticate", format!("ApiKey realm=\"{}\"", style.realm));
-    match refusal {
-        Refusal::KeyRefused => headers.push(api_key()),
-        Refusal::Malformed if ways.token => headers.push(bearer(", error=\"invalid_request\"")),
-        Refusal::TokenMissing => {
-            headers.push(bearer(""));
-            if ways.key {
-                headers.push(api_key());
+    let mut push = |challenge: String| headers.push("www-authenticate", challenge);
+    match cause {
+        Cause::KeyRefused => push(format!("ApiKey realm={}", realm())),
+        Cause::Malformed if challenges.token => push(bearer(", error=\"invalid_request\"")),
+        Cause::TokenMissing => {
+            push(bearer(""));
+            if challenges.key {
+                push(format!("ApiKey realm={}", realm()));
             }
         }
-        Refusal::TokenInvalid => headers.push(bearer(", error=\"invalid_token\"")),
-        Refusal::ScopeMissing { required } => {
-            headers.push(bearer(&format!(", error=\"insufficient_scope\", scope=\"{required}\"")));
+        Cause::TokenInvalid => push(bearer(", error=\"invalid_token\"")),
+        Cause::ScopeMissing { required } => {
+            push(bearer(&format!(", error=\"insufficient_scope\", scope=\"{required}\"")));
         }
         _ => {}
     }
+}
+
+/// A `quoted-string` of RFC 9110 section 5.6.4.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len().saturating_add(2));
+    quoted.push('"');
+    for c in text.chars() {
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    quoted
 }
 
 fn body(row: &Row, style: &Style) -> String {
@@ -132,22 +146,22 @@ fn body(row: &Row, style: &Style) -> String {
         code: u8,
     }
 
-    let page = style.details.as_ref().map(|url| url.replace("{code}", row.digits));
+    let page = style.details.as_ref().map(|url| url.replace("{code}", row.code.digits()));
     let body = match style.format {
         ErrorFormat::Kanali => serde_json::to_string(&Envelope {
             status: row.status,
-            message: row.message,
-            code: row.code,
+            message: wording(row, style),
+            code: row.code.number(),
             details: match page {
                 Some(url) => format!("Visit {url} for more details."),
-                None => format!("This is Sidegate's error {}.", row.digits),
+                None => format!("This is Sidegate's error {}.", row.code.digits()),
             },
         }),
         ErrorFormat::Problem => serde_json::to_string(&Problem {
             r#type: page.as_deref().unwrap_or("about:blank"),
-            title: row.message,
+            title: wording(row, style),
             status: row.status,
-            code: row.code,
+            code: row.code.number(),
         }),
     };
     body.unwrap_or_default()
@@ -159,7 +173,7 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    const BOTH: Ways = Ways { key: true, token: true };
+    const BOTH: Challenges = Challenges { key: true, token: true };
 
     fn style() -> Style {
         Style {
@@ -170,51 +184,55 @@ mod tests {
     }
 
     fn headers<'a>(reply: &'a Reply, name: &str) -> Vec<&'a str> {
-        reply.headers.iter().filter(|(header, _)| *header == name).map(|(_, value)| value.as_str()).collect()
+        reply.headers.iter().filter(|(header, _)| *header == name).map(|(_, value)| value).collect()
     }
 
     #[test]
     fn the_body_is_kanalis_envelope() {
-        let reply = render(&Refusal::LimitReached { retry_after: Some(7) }, &style(), BOTH, "id", Vec::new());
+        let reply =
+            render(&Cause::LimitReached { retry_after: Some(7) }, &style(), BOTH, "id", HeaderList::new());
         assert_eq!(
             reply.body,
             r#"{"status":429,"message":"The Api key you are using has exceeded its rate limit.","code":14,"details":"Visit https://docs.example.com/errors#14 for more details."}"#
         );
-        assert_eq!((reply.status, reply.grpc.0), (429, 8));
+        assert_eq!((reply.status, reply.grpc.code), (429, 8));
     }
 
     #[test]
     fn the_body_is_problem_details_where_asked_for() {
         let style = Style { format: ErrorFormat::Problem, ..style() };
-        let reply = render(&Refusal::NoRoute, &style, BOTH, "id", Vec::new());
+        let reply = render(&Cause::NoRoute, &style, BOTH, "id", HeaderList::new());
         assert_eq!(
             reply.body,
-            r#"{"type":"https://docs.example.com/errors#00","title":"No ApiProxy resource was not found that matches the request.","status":404,"code":0}"#
+            r#"{"type":"https://docs.example.com/errors#00","title":"No API matches the request.","status":404,"code":0}"#
         );
         assert_eq!(headers(&reply, "content-type"), ["application/problem+json"]);
     }
 
     #[test]
     fn every_reply_carries_code_and_correlation_id() {
-        for refusal in Refusal::all() {
-            let reply = render(&refusal, &style(), BOTH, "id-1", vec![("x-further", "f".to_owned())]);
-            assert_eq!(headers(&reply, "x-sidegate-code"), [refusal.row().digits]);
+        for cause in Cause::all() {
+            let reply = render(&cause, &style(), BOTH, "id-1", HeaderList::from([("x-further", "f")]));
+            assert_eq!(headers(&reply, "x-sidegate-code"), [cause.code().digits()]);
             assert_eq!(headers(&reply, "x-sidegate-correlation-id"), ["id-1"]);
             assert_eq!(headers(&reply, "x-further"), ["f"]);
-            assert_eq!(reply.status, refusal.row().status);
+            assert_eq!(reply.status, cause.row().status);
         }
     }
 
     #[test]
     fn no_401_goes_without_a_challenge() {
-        for refusal in Refusal::all() {
-            for ways in
-                [Ways::default(), BOTH, Ways { key: true, token: false }, Ways { key: false, token: true }]
-            {
-                let reply = render(&refusal, &style(), ways, "", Vec::new());
+        for cause in Cause::all() {
+            for challenges in [
+                Challenges::default(),
+                BOTH,
+                Challenges { key: true, token: false },
+                Challenges { key: false, token: true },
+            ] {
+                let reply = render(&cause, &style(), challenges, "", HeaderList::new());
                 assert!(
                     reply.status != 401 || !headers(&reply, "www-authenticate").is_empty(),
-                    "{refusal:?} {ways:?}"
+                    "{cause:?} {challenges:?}"
                 );
             }
         }
@@ -222,27 +240,31 @@ mod tests {
 
     #[test]
     fn challenges_follow_rfc_6750() {
-        let cases: &[(Refusal, Ways, &[&str])] = &[
-            (Refusal::KeyRefused, BOTH, &["ApiKey realm=\"api.example.com\""]),
+        let cases: &[(Cause, Challenges, &[&str])] = &[
+            (Cause::KeyRefused, BOTH, &["ApiKey realm=\"api.example.com\""]),
             (
-                Refusal::TokenMissing,
+                Cause::TokenMissing,
                 BOTH,
                 &["Bearer realm=\"api.example.com\"", "ApiKey realm=\"api.example.com\""],
             ),
-            (Refusal::TokenMissing, Ways { key: false, token: true }, &["Bearer realm=\"api.example.com\""]),
-            (Refusal::TokenInvalid, BOTH, &["Bearer realm=\"api.example.com\", error=\"invalid_token\""]),
             (
-                Refusal::ScopeMissing { required: "a b".to_owned() },
+                Cause::TokenMissing,
+                Challenges { key: false, token: true },
+                &["Bearer realm=\"api.example.com\""],
+            ),
+            (Cause::TokenInvalid, BOTH, &["Bearer realm=\"api.example.com\", error=\"invalid_token\""]),
+            (
+                Cause::ScopeMissing { required: "a b".to_owned() },
                 BOTH,
                 &["Bearer realm=\"api.example.com\", error=\"insufficient_scope\", scope=\"a b\""],
             ),
-            (Refusal::Malformed, BOTH, &["Bearer realm=\"api.example.com\", error=\"invalid_request\""]),
-            (Refusal::Malformed, Ways { key: true, token: false }, &[]),
-            (Refusal::KeyMissing, BOTH, &[]),
+            (Cause::Malformed, BOTH, &["Bearer realm=\"api.example.com\", error=\"invalid_request\""]),
+            (Cause::Malformed, Challenges { key: true, token: false }, &[]),
+            (Cause::KeyMissing, BOTH, &[]),
         ];
-        for (refusal, ways, expected) in cases {
+        for (cause, challenges, expected) in cases {
             assert_eq!(
-                headers(&render(refusal, &style(), *ways, "", Vec::new()), "www-authenticate"),
+                headers(&render(cause, &style(), *challenges, "", HeaderList::new()), "www-authenticate"),
                 *expected
             );
         }
@@ -251,7 +273,7 @@ mod tests {
     #[test]
     fn a_bearer_challenge_names_the_resource_metadata() {
         let style = Style { resource_metadata: Some("https://a/.well-known/x".to_owned()), ..style() };
-        let reply = render(&Refusal::TokenMissing, &style, BOTH, "", Vec::new());
+        let reply = render(&Cause::TokenMissing, &style, BOTH, "", HeaderList::new());
         assert_eq!(
             headers(&reply, "www-authenticate").first(),
             Some(&"Bearer realm=\"api.example.com\", resource_metadata=\"https://a/.well-known/x\"")
@@ -260,20 +282,30 @@ mod tests {
 
     #[test]
     fn retry_after_is_at_least_one_and_absent_where_unknown() {
-        for (refusal, expected) in [
-            (Refusal::LimitReached { retry_after: Some(0) }, vec!["1"]),
-            (Refusal::LimitReached { retry_after: None }, vec![]),
-            (Refusal::IdentityUnavailable { retry_after: Some(5) }, vec!["5"]),
-            (Refusal::QuotaUnavailable { retry_after: Some(9) }, vec!["9"]),
-            (Refusal::IdentityUnavailable { retry_after: None }, vec![]),
+        for (cause, expected) in [
+            (Cause::LimitReached { retry_after: Some(0) }, vec!["1"]),
+            (Cause::LimitReached { retry_after: None }, vec![]),
+            (Cause::IdentityUnavailable { retry_after: Some(5) }, vec!["5"]),
+            (Cause::QuotaUnavailable { retry_after: Some(9) }, vec!["9"]),
+            (Cause::IdentityUnavailable { retry_after: None }, vec![]),
         ] {
-            assert_eq!(headers(&render(&refusal, &style(), BOTH, "", Vec::new()), "retry-after"), expected);
+            assert_eq!(
+                headers(&render(&cause, &style(), BOTH, "", HeaderList::new()), "retry-after"),
+                expected
+            );
         }
     }
 
     #[test]
     fn a_405_names_the_methods() {
-        let refusal = Refusal::MethodNotAllowed { allow: "GET, HEAD".to_owned() };
-        assert_eq!(headers(&render(&refusal, &style(), BOTH, "", Vec::new()), "allow"), ["GET, HEAD"]);
+        let cause = Cause::MethodNotAllowed { allow: "GET, HEAD".to_owned() };
+        assert_eq!(headers(&render(&cause, &style(), BOTH, "", HeaderList::new()), "allow"), ["GET, HEAD"]);
+    }
+
+    #[test]
+    fn quotes_and_backslashes_in_the_realm_are_escaped() {
+        let style = Style { realm: r#"the "gate" \ x"#.to_owned(), ..style() };
+        let reply = render(&Cause::KeyRefused, &style, BOTH, "", HeaderList::new());
+        assert_eq!(headers(&reply, "www-authenticate"), [r#"ApiKey realm="the \"gate\" \\ x""#]);
     }
 }

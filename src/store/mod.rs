@@ -13,6 +13,8 @@
 pub mod contract;
 #[cfg(any(test, not(target_family = "wasm")))]
 mod disturbed;
+mod incidents;
+mod lease;
 mod memory;
 mod slot;
 mod table;
@@ -23,8 +25,10 @@ use std::rc::Rc;
 #[cfg(any(test, not(target_family = "wasm")))]
 #[doc(hidden)]
 pub use disturbed::Disturbed;
+pub use incidents::{Incidents, Session, Tally};
+pub use lease::{Lease, WorkerId};
 pub use memory::Memory;
-pub use table::{Change, Facts, Table, Unavailable};
+pub use table::{Change, NotWritten, Table};
 
 /// What must not have changed for a [`Store::compare_and_swap`] to succeed: the revision of a value. Never zero,
 /// because Envoy takes zero to mean "overwrite whatever is there", which loses counts.
@@ -83,6 +87,16 @@ pub trait Store {
             }
         }
         Err(Contended)
+    }
+}
+
+impl<S: Store> Store for &S {
+    fn get(&self, key: &str) -> (Option<Vec<u8>>, Option<Cas>) {
+        S::get(self, key)
+    }
+
+    fn compare_and_swap(&self, key: &str, bytes: &[u8], expected: Cas) -> Result<(), Lost> {
+        S::compare_and_swap(self, key, bytes, expected)
     }
 }
 

@@ -4,7 +4,7 @@
 //! 1 | tag (16) expires (8, ms since the epoch) length (4) payload (length) | tag …        all numbers little-endian
 //! ```
 
-use crate::credential::Digest;
+use crate::digest::Digest;
 use crate::time::Timestamp;
 
 const VERSION: u8 = 1;

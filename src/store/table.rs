@@ -12,8 +12,8 @@
 use std::num::{NonZeroU32, NonZeroU64};
 
 use super::slot::{self, Entry, OVERHEAD, Slot, Tag};
-use super::{Contended, Store, Write};
-use crate::credential::Digest;
+use super::{Contended, Session, Store, Write};
+use crate::digest::Digest;
 use crate::time::Timestamp;
 
 /// Entries in a slot of a cache, at most.
@@ -55,20 +55,9 @@ pub enum Change {
     },
 }
 
-/// What was met on the way, for the metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// Lost rounds: another worker wrote the slot first.
-    pub conflicts: u32,
-    /// Values or entries that did not parse and were treated as absent.
-    pub corrupt: u32,
-    /// Live entries of other subjects that had to make room.
-    pub evicted: u32,
-}
-
 /// Why an entry could not be written; the table is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unavailable {
+pub enum NotWritten {
     /// Other workers were faster, every time.
     #[error(transparent)]
     Contended(#[from] Contended),
@@ -95,16 +84,16 @@ impl Table {
     /// Shows `look` the subject's live entry; writes nothing.
     pub fn read<S: Store, T>(
         &self,
-        store: &S,
+        store: Session<'_, S>,
         subject: &Digest,
-        now: Timestamp,
-        facts: &mut Facts,
         look: impl FnOnce(Option<&[u8]>) -> T,
     ) -> T {
-        store.read(&self.key(subject), |bytes| {
+        store.store().read(&self.key(subject), |bytes| {
             let slot = bytes.map_or(Some(Slot::default()), Slot::parse);
-            facts.corrupt = facts.corrupt.saturating_add(u32::from(slot.is_none()));
-            look(find(slot.unwrap_or_default(), Tag::of(subject), now))
+            if slot.is_none() {
+                store.incidents().corrupt();
+            }
+            look(find(slot.unwrap_or_default(), Tag::of(subject), store.now()))
         })
     }
 
@@ -113,17 +102,15 @@ impl Table {
     /// `decide` runs again whenever another worker wrote the slot first; only its last outcome counts.
     pub fn update<S: Store, T>(
         &self,
-        store: &S,
+        store: Session<'_, S>,
         subject: &Digest,
-        now: Timestamp,
-        facts: &mut Facts,
         mut decide: impl FnMut(Option<&[u8]>) -> (Change, T),
-    ) -> Result<T, Unavailable> {
-        let tag = Tag::of(subject);
+    ) -> Result<T, NotWritten> {
+        let (tag, now) = (Tag::of(subject), store.now());
         let mut rounds = 0_u32;
         let mut corrupt = false;
         let mut evicted = 0;
-        let result = store.update(&self.key(subject), |bytes| {
+        let result = store.store().update(&self.key(subject), |bytes| {
             rounds = rounds.saturating_add(1);
             let slot = bytes.map_or(Some(Slot::default()), Slot::parse);
             corrupt = slot.is_none();
@@ -134,7 +121,7 @@ impl Table {
                 (Change::Put { expires, payload }, outcome) => {
                     let others = slot.entries().filter(|other| other.tag != tag && other.expires > now);
                     let Some(dropped) = self.make_room(others.clone().count()) else {
-                        return (Write::Keep, Err(Unavailable::Full));
+                        return (Write::Keep, Err(NotWritten::Full));
                     };
                     evicted = dropped;
                     let size =
@@ -145,10 +132,13 @@ impl Table {
                 }
             }
         });
-        facts.conflicts = facts.conflicts.saturating_add(rounds.saturating_sub(1));
-        facts.corrupt = facts.corrupt.saturating_add(u32::from(corrupt));
+        let incidents = store.incidents();
+        incidents.conflicts(rounds.saturating_sub(1));
+        if corrupt {
+            incidents.corrupt();
+        }
         if let Ok(Ok(_)) = result {
-            facts.evicted = facts.evicted.saturating_add(u32::try_from(evicted).unwrap_or(u32::MAX));
+            incidents.evicted(u32::try_from(evicted).unwrap_or(u32::MAX));
         }
         result?
     }
@@ -178,7 +168,7 @@ fn find(slot: Slot<'_>, tag: Tag, now: Timestamp) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Memory;
+    use crate::store::{Incidents, Memory, Tally};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -198,17 +188,19 @@ mod tests {
         number: u32,
         now: u64,
         expires: u64,
-    ) -> (Result<bool, Unavailable>, Facts) {
-        let mut facts = Facts::default();
-        let result = table.update(store, &subject(number), at(now), &mut facts, |entry| {
+    ) -> (Result<bool, NotWritten>, Tally) {
+        let incidents = Incidents::default();
+        let session = Session::new(store, &incidents, at(now));
+        let result = table.update(session, &subject(number), |entry| {
             (Change::Put { expires: at(expires), payload: number.to_le_bytes().to_vec() }, entry.is_some())
         });
-        (result, facts)
+        (result, incidents.take())
     }
 
     fn has(table: &Table, store: &Memory, number: u32, now: u64) -> bool {
         let payload = number.to_le_bytes();
-        table.read(store, &subject(number), at(now), &mut Facts::default(), |entry| {
+        let incidents = Incidents::default();
+        table.read(Session::new(store, &incidents, at(now)), &subject(number), |entry| {
             entry == Some(payload.as_slice())
         })
     }
@@ -244,10 +236,10 @@ mod tests {
         for number in [0, 1, 2, 3, 0] {
             assert_eq!(
                 put(&table, &store, number, 0, 10),
-                (Ok(number == 0 && has(&table, &store, 3, 0)), Facts::default())
+                (Ok(number == 0 && has(&table, &store, 3, 0)), Tally::default())
             );
         }
-        assert_eq!(put(&table, &store, 4, 0, 10), (Ok(false), Facts { evicted: 1, ..Facts::default() }));
+        assert_eq!(put(&table, &store, 4, 0, 10), (Ok(false), Tally { evicted: 1, ..Tally::default() }));
         let kept: Vec<_> = (0..5).filter(|number| has(&table, &store, *number, 0)).collect();
         assert_eq!(kept, [0, 2, 3, 4], "1 was the oldest, as 0 had been written again");
     }
@@ -256,10 +248,10 @@ mod tests {
     fn a_meter_slot_grows_and_in_the_end_refuses_newcomers_only() {
         let (table, store) = (Table::meters(ONE), Memory::new());
         for number in 0..32 {
-            assert_eq!(put(&table, &store, number, 0, 10), (Ok(false), Facts::default()));
+            assert_eq!(put(&table, &store, number, 0, 10), (Ok(false), Tally::default()));
         }
         let before = store.bytes();
-        assert_eq!(put(&table, &store, 99, 0, 10).0, Err(Unavailable::Full));
+        assert_eq!(put(&table, &store, 99, 0, 10).0, Err(NotWritten::Full));
         assert_eq!(store.bytes(), before);
         assert_eq!(put(&table, &store, 7, 0, 10).0, Ok(true), "who is in may go on");
         assert!((0..32).all(|number| has(&table, &store, number, 0)), "nobody was evicted");
@@ -273,9 +265,10 @@ mod tests {
     #[test]
     fn keeping_writes_nothing() {
         let (table, store) = (Table::meters(ONE), Memory::new());
-        let mut facts = Facts::default();
-        let result = table.update(&store, &subject(1), at(0), &mut facts, |_| (Change::Keep, 5));
-        assert_eq!((result, facts, store.keys()), (Ok(5), Facts::default(), 0));
+        let incidents = Incidents::default();
+        let session = Session::new(&store, &incidents, at(0));
+        let result = table.update(session, &subject(1), |_| (Change::Keep, 5));
+        assert_eq!((result, incidents.take(), store.keys()), (Ok(5), Tally::default(), 0));
     }
 
     #[test]
@@ -284,10 +277,11 @@ mod tests {
         for bytes in [&b""[..], b"\x02", b"\x01half", &[0xff; 300]] {
             let key = table.key(&subject(1));
             store.update(&key, |_| (Write::Replace(bytes.to_vec()), ())).unwrap();
-            let mut facts = Facts::default();
-            table.read(&store, &subject(1), at(0), &mut facts, |entry| assert_eq!(entry, None));
-            assert_eq!(facts.corrupt, 1);
-            assert_eq!(put(&table, &store, 1, 0, 10), (Ok(false), Facts { corrupt: 1, ..Facts::default() }));
+            let incidents = Incidents::default();
+            let session = Session::new(&store, &incidents, at(0));
+            table.read(session, &subject(1), |entry| assert_eq!(entry, None));
+            assert_eq!(incidents.take().corrupt, 1);
+            assert_eq!(put(&table, &store, 1, 0, 10), (Ok(false), Tally { corrupt: 1, ..Tally::default() }));
             assert!(has(&table, &store, 1, 0));
         }
     }
@@ -295,16 +289,16 @@ mod tests {
     #[test]
     fn lost_rounds_are_reported() {
         let (table, store) = (Table::meters(ONE), Memory::new());
-        let mut facts = Facts::default();
+        let incidents = Incidents::default();
         let mut rounds = 0;
-        let result = table.update(&store, &subject(1), at(0), &mut facts, |entry| {
+        let result = table.update(Session::new(&store, &incidents, at(0)), &subject(1), |entry| {
             rounds += 1;
             if rounds <= 3 {
                 put(&table, &store, 2, 0, 10).0.unwrap();
             }
             (Change::Put { expires: at(10), payload: vec![1] }, entry.is_some())
         });
-        assert_eq!((result, facts), (Ok(false), Facts { conflicts: 3, ..Facts::default() }));
+        assert_eq!((result, incidents.take()), (Ok(false), Tally { conflicts: 3, ..Tally::default() }));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use sidegate::{filter::metrics::Metric, policy::Policy};
+use sidegate::{policy::Policy, shell::telemetry::Measure};
 use sidegate_harness::{
     Envoy, Listener, Request, Setup, direct_response, noop_module, project, send, sidegate_module,
 };
@@ -49,7 +49,7 @@ fn annotation(name: &str) -> String {
 #[tokio::test]
 async fn metrics_have_labels_once_the_annotation_names_them() {
     let labels = annotation("sidecar.istio.io/extraStatTags");
-    let names = Metric::all().map(|metric| metric.name(None));
+    let names = Measure::all().map(|measure| measure.name(None));
     let used: BTreeSet<_> = names
         .iter()
         .flat_map(|name| name.trim_start_matches("sidegate.").split(";.;"))

@@ -1,12 +1,17 @@
 //! Ways in, preflights, and requests that match nothing.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use sidegate::gate::Gate;
+use sidegate::{
+    gate::{ProviderCall, drive::Driver},
+    provider::{CallOutcome, CallRecord},
+};
 
 use super::{
-    Shared, asked, begin, call, gate, headers, permit, refused, sees,
+    Shared, asked, begin, code, gate, headers, permit, refused, sees,
     support::{Ask, answer, ask, consumer, document, get},
-    through, verdict,
+    through, trail, verdict,
 };
 
 fn api(rules: Value) -> Value {
@@ -22,7 +27,7 @@ fn allow_lets_everybody_in_and_deny_nobody() {
         [get("/open"), get("/open").key("guess"), get("/open").token("a b"), get("/open").key("key-of-acme")]
     {
         let step = begin(&gate, &ask);
-        assert_eq!((verdict(&step), step.facts().consumer()), ("ok", None), "{ask:?}");
+        assert_eq!((verdict(&step), trail(&step).consumer()), ("ok", None), "{ask:?}");
     }
     for ask in [get("/closed"), get("/closed").key("key-of-acme")] {
         assert_eq!(asked(&gate, &ask), "27", "{ask:?}");
@@ -106,7 +111,7 @@ fn preflight(path: &str, method: &str) -> Ask {
     ask("OPTIONS", path).with("origin", "https://app.example").with("access-control-request-method", method)
 }
 
-fn with_rules_for_preflights(mode: &str) -> Gate<Shared> {
+fn with_rules_for_preflights(mode: &str) -> Driver<Shared> {
     let mut document = api(json!([
         {"path": "/keyed", "methods": ["GET", "PUT"], "access": ["api_key"]},
         {"path": "/closed", "access": ["deny"]},
@@ -211,26 +216,26 @@ fn a_path_of_an_api_without_rule_is_never_passed_as_unmatched() {
     document["gate"]["unmatched"] = json!("pass");
     let gate = gate(&document);
     let unknown = refused(begin(&gate, &get("/unknown")));
-    assert_eq!((unknown.refusal().row().digits, unknown.facts().api()), ("00", Some("a")));
+    assert_eq!((code(&unknown), unknown.trail().api()), ("00", Some("a")));
     let method = refused(begin(&gate, &ask("PUT", "/known")));
-    assert_eq!((method.refusal().row().digits, headers(&method, "allow")), ("26", vec!["GET, HEAD"]));
+    assert_eq!((code(&method), headers(&method, "allow")), ("26", vec!["GET, HEAD"]));
 }
 
 #[test]
-fn the_facts_name_what_matched() {
+fn the_trail_says_what_matched() {
     let mut document =
         api(json!([{"path": "/orders/{id}", "access": [{"introspection": {"provider": "hydra"}}]}]));
     document["plans"] = json!({"basic": {"environment": "staging"}});
     document["consumers"][0]["plan"] = json!("basic");
     let gate = gate(&document);
-    let call = call(begin(&gate, &get("/orders/7").token("t")));
-    assert_eq!((call.then.facts().api(), call.then.facts().rule()), (Some("a"), Some("/orders/{id}")));
     let step =
         through(&gate, &get("/orders/7").token("t"), &answer(&json!({"active": true, "azp": "acme-web"})));
-    let facts = step.facts();
+    let trail = trail(&step);
+    assert_eq!((trail.api(), trail.rule()), (Some("a"), Some("/orders/{id}")));
     assert_eq!(
-        (facts.consumer(), facts.plan(), facts.environment()),
+        (trail.consumer(), trail.plan(), trail.environment()),
         (Some("acme"), Some("basic"), Some("staging"))
     );
-    assert_eq!(facts.call, Some((0, "ok")));
+    let record = CallRecord { outcome: CallOutcome::Answered, took: Duration::ZERO };
+    assert_eq!(trail.calls, [ProviderCall { provider: 0, record }]);
 }

@@ -1,7 +1,7 @@
 //! What the service behind the gate sees of its caller, and what the caller sees of the gate.
 
 use serde_json::{Value, json};
-use sidegate::gate::Permit;
+use sidegate::{gate::Permit, headers::HeaderList};
 
 use super::{
     begin, gate, permit, refused, sees,
@@ -136,14 +136,14 @@ fn only_the_holder_of_the_debug_secret_sees_how_it_was_decided() {
     let document = telling();
     let gate = gate(&document);
     let digest = gate.policy().digest.clone();
-    let explained = |headers: &[(&'static str, String)]| {
+    let explained = |headers: &HeaderList| {
         let ours = headers.iter().filter(|(name, _)| name.starts_with("x-sidegate-"));
         ours.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>()
     };
     let ask = get("/v1/7").key("key-of-acme");
     for secret in ["", "let-me", "LET-ME-SEE"] {
         let permitted = permit(begin(&gate, &ask.clone().with("x-sidegate-debug", secret)));
-        assert_eq!(permitted.into_response_headers(), [], "{secret}");
+        assert!(permitted.into_response_headers().is_empty(), "{secret}");
     }
     let ask = ask.with("x-sidegate-debug", "let-me-see");
     let permitted = permit(begin(&gate, &ask));
@@ -172,11 +172,8 @@ fn only_the_holder_of_the_debug_secret_sees_how_it_was_decided() {
 
     let mut without = document;
     without["gate"].as_object_mut().unwrap().remove("debug");
-    assert_eq!(
-        permit(begin(&super::gate(&without), &ask)).into_response_headers(),
-        [],
-        "no secret, no explanation"
-    );
+    let headers = permit(begin(&super::gate(&without), &ask)).into_response_headers();
+    assert!(headers.is_empty(), "no secret, no explanation");
 }
 
 #[test]
@@ -186,8 +183,6 @@ fn a_cached_answer_is_explained_as_a_hit() {
     let reply = answer(&json!({"active": true}));
     for expected in ["miss", "hit"] {
         let headers = permit(through(&gate, &ask, &reply)).into_response_headers();
-        let cache =
-            headers.iter().find(|(name, _)| *name == "x-sidegate-cache").map(|(_, value)| value.as_str());
-        assert_eq!(cache, Some(expected));
+        assert_eq!(headers.get("x-sidegate-cache"), Some(expected));
     }
 }

@@ -1,18 +1,20 @@
 //! Tokens: the question, the cache, and what happens while the provider cannot be asked.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use serde_json::{Value, json};
 use sidegate::{
-    gate::{Gate, Lookup},
-    provider::ProviderReply,
+    gate::drive::Driver,
+    identity::Lookup,
+    ports::Role,
+    provider::{Call, CallFailure, CallOutcome, HttpRequest, Sharing, Transport},
     store::{Disturbed, Store},
 };
 
 use super::{
-    Shared, asked, begin, call, gate, load, permit,
-    support::{Ask, NOW, PROVIDER_SECRET, answer, consumer, document, get},
-    through, verdict,
+    Shared, asked, begin, gate, load, lookup, permit,
+    support::{Ask, NOW, PROVIDER_SECRET, answer, consumer, document, get, http},
+    through, trail, verdict, waiting,
 };
 
 fn hydra() -> Value {
@@ -21,6 +23,11 @@ fn hydra() -> Value {
         {"path": "/strict", "access": [{"introspection": {"provider": "hydra", "scopes": ["admin"]}}]},
     ]);
     document(json!([consumer("acme")]), json!([{"name": "a", "rules": rules}]))
+}
+
+fn request(call: &Call) -> &HttpRequest {
+    let Transport::Http(request) = &call.transport else { panic!("not HTTP") };
+    request
 }
 
 fn with(setting: &str, value: Value) -> Value {
@@ -34,32 +41,31 @@ fn at(millis: u64, path: &str) -> Ask {
 }
 
 /// What becomes of a request that finds the provider out of order.
-fn without_provider<S: Store>(gate: &Gate<S>, ask: &Ask) -> (&'static str, Option<Lookup>) {
-    let step = through(gate, ask, &ProviderReply::TimedOut);
-    (verdict(&step), step.facts().lookup)
+fn without_provider<S: Store + 'static>(gate: &Driver<S>, ask: &Ask) -> (&'static str, Option<Lookup>) {
+    let step = through(gate, ask, &Err(CallFailure::TimedOut));
+    (verdict(&step), lookup(&step))
 }
 
 #[test]
 fn the_question_is_a_form_with_our_credentials() {
     let gate = gate(&hydra());
-    let request = call(begin(&gate, &at(0, "/lax").with("x-other", "never sent on"))).request;
-    assert_eq!(
-        (request.cluster.as_str(), request.method, request.scheme.as_str()),
-        ("hydra-admin", "POST", "http")
-    );
+    let waiting = waiting(begin(&gate, &at(0, "/lax").with("x-other", "never sent on")));
+    let call = waiting.call().unwrap();
+    assert_eq!((call.cluster.as_str(), call.timeout), ("hydra-admin", Duration::from_millis(200)));
+    let request = request(call);
+    assert_eq!((request.method, request.scheme.as_str()), ("POST", "http"));
     assert_eq!(
         (request.authority.as_str(), request.path.as_str()),
         ("hydra:4445", "/admin/oauth2/introspect")
     );
-    assert_eq!(request.timeout, Duration::from_millis(200));
-    assert_eq!(String::from_utf8(request.body).unwrap(), "token=t0ken&token_type_hint=access_token");
+    assert_eq!(str::from_utf8(&request.body).unwrap(), "token=t0ken&token_type_hint=access_token");
     let credentials = "Z2F0ZXdheTp0aGUtc2VjcmV0LW9mLXRoZS1nYXRl";
     assert_eq!(
-        request.headers,
+        request.headers.iter().collect::<Vec<_>>(),
         [
-            ("accept", "application/json".to_owned()),
-            ("content-type", "application/x-www-form-urlencoded".to_owned()),
-            ("authorization", format!("Basic {credentials}")),
+            ("accept", "application/json"),
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("authorization", &format!("Basic {credentials}")),
         ],
         "gateway:{PROVIDER_SECRET}"
     );
@@ -74,17 +80,21 @@ fn each_way_to_authenticate_is_sent_as_configured() {
         (json!({"bearer": {"token": "ours"}}), Some("Bearer ours"), form.to_owned()),
         (json!("none"), None, form.to_owned()),
     ] {
-        let request = call(begin(&gate(&with("authentication", authentication)), &at(0, "/lax"))).request;
-        let sent = request.headers.iter().find(|(name, _)| *name == "authorization");
-        assert_eq!(sent.map(|(_, value)| value.as_str()), header);
-        assert_eq!(String::from_utf8(request.body).unwrap(), body);
+        let waiting = waiting(begin(&gate(&with("authentication", authentication)), &at(0, "/lax")));
+        let request = request(waiting.call().unwrap());
+        assert_eq!(request.headers.get("authorization"), header);
+        assert_eq!(str::from_utf8(&request.body).unwrap(), body);
     }
 }
 
 #[test]
 fn one_question_for_all_who_present_the_same_token() {
     let gate = gate(&hydra());
-    let question = |path: &str, token: &str| call(begin(&gate, &get(path).token(token))).question;
+    let question = |path: &str, token: &str| {
+        let waiting = waiting(begin(&gate, &get(path).token(token)));
+        let Sharing::Joined(question) = waiting.call().unwrap().sharing else { panic!("it is shared") };
+        question
+    };
     assert_eq!(question("/lax", "one"), question("/strict", "one"));
     assert_ne!(question("/lax", "one"), question("/lax", "two"));
 }
@@ -94,14 +104,14 @@ fn a_fresh_answer_is_used_without_a_call_and_is_not_prolonged_by_use() {
     let gate = gate(&hydra());
     let active = answer(&json!({"active": true, "client_id": "acme-web"}));
     let step = through(&gate, &at(0, "/lax"), &active);
-    assert_eq!((verdict(&step), step.facts().lookup), ("ok", Some(Lookup::Miss)));
-    for (millis, expected, lookup) in
+    assert_eq!((verdict(&step), lookup(&step)), ("ok", Some(Lookup::Miss)));
+    for (millis, expected, obtained) in
         [(1, "ok", Some(Lookup::Hit)), (29_999, "ok", Some(Lookup::Hit)), (30_000, "call", None)]
     {
         let step = begin(&gate, &at(millis, "/lax"));
-        assert_eq!((verdict(&step), step.facts().lookup), (expected, lookup), "{millis}");
+        assert_eq!((verdict(&step), lookup(&step)), (expected, obtained), "{millis}");
     }
-    assert_eq!(begin(&gate, &at(1, "/lax")).facts().consumer(), Some("acme"));
+    assert_eq!(trail(&begin(&gate, &at(1, "/lax"))).consumer(), Some("acme"));
 }
 
 #[test]
@@ -129,22 +139,92 @@ fn nothing_is_kept_where_the_policy_says_so_and_no_fault_ever() {
         assert_eq!(asked(&none, &at(0, "/lax")), "call");
     }
     let gate = gate(&hydra());
-    for reply in [ProviderReply::Failed, ProviderReply::TimedOut, answer(&json!({"active": "true"}))] {
-        assert_eq!(verdict(&through(&gate, &at(0, "/lax"), &reply)), "24");
-        assert_eq!(asked(&gate, &at(0, "/lax")), "call");
+    for (second, reply) in [
+        (0, Err(CallFailure::Failed)),
+        (1, Err(CallFailure::TimedOut)),
+        (2, answer(&json!({"active": "true"}))),
+    ] {
+        assert_eq!(verdict(&through(&gate, &at(second * 1000, "/lax"), &reply)), "24");
+        assert_eq!(asked(&gate, &at(second * 1000 + 500, "/lax")), "call");
     }
-    assert_eq!((none.store().keys(), gate.store().keys()), (0, 0));
+    let keys = |gate: &Driver<Shared>| gate.ports().store().store().keys();
+    assert_eq!((keys(&none), keys(&gate)), (0, 1), "that the provider failed is known, and nothing else");
+}
+
+#[test]
+fn a_provider_that_failed_is_tried_by_one_request_at_a_time() {
+    let mut document = with("unavailable", json!("stale"));
+    document["providers"]["hydra"]["introspection"]["cache"] = json!({"stale_if_error": "60s"});
+    let gate = gate(&document);
+    let active = answer(&json!({"active": true}));
+    assert_eq!(verdict(&through(&gate, &at(0, "/lax"), &active)), "ok");
+    let other = |millis| Ask { at: at(millis, "/lax").at, ..get("/lax").token("other") };
+
+    // The answer is stale, and the provider hangs.
+    let hangs = waiting(begin(&gate, &at(40_000, "/lax")));
+    assert_eq!(asked(&gate, &other(40_000)), "call", "nothing is known yet");
+    let step = hangs.answer(Err(CallFailure::TimedOut), at(40_200, "/lax").at);
+    assert_eq!((verdict(&step), lookup(&step)), ("ok", Some(Lookup::Stale)));
+
+    // From now on one request tries it, and the others get at once what `unavailable` says.
+    let tries = waiting(begin(&gate, &at(40_300, "/lax")));
+    for _ in 0..3 {
+        let step = begin(&gate, &at(40_300, "/lax"));
+        assert_eq!((verdict(&step), lookup(&step)), ("ok", Some(Lookup::Stale)));
+        assert_eq!(trail(&step).calls, []);
+        let refused = begin(&gate, &other(40_300));
+        assert_eq!(verdict(&refused), "24");
+        let reason = trail(&refused).refusal.as_ref().unwrap().reason.as_str();
+        assert_eq!(reason, "the provider failed a moment ago and is being left alone");
+    }
+    // It answers: the rest is over.
+    assert_eq!(verdict(&tries.answer(active, at(40_310, "/lax").at)), "ok");
+    assert_eq!([asked(&gate, &other(40_310)), asked(&gate, &other(40_310))], ["call", "call"]);
+}
+
+#[test]
+fn a_rest_ends_with_its_cooldown_and_zero_is_none() {
+    for (cooldown, expected) in [("1s", ["call", "24"]), ("0s", ["call", "call"])] {
+        let gate = gate(&with("cooldown", json!(cooldown)));
+        assert_eq!(verdict(&through(&gate, &at(0, "/lax"), &http(503, &[], ""))), "24");
+        assert_eq!([asked(&gate, &at(1, "/lax")), asked(&gate, &at(2, "/lax"))], expected, "{cooldown}");
+        assert_eq!([asked(&gate, &at(1_000, "/lax")), asked(&gate, &at(1_000, "/lax"))], ["call", "call"]);
+    }
+    let gate = gate(&hydra());
+    for status in [401, 403, 404, 429] {
+        assert_eq!(verdict(&through(&gate, &at(0, "/lax"), &http(status, &[], ""))), "24");
+        assert_eq!(
+            [asked(&gate, &at(0, "/lax")), asked(&gate, &at(0, "/lax"))],
+            ["call", "call"],
+            "{status}"
+        );
+    }
+}
+
+#[test]
+fn a_400_is_about_the_token_and_is_kept_like_an_inactive_answer() {
+    let gate = gate(&hydra());
+    let unreadable = http(400, &[("content-type", "application/json")], r#"{"error":"invalid_request"}"#);
+    let step = through(&gate, &at(0, "/lax"), &unreadable);
+    assert_eq!(verdict(&step), "22");
+    assert_eq!(trail(&step).calls[0].record.outcome, CallOutcome::Unreadable);
+    assert_eq!((asked(&gate, &at(4_999, "/lax")), asked(&gate, &at(5_000, "/lax"))), ("22", "call"));
 }
 
 #[test]
 fn of_all_who_wait_for_one_reply_the_first_keeps_it() {
     let gate = gate(&hydra());
     let active = answer(&json!({"active": true}));
-    let [one, other] = [0, 0].map(|millis| call(begin(&gate, &at(millis, "/lax"))));
-    let step = other.then.resume(&gate, &active, NOW, false);
-    assert_eq!((verdict(&step), gate.store().keys()), ("ok", 0), "another decides and writes nothing");
-    let step = one.then.resume(&gate, &active, NOW, true);
-    assert_eq!((verdict(&step), gate.store().keys()), ("ok", 1));
+    let active = Rc::new(active);
+    let [one, other] = [0, 0].map(|millis| waiting(begin(&gate, &at(millis, "/lax"))));
+    let step = other.answer_as(Role::Follower, &active, NOW);
+    assert_eq!(
+        (verdict(&step), trail(&step).calls.len(), gate.ports().store().store().keys()),
+        ("ok", 0, 0),
+        "another decides and writes nothing"
+    );
+    let step = one.answer_as(Role::Leader, &active, NOW);
+    assert_eq!((verdict(&step), gate.ports().store().store().keys()), ("ok", 1));
     assert_eq!(asked(&gate, &at(0, "/lax")), "ok");
 }
 
@@ -161,14 +241,14 @@ fn the_rule_is_checked_on_every_hit() {
     let active = answer(&json!({"active": true, "scope": "user", "nbf": NOW.seconds()}));
     assert_eq!(verdict(&through(&gate, &at(0, "/lax"), &active)), "ok");
     let step = begin(&gate, &at(1, "/strict"));
-    assert_eq!((verdict(&step), step.facts().lookup), ("23", Some(Lookup::Hit)));
+    assert_eq!((verdict(&step), lookup(&step)), ("23", Some(Lookup::Hit)));
 
     let mut strict = hydra();
     strict["apis"][0]["rules"][0]["access"][0]["introspection"]["issuers"] = json!(["https://idp"]);
-    let stricter = Gate::new(load(&strict), Shared::clone(gate.store()));
+    let stricter = Driver::new(load(&strict), Shared::clone(gate.ports().store().store()));
     let step = begin(&stricter, &at(1, "/lax"));
     assert_eq!(
-        (verdict(&step), step.facts().lookup),
+        (verdict(&step), lookup(&step)),
         ("22", Some(Lookup::Hit)),
         "a new policy judges old answers anew"
     );
@@ -179,7 +259,7 @@ fn an_answer_for_one_identity_of_ours_is_not_used_for_another() {
     let gate = gate(&hydra());
     through(&gate, &at(0, "/lax"), &answer(&json!({"active": true})));
     let other = with("authentication", json!({"basic": {"id": "another", "secret": "s"}}));
-    let other = Gate::new(load(&other), Shared::clone(gate.store()));
+    let other = Driver::new(load(&other), Shared::clone(gate.ports().store().store()));
     assert_eq!(asked(&other, &at(0, "/lax")), "call");
 }
 
@@ -213,7 +293,9 @@ fn while_the_provider_is_unavailable_its_mode_decides() {
         ("23", stale),
         "the rule is checked for stale answers too"
     );
-    for reply in [ProviderReply::UnknownCluster, ProviderReply::NoHealthyHost, ProviderReply::TooManyCalls] {
+    for reply in
+        [Err(CallFailure::UnknownCluster), Err(CallFailure::NoHealthyHost), Err(CallFailure::Overloaded)]
+    {
         assert_eq!(verdict(&through(&gate, &at(30_000, "/lax"), &reply)), "ok", "{reply:?}");
     }
     let revoked = answer(&json!({"active": false}));
@@ -238,7 +320,7 @@ fn bytes_that_are_no_answer_are_absent_and_counted() {
     let active = answer(&json!({"active": true}));
     through(&gate, &at(0, "/lax"), &active);
     let key = "sidegate/tokens/0";
-    let (bytes, cas) = gate.store().get(key);
+    let (bytes, cas) = gate.ports().store().store().get(key);
     let mut bytes = bytes.unwrap();
     let kept = bytes.clone();
 
@@ -246,23 +328,23 @@ fn bytes_that_are_no_answer_are_absent_and_counted() {
     let last = bytes.len() - 1;
     bytes[last] ^= 0xff;
     bytes[37] ^= 0xff;
-    gate.store().compare_and_swap(key, &bytes, cas.unwrap()).unwrap();
+    gate.ports().store().store().compare_and_swap(key, &bytes, cas.unwrap()).unwrap();
     let step = begin(&gate, &at(0, "/lax"));
-    assert_eq!((verdict(&step), step.facts().store.corrupt), ("call", 1), "{kept:?}");
+    assert_eq!((verdict(&step), gate.ports().take_incidents().corrupt), ("call", 1), "{kept:?}");
 
     // The slot itself does not.
-    let (_, cas) = gate.store().get(key);
-    gate.store().compare_and_swap(key, b"junk", cas.unwrap()).unwrap();
+    let (_, cas) = gate.ports().store().store().get(key);
+    gate.ports().store().store().compare_and_swap(key, b"junk", cas.unwrap()).unwrap();
     let step = begin(&gate, &at(0, "/lax"));
-    assert_eq!((verdict(&step), step.facts().store.corrupt), ("call", 1));
-    permit(call(step).then.resume(&gate, &active, NOW, true));
+    assert_eq!((verdict(&step), gate.ports().take_incidents().corrupt), ("call", 1));
+    permit(waiting(step).answer(active, NOW));
     assert_eq!(asked(&gate, &at(0, "/lax")), "ok", "the next answer heals it");
 }
 
 #[test]
 fn a_store_that_takes_nothing_costs_the_cache_and_not_the_answer() {
-    let gate = Gate::new(load(&hydra()), Disturbed::contended_after(0));
+    let gate = Driver::new(load(&hydra()), Disturbed::contended_after(0));
     let step = through(&gate, &at(0, "/lax"), &answer(&json!({"active": true})));
     assert_eq!(verdict(&step), "ok");
-    assert!(step.facts().store.conflicts > 0);
+    assert!(gate.ports().take_incidents().conflicts > 0);
 }

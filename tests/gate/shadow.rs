@@ -1,10 +1,10 @@
 //! Shadow mode: decide, log, count; never refuse.
 
 use serde_json::{Value, json};
-use sidegate::provider::ProviderReply;
+use sidegate::provider::CallFailure;
 
 use super::{
-    asked, begin, gate, permit, sees,
+    asked, begin, gate, permit, sees, shadowed as kept_back,
     support::{answer, ask, consumer, document, get},
     through,
 };
@@ -27,7 +27,7 @@ fn shadow(is_on: bool) -> Value {
 fn shadow_mode_refuses_nothing_that_belongs_to_the_api_and_says_what_it_would_have() {
     let (live, shadowed) = (gate(&shadow(false)), gate(&shadow(true)));
     let inactive = answer(&json!({"active": false}));
-    let failed = ProviderReply::Failed;
+    let failed = Err(CallFailure::Failed);
     for (ask, reply, code) in [
         (get("/v1/none"), &failed, "00"),
         (get("/v1/orders"), &failed, "12"),
@@ -37,13 +37,13 @@ fn shadow_mode_refuses_nothing_that_belongs_to_the_api_and_says_what_it_would_ha
         (get("/v1/token").token("one"), &inactive, "22"),
         (get("/v1/token").token("two"), &answer(&json!({"active": true})), "23"),
         (get("/v1/token").token("three"), &failed, "24"),
-        (get("/v1/token").token("four"), &ProviderReply::UnknownCluster, "09"),
+        (get("/v1/token").token("four"), &Err(CallFailure::UnknownCluster), "09"),
         (ask("PUT", "/v1/orders").key("key-of-acme"), &failed, "26"),
         (get("/v1/closed"), &failed, "27"),
     ] {
         assert_eq!(super::verdict(&through(&live, &ask, reply)), code, "{ask:?}");
         let permitted = permit(through(&shadowed, &ask, reply));
-        assert_eq!(permitted.facts().shadowed.as_ref().map(|shadowed| shadowed.code), Some(code), "{ask:?}");
+        assert_eq!(kept_back(&permitted), Some(code), "{ask:?}");
     }
     assert_eq!(asked(&shadowed, &get("/v2/orders")), "00", "what belongs to no API has no shadow");
     assert_eq!(asked(&shadowed, &get("/v1/%zz")), "20");
@@ -55,8 +55,8 @@ fn shadow_mode_counts_and_passes_what_is_over_the_limit() {
     let ask = get("/v1/orders").key("key-of-acme");
     for expected in [None, None, Some("14"), Some("14")] {
         let permitted = permit(begin(&gate, &ask));
-        assert_eq!(permitted.facts().shadowed.as_ref().map(|shadowed| shadowed.code), expected);
-        assert_eq!(permitted.facts().consumer(), Some("acme"));
+        assert_eq!(kept_back(&permitted), expected);
+        assert_eq!(permitted.trail().consumer(), Some("acme"));
     }
 }
 

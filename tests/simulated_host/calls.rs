@@ -4,14 +4,14 @@ use super::*;
 
 #[test]
 fn all_requests_with_one_token_wait_for_one_call_and_all_go_on() {
-    let (paper, thread) = thread();
+    let (script, thread) = thread();
     let streams = waiting(&thread, 100);
-    assert_eq!(paper.calls.borrow().len(), 1);
-    paper.wait(Duration::from_millis(15));
+    assert_eq!(script.calls.borrow().len(), 1);
+    script.wait(Duration::from_millis(15));
     thread.reply(1, &active());
-    assert_eq!(outcomes(&paper, &streams), all("ok"));
+    assert_eq!(outcomes(&script, &streams), all("ok"));
     assert_eq!(thread.request(with_token("t0ken")).1, "ok", "and the next finds the answer in the cache");
-    assert_eq!(paper.calls.borrow().len(), 1);
+    assert_eq!(script.calls.borrow().len(), 1);
     for (name, expected) in [
         ("sidegate.provider=.=hydra;.;result=.=ok;.;provider_calls", 1),
         ("sidegate.provider=.=hydra;.;provider_call_milliseconds", 15),
@@ -19,28 +19,28 @@ fn all_requests_with_one_token_wait_for_one_call_and_all_go_on() {
         ("sidegate.result=.=hit;.;identity_lookups", 1),
         ("sidegate.api=.=orders;.;outcome=.=admitted;.;code=.=none;.;decisions", 101),
     ] {
-        assert_eq!(paper.metric(name), expected, "{name}");
+        assert_eq!(script.metric(name), expected, "{name}");
     }
 }
 
 #[test]
 fn each_waiter_is_edited_and_judged_as_its_own() {
-    let (paper, thread) = thread();
+    let (script, thread) = thread();
     let (lax, _) = thread.request(with_token("t0ken"));
     let (scoped, _) = thread.request(get("/v1/scoped").token("t0ken"));
     let (other, _) = thread.request(with_token("other"));
-    assert_eq!(paper.calls.borrow().len(), 2);
+    assert_eq!(script.calls.borrow().len(), 2);
     thread.reply(1, &active());
-    assert_eq!([lax, scoped, other].map(|stream| paper.outcome(stream)), ["ok", "23", "waits"]);
-    let edited: Vec<_> = paper
+    assert_eq!([lax, scoped, other].map(|stream| script.outcome(stream)), ["ok", "23", "waits"]);
+    let edited: Vec<_> = script
         .written
         .borrow()
         .iter()
         .filter(|(_, text)| text == "request x-consumer: acme")
         .map(|(stream, _)| *stream)
         .collect();
-    assert_eq!(edited, [Some(lax)], "written while its own stream was the current one");
-    let state = paper.state.borrow();
+    assert_eq!(edited, [lax], "written while its own stream was the current one");
+    let state = script.state.borrow();
     assert_eq!(state.get(&(lax, "sidegate.consumer".to_owned())).map(String::as_str), Some("acme"));
     assert_eq!(state.get(&(scoped, "sidegate.code".to_owned())).map(String::as_str), Some("23"));
     assert!(!state.keys().any(|(stream, _)| *stream == other));
@@ -48,126 +48,126 @@ fn each_waiter_is_edited_and_judged_as_its_own() {
 
 #[test]
 fn a_call_whose_stream_goes_is_made_again_by_the_root() {
-    let (paper, thread) = thread();
+    let (script, thread) = thread();
     let streams = waiting(&thread, 3);
     thread.gone(streams[0]);
     thread.reply(1, &active());
-    assert_eq!(outcomes(&paper, &streams[1..]), all("waits"), "the reply came to nobody");
+    assert_eq!(outcomes(&script, &streams[1..]), all("waits"), "the reply came to nobody");
     assert!(thread.tick(), "the root is called for");
     assert!(!thread.tick(), "once");
-    let made_by: Vec<_> = paper.calls.borrow().iter().map(|(stream, _)| *stream).collect();
-    assert_eq!(made_by, [Some(streams[0]), None]);
-    assert!(paper.calls.borrow()[0].1 == paper.calls.borrow()[1].1, "it asks the same");
+    let made_by: Vec<_> = script.calls.borrow().iter().map(|(stream, _)| *stream).collect();
+    assert_eq!(made_by, [streams[0], ROOT]);
+    assert!(script.calls.borrow()[0].1 == script.calls.borrow()[1].1, "it asks the same");
     let late = waiting(&thread, 1);
     thread.reply(2, &active());
-    assert_eq!(outcomes(&paper, &[&streams[1..], &late].concat()), all("ok"));
-    assert_eq!(paper.outcome(streams[0]), "waits", "who is gone is left alone");
+    assert_eq!(outcomes(&script, &[&streams[1..], &late].concat()), all("ok"));
+    assert_eq!(script.outcome(streams[0]), "waits", "who is gone is left alone");
 }
 
 #[test]
 fn whoever_waits_for_a_call_that_the_root_cannot_make_is_refused() {
-    let unavailable = ProviderReply::Failed;
+    let unavailable = CallFailure::Failed;
     for (reply, code) in
-        [(unavailable, "24"), (ProviderReply::UnknownCluster, "09"), (ProviderReply::NoHealthyHost, "10")]
+        [(unavailable, "24"), (CallFailure::UnknownCluster, "09"), (CallFailure::NoHealthyHost, "10")]
     {
-        let (paper, thread) = thread();
+        let (script, thread) = thread();
         let streams = waiting(&thread, 3);
         thread.gone(streams[0]);
-        paper.refuses_calls.borrow_mut().push(reply);
+        script.refuses_calls.borrow_mut().push(reply);
         assert!(thread.tick());
-        assert_eq!(outcomes(&paper, &streams[1..]), all(code));
+        assert_eq!(outcomes(&script, &streams[1..]), all(code));
     }
 }
 
 #[test]
 fn a_call_that_the_root_cannot_make_takes_no_other_call_with_it() {
-    let (paper, thread) = thread();
+    let (script, thread) = thread();
     let streams: Vec<_> = ["one", "one", "two", "two", "three", "three"]
         .map(|token| thread.request(with_token(token)).0)
         .to_vec();
     for leader in [0, 2, 4] {
         thread.gone(streams[leader]);
     }
-    paper.refuses_calls.borrow_mut().push(ProviderReply::NoHealthyHost);
+    script.refuses_calls.borrow_mut().push(CallFailure::NoHealthyHost);
     assert!(thread.tick());
-    let made_by: Vec<_> = paper.calls.borrow().iter().skip(3).map(|(stream, _)| *stream).collect();
+    let made_by: Vec<_> = script.calls.borrow().iter().skip(3).map(|(stream, _)| *stream).collect();
     assert_eq!(
         made_by,
-        [None, None],
+        [ROOT, ROOT],
         "all calls of the root are its own, and none that of a stream it has just answered"
     );
     for call in [4, 5] {
         thread.reply(call, &active());
     }
-    let mut ends: Vec<_> = [1, 3, 5].map(|place: usize| paper.outcome(streams[place])).to_vec();
+    let mut ends: Vec<_> = [1, 3, 5].map(|place: usize| script.outcome(streams[place])).to_vec();
     ends.sort();
     assert_eq!(ends, ["10", "ok", "ok"]);
 }
 
 #[test]
 fn whoever_leaves_while_waiting_is_left_alone_and_the_others_go_on() {
-    let (paper, thread) = thread();
+    let (script, thread) = thread();
     let streams = waiting(&thread, 4);
     thread.gone(streams[1]);
     thread.gone(streams[3]);
     assert!(!thread.tick(), "a leader is there");
     thread.reply(1, &active());
     assert_eq!(
-        [0, 1, 2, 3].map(|place: usize| paper.outcome(streams[place])),
+        [0, 1, 2, 3].map(|place: usize| script.outcome(streams[place])),
         ["ok", "waits", "ok", "waits"]
     );
 }
 
 #[test]
 fn a_reply_after_everybody_left_changes_nothing() {
-    let (paper, thread) = thread();
+    let (script, thread) = thread();
     let streams = waiting(&thread, 2);
     thread.gone(streams[1]);
     thread.gone(streams[0]);
     assert!(!thread.tick());
     let again = waiting(&thread, 1);
-    assert_eq!(paper.calls.borrow().len(), 2, "the next request asks anew");
-    thread.deliver(None, 1, &active());
-    assert_eq!(outcomes(&paper, &again), all("waits"), "and the old answer is not for it");
-    assert_eq!(outcomes(&paper, &streams), all("waits"), "nor for those who left");
+    assert_eq!(script.calls.borrow().len(), 2, "the next request asks anew");
+    thread.deliver(ROOT, CallId::Http(1), &active());
+    assert_eq!(outcomes(&script, &again), all("waits"), "and the old answer is not for it");
+    assert_eq!(outcomes(&script, &streams), all("waits"), "nor for those who left");
     thread.reply(2, &active());
-    assert_eq!(outcomes(&paper, &again), all("ok"));
+    assert_eq!(outcomes(&script, &again), all("ok"));
 }
 
 #[test]
 fn everybody_may_leave_while_the_roots_call_is_under_way() {
-    let (paper, thread) = thread();
+    let (script, thread) = thread();
     let streams = waiting(&thread, 2);
     thread.gone(streams[0]);
     thread.tick();
     thread.gone(streams[1]);
     thread.reply(2, &active());
-    assert_eq!(outcomes(&paper, &streams), all("waits"));
+    assert_eq!(outcomes(&script, &streams), all("waits"));
     assert_eq!(waiting(&thread, 1).len(), 1);
-    assert_eq!(paper.calls.borrow().len(), 3);
+    assert_eq!(script.calls.borrow().len(), 3);
 }
 
 #[test]
 fn a_reply_that_comes_twice_or_to_no_call_counts_once() {
-    let (paper, thread) = thread();
+    let (script, thread) = thread();
     let streams = waiting(&thread, 2);
-    thread.deliver(None, 99, &active());
-    assert_eq!(outcomes(&paper, &streams), all("waits"));
-    for reply in [active(), ProviderReply::Failed, active()] {
+    thread.deliver(ROOT, CallId::Http(99), &active());
+    assert_eq!(outcomes(&script, &streams), all("waits"));
+    for reply in [active(), Err(CallFailure::Failed), active()] {
         thread.reply(1, &reply);
     }
-    assert_eq!(outcomes(&paper, &streams), all("ok"));
-    assert_eq!(paper.metric("sidegate.provider=.=hydra;.;result=.=ok;.;provider_calls"), 1);
+    assert_eq!(outcomes(&script, &streams), all("ok"));
+    assert_eq!(script.metric("sidegate.provider=.=hydra;.;result=.=ok;.;provider_calls"), 1);
 }
 
 #[test]
 fn a_stream_that_vanishes_while_another_is_answered_is_not_touched() {
-    let (paper, thread) = thread();
+    let (script, thread) = thread();
     let streams = waiting(&thread, 3);
     thread.resets_when_answering(streams[1]);
     thread.reply(1, &answer(&json!({"active": false})));
     assert_eq!(
-        [0, 1, 2].map(|place: usize| paper.outcome(streams[place])),
+        [0, 1, 2].map(|place: usize| script.outcome(streams[place])),
         ["22", "waits", "22"],
         "each that is there gets one end"
     );
@@ -176,30 +176,30 @@ fn a_stream_that_vanishes_while_another_is_answered_is_not_touched() {
 #[test]
 fn a_call_that_envoy_does_not_take_refuses_at_once() {
     for (reply, code, result) in [
-        (ProviderReply::UnknownCluster, "09", "unknown_cluster"),
-        (ProviderReply::NoHealthyHost, "10", "no_healthy_host"),
+        (CallFailure::UnknownCluster, "09", "unknown_cluster"),
+        (CallFailure::NoHealthyHost, "10", "no_healthy_host"),
     ] {
-        let (paper, thread) = thread();
-        paper.refuses_calls.borrow_mut().push(reply);
+        let (script, thread) = thread();
+        script.refuses_calls.borrow_mut().push(reply);
         assert_eq!(thread.request(with_token("t0ken")).1, code);
         assert_eq!(
-            paper.metric(&format!("sidegate.provider=.=hydra;.;result=.={result};.;provider_calls")),
+            script.metric(&format!("sidegate.provider=.=hydra;.;result=.={result};.;provider_calls")),
             1
         );
         let streams = waiting(&thread, 1);
         thread.reply(1, &active());
-        assert_eq!(outcomes(&paper, &streams), all("ok"), "the next may fare better");
+        assert_eq!(outcomes(&script, &streams), all("ok"), "the next may fare better");
     }
 }
 
 #[test]
 fn one_worker_opens_so_many_calls_and_no_more() {
-    let (paper, thread) = thread();
+    let (script, thread) = thread();
     for number in 0..MOST_CALLS {
         assert_eq!(thread.request(with_token(&format!("token-{number}"))).1, "waits");
     }
     assert_eq!(thread.request(with_token("one-more")).1, "24");
-    assert_eq!(paper.calls.borrow().len(), MOST_CALLS);
+    assert_eq!(script.calls.borrow().len(), MOST_CALLS);
     assert_eq!(thread.request(with_token("token-0")).1, "waits", "a call under way takes more who wait");
     assert_eq!(thread.request(get("/v1/x").key("key-of-acme")).1, "ok", "who needs no call is not held up");
     thread.reply(1, &active());
@@ -212,11 +212,11 @@ fn however_calls_end_every_request_that_stays_has_one_end() {
         active(),
         answer(&json!({"active": false})),
         answer(&json!({"active": "true"})),
-        ProviderReply::TimedOut,
-        ProviderReply::Failed,
+        Err(CallFailure::TimedOut),
+        Err(CallFailure::Failed),
     ];
     for (place, reply) in replies.iter().enumerate() {
-        let (paper, thread) = thread();
+        let (script, thread) = thread();
         let streams = waiting(&thread, 6);
         thread.gone(streams[place]);
         thread.reply(1, reply);
@@ -225,10 +225,10 @@ fn however_calls_end_every_request_that_stays_has_one_end() {
         }
         for (at, stream) in streams.iter().enumerate() {
             assert_eq!(
-                paper.end(*stream).len(),
+                script.end(*stream).len(),
                 usize::from(at != place),
                 "{reply:?}: {:?}",
-                paper.end(*stream)
+                script.end(*stream)
             );
         }
     }

@@ -4,39 +4,39 @@ use super::*;
 
 #[test]
 fn a_policy_in_force_is_told_by_revision_and_a_load_counted_once_for_all_workers() {
-    let (paper, store) = (Paper::new(), Shared::default());
+    let (script, store) = (Script::new(), Shared::default());
     let mut next = policy();
     next["revision"] = json!("r2");
     let gauge = |thread: &Thread<Shared>| {
-        let policy = thread.worker.gate().policy();
+        let policy = thread.worker.policy();
         let revision = policy.revision.clone().expect("tests name their policies");
-        paper.metric(&format!("sidegate.revision=.={revision};.;digest=.={};.;policy", policy.digest))
+        script.metric(&format!("sidegate.revision=.={revision};.;digest=.={};.;policy", policy.digest))
     };
-    let accepted = || paper.metric("sidegate.result=.=accepted;.;policy_loads");
+    let accepted = || script.metric("sidegate.result=.=accepted;.;policy_loads");
 
-    let old = [start(&paper, store.clone(), &policy()), start(&paper, store.clone(), &policy())];
+    let old = [start(&script, store.clone(), &policy()), start(&script, store.clone(), &policy())];
     assert_eq!((accepted(), gauge(&old[0])), (1, 1));
-    let new = start(&paper, store.clone(), &next);
+    let new = start(&script, store.clone(), &next);
     unload(&old[0].worker);
-    let another = start(&paper, store.clone(), &next);
+    let another = start(&script, store.clone(), &next);
     unload(&old[1].worker);
     assert_eq!((accepted(), gauge(&old[0]), gauge(&new)), (2, 0, 1));
     unload(&new.worker);
     assert_eq!(gauge(&another), 1, "a worker that ends does not end the policy of the others");
-    let loads = paper.logs.borrow().iter().filter(|(_, line)| line.starts_with("policy loaded")).count();
+    let loads = script.logs.borrow().iter().filter(|(_, line)| line.starts_with("policy loaded")).count();
     assert_eq!(loads, 2);
 }
 
 #[test]
 fn counters_survive_the_policy_and_old_and_new_count_together() {
-    let (paper, store) = (Paper::new(), Shared::default());
+    let (script, store) = (Script::new(), Shared::default());
     let mut limited = policy();
     limited["apis"][0]["limits"] = json!([{"metric": "hits", "max": 3, "per": "day"}]);
-    let old = start(&paper, store.clone(), &limited);
+    let old = start(&script, store.clone(), &limited);
     let key = || get("/v1/x").key("key-of-acme");
     assert_eq!(old.request(key()).1, "ok");
     limited["revision"] = json!("r2");
-    let new = start(&paper, store.clone(), &limited);
+    let new = start(&script, store.clone(), &limited);
     assert_eq!(new.request(key()).1, "ok");
     assert_eq!(old.request(key()).1, "ok", "the old policy serves those who came under it");
     assert_eq!((old.request(key()).1.as_str(), new.request(key()).1.as_str()), ("14", "14"));
@@ -44,17 +44,17 @@ fn counters_survive_the_policy_and_old_and_new_count_together() {
 
 #[test]
 fn a_request_under_way_ends_under_the_policy_it_began_with() {
-    let (paper, store) = (Paper::new(), Shared::default());
-    let old = start(&paper, store.clone(), &policy());
+    let (script, store) = (Script::new(), Shared::default());
+    let old = start(&script, store.clone(), &policy());
     let begun = waiting(&old, 2);
     let mut closed = policy();
     closed["revision"] = json!("r2");
     closed["apis"][0]["access"] = json!(["deny"]);
-    let new = start(&paper, store, &closed);
+    let new = start(&script, store, &closed);
     unload(&old.worker);
     assert_eq!(new.request(with_token("t0ken")).1, "27");
     old.reply(1, &active());
-    assert_eq!(outcomes(&paper, &begun), all("ok"));
+    assert_eq!(outcomes(&script, &begun), all("ok"));
 }
 
 #[test]
@@ -62,9 +62,14 @@ fn no_name_in_a_policy_breaks_a_log_line_or_a_header() {
     let refused = |path: &str, value: &str| {
         let mut document = policy();
         *document.pointer_mut(path).expect("there") = json!(value);
-        let paper = Paper::new();
-        let loaded =
-            load(Envoy(Rc::clone(&paper)), Shared::default(), document.to_string().as_bytes(), &environment);
+        let script = Script::new();
+        let loaded = load(
+            Scripted(Rc::clone(&script)),
+            Shared::default(),
+            ROOT,
+            document.to_string().as_bytes(),
+            &environment,
+        );
         loaded.is_none()
     };
     for path in ["/revision", "/consumers/0/name", "/apis/0/name", "/apis/0/rules/0/path"] {
@@ -73,13 +78,16 @@ fn no_name_in_a_policy_breaks_a_log_line_or_a_header() {
     }
     let mut document = policy();
     document["apis"][0]["rules"][0] = json!({"regex": "/a|\n"});
-    let paper = Paper::new();
-    assert!(load(Envoy(paper), Shared::default(), document.to_string().as_bytes(), &environment).is_none());
+    let script = Script::new();
+    assert!(
+        load(Scripted(script), Shared::default(), ROOT, document.to_string().as_bytes(), &environment)
+            .is_none()
+    );
 }
 
 #[test]
 fn a_policy_that_does_not_load_is_told_in_full_and_counted() {
-    let paper = Paper::new();
+    let script = Script::new();
     let mut bad = policy();
     bad["consumers"][0]["plan"] = json!("platinum");
     bad["apis"][0]["rules"][1]["path"] = json!("no-slash");
@@ -94,13 +102,16 @@ fn a_policy_that_does_not_load_is_told_in_full_and_counted() {
         (b"".as_slice(), vec!["empty"]),
         (b"{".as_slice(), vec![""]),
     ] {
-        assert!(load(Envoy(Rc::clone(&paper)), Shared::default(), configuration, &environment).is_none());
-        let (level, line) = paper.logs.borrow_mut().pop().expect("a line");
+        assert!(
+            load(Scripted(Rc::clone(&script)), Shared::default(), ROOT, configuration, &environment)
+                .is_none()
+        );
+        let (level, line) = script.logs.borrow_mut().pop().expect("a line");
         assert_eq!(level, log::Level::Error);
         for expected in expected {
             assert!(line.contains(expected), "{expected} in {line}");
         }
     }
-    assert_eq!(paper.metric("sidegate.result=.=rejected;.;policy_loads"), 3);
-    assert_eq!(paper.metric("sidegate.result=.=accepted;.;policy_loads"), 0);
+    assert_eq!(script.metric("sidegate.result=.=rejected;.;policy_loads"), 3);
+    assert_eq!(script.metric("sidegate.result=.=accepted;.;policy_loads"), 0);
 }

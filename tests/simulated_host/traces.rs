@@ -4,26 +4,26 @@ use super::*;
 
 #[test]
 fn rate_limit_headers_reach_the_response_also_after_a_wait() {
-    let (paper, thread) = thread();
+    let (script, thread) = thread();
     let streams = waiting(&thread, 1);
     thread.reply(1, &active());
     thread.response(streams[0]);
     thread.response(streams[0]);
-    let told = |text: &str| paper.written.borrow().iter().filter(|(_, line)| line == text).count();
-    assert_eq!(told("response x-ratelimit-remaining: 199"), 1, "{:?}", paper.written.borrow());
+    let told = |text: &str| script.written.borrow().iter().filter(|(_, line)| line == text).count();
+    assert_eq!(told("response x-ratelimit-remaining: 199"), 1, "{:?}", script.written.borrow());
 }
 
 #[test]
 fn a_store_that_is_always_contended_refuses_and_is_counted() {
-    let paper = Paper::new();
-    let thread = start(&paper, Disturbed::contended_after(0), &policy());
+    let script = Script::new();
+    let thread = start(&script, Disturbed::contended_after(0), &policy());
     let (stream, outcome) = thread.request(get("/v1/x").key("key-of-acme"));
     assert_eq!(outcome, "25");
-    assert_eq!(paper.end(stream), [End::Answered(503, "25".to_owned())]);
-    assert_eq!(paper.metric("sidegate.store_conflicts"), 127);
+    assert_eq!(script.end(stream), [End::Answered(503, "25".to_owned())]);
+    assert_eq!(script.metric("sidegate.store_conflicts"), 127);
     let streams = waiting(&thread, 2);
     thread.reply(1, &active());
-    assert_eq!(outcomes(&paper, &streams), all("25"));
+    assert_eq!(outcomes(&script, &streams), all("25"));
 }
 
 #[test]
@@ -34,14 +34,14 @@ fn bytes_that_are_none_of_ours_are_counted_and_cost_nobody_a_request() {
     for key in ["sidegate/meters/0", "sidegate/tokens/0"] {
         store.compare_and_swap(key, b"junk", ABSENT).expect("it is new");
     }
-    let paper = Paper::new();
-    let thread = start(&paper, store, &small);
+    let script = Script::new();
+    let thread = start(&script, store, &small);
     let streams = waiting(&thread, 1);
     thread.reply(1, &active());
-    assert_eq!(outcomes(&paper, &streams), all("ok"));
+    assert_eq!(outcomes(&script, &streams), all("ok"));
     assert_eq!(thread.request(with_token("t0ken")).1, "ok");
     assert_eq!(
-        paper.metric("sidegate.store_corrupt"),
+        script.metric("sidegate.store_corrupt"),
         3,
         "a look and a write of the cache, a write of the meter"
     );
@@ -49,8 +49,8 @@ fn bytes_that_are_none_of_ours_are_counted_and_cost_nobody_a_request() {
 
 #[test]
 fn each_refusal_leaves_one_line_that_names_what_is_known() {
-    let (paper, thread) = thread();
-    paper.logs.borrow_mut().clear();
+    let (script, thread) = thread();
+    script.logs.borrow_mut().clear();
     let mut shadow = policy();
     shadow["apis"][0]["shadow"] = json!(true);
     for (ask, expected) in [
@@ -68,34 +68,34 @@ fn each_refusal_leaves_one_line_that_names_what_is_known() {
         ),
     ] {
         let (_, _) = thread.request(ask.with("x-request-id", "id-1"));
-        let lines: Vec<_> = paper.logs.take();
+        let lines: Vec<_> = script.logs.take();
         assert_eq!(lines, [(log::Level::Info, expected.to_owned())]);
     }
     assert_eq!(thread.request(get("/v1/x").key("key-of-acme")).1, "ok");
-    assert_eq!(paper.logs.take(), [], "who is admitted leaves none");
+    assert_eq!(script.logs.take(), [], "who is admitted leaves none");
 
-    let shadowed = start(&paper, Shared::default(), &shadow);
-    paper.logs.take();
+    let shadowed = start(&script, Shared::default(), &shadow);
+    script.logs.take();
     assert_eq!(shadowed.request(get("/v1/x").key("guess").with("x-request-id", "id-1")).1, "ok");
     let expected =
         "would refuse code=13 api=orders rule=/** consumer=- id=id-1 reason=\"the API key is unknown\"";
-    assert_eq!(paper.logs.take(), [(log::Level::Info, expected.to_owned())]);
-    assert_eq!(paper.metric("sidegate.api=.=orders;.;outcome=.=shadowed;.;code=.=13;.;decisions"), 1);
+    assert_eq!(script.logs.take(), [(log::Level::Info, expected.to_owned())]);
+    assert_eq!(script.metric("sidegate.api=.=orders;.;outcome=.=shadowed;.;code=.=13;.;decisions"), 1);
 }
 
 #[test]
 fn a_refusal_over_the_limit_names_the_consumer() {
-    let paper = Paper::new();
+    let script = Script::new();
     let mut limited = policy();
     limited["apis"][0]["limits"] = json!([{"metric": "hits", "max": 0, "per": "day"}]);
-    let thread = start(&paper, Shared::default(), &limited);
+    let thread = start(&script, Shared::default(), &limited);
     let (stream, outcome) = thread.request(get("/v1/x").key("key-of-acme"));
     assert_eq!(outcome, "27");
-    assert!(paper.logs.borrow().iter().any(|(_, line)| line.contains(" consumer=acme ")));
+    assert!(script.logs.borrow().iter().any(|(_, line)| line.contains(" consumer=acme ")));
     for (name, value) in
         [("api", "orders"), ("rule", "/**"), ("consumer", "acme"), ("plan", "basic"), ("code", "27")]
     {
-        let state = paper.state.borrow();
+        let state = script.state.borrow();
         assert_eq!(
             state.get(&(stream, format!("sidegate.{name}"))).map(String::as_str),
             Some(value),
@@ -111,12 +111,12 @@ const SECRETS: [&str; 7] =
 #[test]
 fn no_log_line_metric_filter_state_reply_or_explanation_holds_a_secret() {
     for shadow in [false, true] {
-        let paper = Paper::new();
+        let script = Script::new();
         let mut document = policy();
         document["apis"][0]["shadow"] = json!(shadow);
         document["apis"][0]["credentials"] =
             json!({"api_key": [{"header": "apikey"}, {"query": "api_key"}, {"cookie": "key"}]});
-        let thread = start(&paper, Shared::default(), &document);
+        let thread = start(&script, Shared::default(), &document);
         let explained = |ask: Ask| ask.with("x-sidegate-debug", DEBUG_SECRET);
         for ask in [
             get("/v1/x").key("key-of-acme"),
@@ -142,11 +142,14 @@ fn no_log_line_metric_filter_state_reply_or_explanation_holds_a_secret() {
                 thread.response(stream);
             }
         }
-        let questions: Vec<_> = paper
+        let questions: Vec<_> = script
             .calls
             .borrow()
             .iter()
-            .map(|(_, request)| String::from_utf8_lossy(&request.body).into_owned())
+            .map(|(_, call)| match &call.transport {
+                Transport::Http(request) => String::from_utf8_lossy(&request.body).into_owned(),
+                Transport::Grpc(request) => panic!("a gRPC call: {}", request.service),
+            })
             .collect();
         for (place, question) in questions.iter().enumerate() {
             let reply = if question.contains("token-good") {
@@ -154,19 +157,14 @@ fn no_log_line_metric_filter_state_reply_or_explanation_holds_a_secret() {
             } else if question.contains("token-bad") {
                 answer(&json!({"active": false}))
             } else {
-                ProviderReply::Answered {
-                    status: 401,
-                    content_type: None,
-                    retry_after: None,
-                    body: b"token-lost".to_vec(),
-                }
+                http(401, &[], "token-lost")
             };
-            thread.reply(u32::try_from(place + 1).expect("few"), &reply);
+            thread.reply(place + 1, &reply);
         }
-        let mut seen: Vec<String> = paper.logs.borrow().iter().map(|(_, line)| line.clone()).collect();
-        seen.extend(paper.metrics.borrow().keys().cloned());
-        seen.extend(paper.state.borrow().iter().map(|((_, name), value)| format!("{name}={value}")));
-        seen.extend(paper.written.borrow().iter().map(|(_, text)| text.clone()));
+        let mut seen: Vec<String> = script.logs.borrow().iter().map(|(_, line)| line.clone()).collect();
+        seen.extend(script.metrics.borrow().keys().cloned());
+        seen.extend(script.state.borrow().iter().map(|((_, name), value)| format!("{name}={value}")));
+        seen.extend(script.written.borrow().iter().map(|(_, text)| text.clone()));
         assert!(seen.len() > 50, "there is something to look at");
         for line in &seen {
             for secret in SECRETS {
@@ -175,6 +173,6 @@ fn no_log_line_metric_filter_state_reply_or_explanation_holds_a_secret() {
             }
             assert!(!line.chars().any(|c| c.is_control()), "a control character in {line:?}");
         }
-        assert_eq!(paper.now.get(), NOW);
+        assert_eq!(script.now.get(), NOW);
     }
 }

@@ -1,4 +1,5 @@
-//! An Envoy of paper: a host that records what the filter asks of it and plays streams, calls and ticks as a script says.
+//! A scripted host: it records what the shell asks of it, and plays streams, calls and ticks as the test says. It hands over headers
+//! as Envoy does, and responses to calls too: to the context that was called back when the call was made.
 
 use std::{
     cell::{Cell, RefCell},
@@ -8,13 +9,18 @@ use std::{
 };
 
 use sidegate::{
-    filter::{
-        host::{CallId, Host, MetricId, MetricKind, StreamId},
-        worker::{Flow, Stream, Worker},
+    forward::Edits,
+    gate::{Ending, Request},
+    headers::HeaderMap,
+    policy::Policy,
+    ports::Ports,
+    provider::{Call, CallFailure, CallResult, Transport},
+    reply::{Protocol, Reply},
+    shell::{
+        calls::Home,
+        host::{CallHost, CallId, ContextId, MeasureId, MeasureKind, RequestHost, TelemetryHost, TimerHost},
+        worker::{Action, Stream, Worker},
     },
-    gate::Edits,
-    provider::{ProviderReply, ProviderRequest},
-    refusal::Reply,
     store::Store,
     time::Timestamp,
 };
@@ -32,38 +38,42 @@ pub enum End {
 
 /// The host of all workers of a test.
 #[derive(Default)]
-pub struct Paper {
+pub struct Script {
     pub now: Cell<Timestamp>,
-    pub asks: RefCell<BTreeMap<StreamId, Ask>>,
-    alive: RefCell<BTreeSet<StreamId>>,
-    /// The stream that the host's functions speak of; none in the root's callbacks.
-    pub current: Cell<Option<StreamId>>,
+    pub asks: RefCell<BTreeMap<ContextId, Ask>>,
+    alive: RefCell<BTreeSet<ContextId>>,
+    /// The context that the host's functions speak of.
+    pub current: Cell<ContextId>,
+    /// The context that is being called back: calls that are made now come back to it.
+    called_back: Cell<ContextId>,
     /// What became of each stream, in order: more than one end is a fault of the filter.
-    pub ends: RefCell<BTreeMap<StreamId, Vec<End>>>,
-    /// Calls made: who made each (none for the root), and what was asked.
-    pub calls: RefCell<Vec<(Option<StreamId>, ProviderRequest)>>,
+    pub ends: RefCell<BTreeMap<ContextId, Vec<End>>>,
+    /// Calls made, and the context that each comes back to.
+    pub calls: RefCell<Vec<(ContextId, Call)>>,
     /// What the next calls come to instead of being made.
-    pub refuses_calls: RefCell<Vec<ProviderReply>>,
+    pub refuses_calls: RefCell<Vec<CallFailure>>,
     pub tick: Cell<Duration>,
+    /// When the timer fires next.
+    fires: Cell<Timestamp>,
     pub logs: RefCell<Vec<(log::Level, String)>>,
     pub metrics: RefCell<BTreeMap<String, u64>>,
-    names: RefCell<Vec<(MetricKind, String)>>,
+    names: RefCell<Vec<(MeasureKind, String)>>,
     /// Everything else that was written, as text: edits, replies, response headers, filter state.
-    pub written: RefCell<Vec<(Option<StreamId>, String)>>,
-    pub state: RefCell<BTreeMap<(StreamId, String), String>>,
+    pub written: RefCell<Vec<(ContextId, String)>>,
+    pub state: RefCell<BTreeMap<(ContextId, String), String>>,
     /// What happens within the host's function that answers a stream.
     on_answer: RefCell<Option<Box<dyn Fn()>>>,
 }
 
 /// The host as a worker holds it.
 #[derive(Clone)]
-pub struct Envoy(pub Rc<Paper>);
+pub struct Scripted(pub Rc<Script>);
 
-impl Paper {
+impl Script {
     pub fn new() -> Rc<Self> {
-        let paper = Self::default();
-        paper.now.set(NOW);
-        Rc::new(paper)
+        let script = Self::default();
+        script.now.set(NOW);
+        Rc::new(script)
     }
 
     /// The value of a metric; zero if it was never written.
@@ -71,12 +81,12 @@ impl Paper {
         self.metrics.borrow().get(name).copied().unwrap_or_default()
     }
 
-    pub fn end(&self, stream: StreamId) -> Vec<End> {
+    pub fn end(&self, stream: ContextId) -> Vec<End> {
         self.ends.borrow().get(&stream).cloned().unwrap_or_default()
     }
 
     /// The code that a stream was answered with, `ok` if it went on, `waits` if neither.
-    pub fn outcome(&self, stream: StreamId) -> String {
+    pub fn outcome(&self, stream: ContextId) -> String {
         match self.end(stream).as_slice() {
             [] => "waits".to_owned(),
             [End::Resumed] => "ok".to_owned(),
@@ -90,8 +100,15 @@ impl Paper {
     }
 
     fn end_current(&self, end: End) {
-        let current = self.current.get().expect("no stream is current");
+        let current = self.stream();
         self.ends.borrow_mut().entry(current).or_default().push(end);
+    }
+
+    /// The stream that the host's functions speak of.
+    fn stream(&self) -> ContextId {
+        let current = self.current.get();
+        assert_ne!(current, ROOT, "no stream is current");
+        current
     }
 
     fn write(&self, text: String) {
@@ -99,19 +116,14 @@ impl Paper {
     }
 }
 
-impl Host for Envoy {
-    fn now(&self) -> Timestamp {
-        self.0.now.get()
-    }
-
-    fn request_headers(&self) -> Vec<(String, Vec<u8>)> {
-        let current = self.0.current.get().expect("no stream is current");
-        self.0.asks.borrow().get(&current).expect("the stream is gone").headers.clone()
+impl RequestHost for Scripted {
+    fn request_headers(&self) -> HeaderMap {
+        let asks = self.0.asks.borrow();
+        asks.get(&self.0.stream()).expect("the stream is gone").headers.clone().into()
     }
 
     fn source_address(&self) -> Option<String> {
-        let current = self.0.current.get().expect("no stream is current");
-        self.0.asks.borrow().get(&current)?.address.map(|address| format!("{address}:4711"))
+        self.0.asks.borrow().get(&self.0.stream())?.address.map(|address| format!("{address}:4711"))
     }
 
     fn edit_request(&self, edits: &Edits) {
@@ -127,11 +139,10 @@ impl Host for Envoy {
         self.0.end_current(End::Resumed);
     }
 
-    fn reply(&self, reply: &Reply, grpc: bool) {
-        let code = reply.headers.iter().find(|(name, _)| *name == "x-sidegate-code");
-        let code = code.map(|(_, code)| code.clone()).unwrap_or_default();
+    fn reply(&self, reply: &Reply, protocol: Protocol) {
+        let code = reply.headers.get("x-sidegate-code").unwrap_or_default().to_owned();
         self.0.end_current(End::Answered(reply.status, code));
-        self.0.write(format!("reply grpc={grpc} {reply:?}"));
+        self.0.write(format!("reply {protocol:?} {reply:?}"));
         if let Some(happens) = self.0.on_answer.take() {
             happens();
         }
@@ -142,47 +153,72 @@ impl Host for Envoy {
     }
 
     fn set_filter_state(&self, name: &str, value: &str) {
-        let current = self.0.current.get().expect("no stream is current");
-        self.0.state.borrow_mut().insert((current, name.to_owned()), value.to_owned());
+        let stream = self.0.stream();
+        self.0.state.borrow_mut().insert((stream, name.to_owned()), value.to_owned());
     }
+}
 
-    fn call(&self, request: &ProviderRequest) -> Result<CallId, ProviderReply> {
-        if let Some(reply) = self.0.refuses_calls.borrow_mut().pop() {
-            return Err(reply);
+impl CallHost for Scripted {
+    fn call(&self, call: &Call) -> Result<CallId, CallFailure> {
+        if let Some(failure) = self.0.refuses_calls.borrow_mut().pop() {
+            return Err(failure);
         }
+        assert_eq!(
+            self.0.current.get(),
+            self.0.called_back.get(),
+            "Envoy ties a call to the current context, the SDK to the one called back: they must be the same"
+        );
         let mut calls = self.0.calls.borrow_mut();
-        calls.push((self.0.current.get(), request.clone()));
-        Ok(u32::try_from(calls.len()).expect("tests make few calls"))
+        calls.push((self.0.called_back.get(), call.clone()));
+        Ok(id(&calls, calls.len()))
     }
 
-    fn switch_to(&self, stream: StreamId) {
+    fn switch_to(&self, context: ContextId) {
         // As Envoy does: a context that is gone cannot be switched to, and the current one stays.
-        if self.0.alive.borrow().contains(&stream) {
-            self.0.current.set(Some(stream));
+        if context == ROOT || self.0.alive.borrow().contains(&context) {
+            self.0.current.set(context);
         }
+    }
+}
+
+/// The id of the call with this number, the first being 1.
+fn id(calls: &[(ContextId, Call)], number: usize) -> CallId {
+    let of_kind = u32::try_from(number).expect("tests make few calls");
+    match calls[number - 1].1.transport {
+        Transport::Http(_) => CallId::Http(of_kind),
+        Transport::Grpc(_) => CallId::Grpc(of_kind),
+    }
+}
+
+impl TimerHost for Scripted {
+    fn now(&self) -> Timestamp {
+        self.0.now.get()
     }
 
     fn tick_every(&self, period: Duration) {
         self.0.tick.set(period);
+        self.0.fires.set(self.0.now.get().saturating_add(period));
     }
+}
 
-    fn metric(&self, kind: MetricKind, name: &str) -> Option<MetricId> {
+impl TelemetryHost for Scripted {
+    fn define(&self, kind: MeasureKind, name: &str) -> Option<MeasureId> {
         let mut names = self.0.names.borrow_mut();
         names.push((kind, name.to_owned()));
         u32::try_from(names.len() - 1).ok()
     }
 
-    fn count(&self, metric: MetricId, by: u64) {
+    fn count(&self, measure: MeasureId, by: u64) {
         let names = self.0.names.borrow();
-        let (kind, name) = &names[metric as usize];
-        assert_eq!(*kind, MetricKind::Counter, "{name}");
+        let (kind, name) = &names[measure as usize];
+        assert_eq!(*kind, MeasureKind::Counter, "{name}");
         *self.0.metrics.borrow_mut().entry(name.clone()).or_default() += by;
     }
 
-    fn record(&self, metric: MetricId, value: u64) {
+    fn record(&self, measure: MeasureId, value: u64) {
         let names = self.0.names.borrow();
-        let (kind, name) = &names[metric as usize];
-        assert_ne!(*kind, MetricKind::Counter, "{name}");
+        let (kind, name) = &names[measure as usize];
+        assert_ne!(*kind, MeasureKind::Counter, "{name}");
         self.0.metrics.borrow_mut().insert(name.clone(), value);
     }
 
@@ -193,85 +229,131 @@ impl Host for Envoy {
 
 // === The streams ===
 
+/// The number of the root context.
+pub const ROOT: ContextId = 0;
+
 /// The streams of one worker, and the callbacks that Envoy makes for them.
 pub struct Thread<S> {
-    pub paper: Rc<Paper>,
-    pub worker: Rc<Worker<Envoy, S>>,
-    streams: RefCell<BTreeMap<StreamId, Rc<Stream>>>,
+    pub script: Rc<Script>,
+    pub worker: Rc<Worker<Scripted, S>>,
+    streams: RefCell<BTreeMap<ContextId, Rc<Stream>>>,
 }
 
 impl<S: Store + 'static> Thread<S> {
-    pub fn new(paper: &Rc<Paper>, worker: Rc<Worker<Envoy, S>>) -> Rc<Self> {
-        Rc::new(Self { paper: Rc::clone(paper), worker, streams: RefCell::default() })
+    pub fn new(script: &Rc<Script>, worker: Rc<Worker<Scripted, S>>) -> Rc<Self> {
+        Rc::new(Self { script: Rc::clone(script), worker, streams: RefCell::default() })
     }
 
-    /// A request arrives, at its time or later; its end, or `waits`.
-    pub fn request(&self, ask: Ask) -> (StreamId, String) {
-        self.paper.now.set(self.paper.now.get().max(ask.at));
-        let id = u32::try_from(self.paper.asks.borrow().len()).expect("tests make few requests") + 1;
-        self.paper.asks.borrow_mut().insert(id, ask);
-        self.paper.alive.borrow_mut().insert(id);
+    /// A request arrives, at its time or later, and the gate decides; its end, or `waits`.
+    pub fn request(&self, ask: Ask) -> (ContextId, String) {
+        self.arrives(ask, |stream| self.worker.on_request(stream))
+    }
+
+    /// A request arrives, and `flow` decides.
+    pub fn request_by<F: Future<Output = Ending> + 'static>(
+        &self,
+        ask: Ask,
+        flow: impl FnOnce(Rc<Policy>, Request, Rc<Ports<S>>) -> F,
+    ) -> (ContextId, String) {
+        self.arrives(ask, |stream| self.worker.run(stream, flow))
+    }
+
+    fn arrives(&self, ask: Ask, decide: impl FnOnce(&Rc<Stream>) -> Action) -> (ContextId, String) {
+        self.script.now.set(self.script.now.get().max(ask.at));
+        let id = u32::try_from(self.script.asks.borrow().len()).expect("tests make few requests") + 1;
+        self.script.asks.borrow_mut().insert(id, ask);
+        self.script.alive.borrow_mut().insert(id);
         let stream = Stream::new(id);
         self.streams.borrow_mut().insert(id, Rc::clone(&stream));
-        let flow = self.within(Some(id), || self.worker.on_request(&stream));
-        let outcome = self.paper.outcome(id);
-        match flow {
-            Flow::Continue => {
+        let action = self.within(id, || decide(&stream));
+        let outcome = self.script.outcome(id);
+        match action {
+            Action::Continue => {
                 assert_eq!(outcome, "waits", "a request that goes on is neither resumed nor answered");
-                self.paper.ends.borrow_mut().entry(id).or_default().push(End::Resumed);
+                self.script.ends.borrow_mut().entry(id).or_default().push(End::Resumed);
                 (id, "ok".to_owned())
             }
-            Flow::Pause => (id, outcome),
+            Action::Pause => (id, outcome),
         }
     }
 
-    /// The call numbered `call` is answered, to the context that made it, if that still is there.
-    pub fn reply(&self, call: CallId, reply: &ProviderReply) {
-        let made_by = self.paper.calls.borrow().get(call as usize - 1).expect("a call that was made").0;
-        if made_by.is_none_or(|stream| self.streams.borrow().contains_key(&stream)) {
-            self.deliver(made_by, call, reply);
+    /// The call with this number, the first being 1, comes back to its context, if that is still there.
+    pub fn reply(&self, number: usize, result: &CallResult) {
+        let (home, _) = self.script.calls.borrow().get(number - 1).expect("a call that was made").clone();
+        if home == ROOT || self.streams.borrow().contains_key(&home) {
+            let id = id(&self.script.calls.borrow(), number);
+            self.deliver(home, id, result);
         }
     }
 
     /// A callback about any call to any context, whoever made it.
-    pub fn deliver(&self, to: Option<StreamId>, call: CallId, reply: &ProviderReply) {
-        self.within(to, || self.worker.on_reply(call, reply));
+    pub fn deliver(&self, to: ContextId, call: CallId, result: &CallResult) {
+        let home = if to == ROOT { Home::Root } else { Home::Stream(to) };
+        self.within(to, || self.worker.on_call_result(home, call, result.clone()));
     }
 
     /// Envoy forgets the stream: the caller went away, or the exchange is over.
-    pub fn gone(&self, stream: StreamId) {
+    pub fn gone(&self, stream: ContextId) {
         let stream = self.streams.borrow_mut().remove(&stream).map(|found| (stream, found));
         if let Some((id, stream)) = stream {
-            self.within(Some(id), || self.worker.on_gone(&stream));
-            self.paper.alive.borrow_mut().remove(&id);
+            self.within(id, || self.worker.on_gone(&stream));
+            self.script.alive.borrow_mut().remove(&id);
         }
     }
 
     /// The service answers.
-    pub fn response(&self, stream: StreamId) {
+    pub fn response(&self, stream: ContextId) {
         let found = self.streams.borrow().get(&stream).cloned().expect("a stream that is there");
-        self.within(Some(stream), || self.worker.on_response(&found));
+        self.within(stream, || self.worker.on_response(&found));
     }
 
     /// The timer fires, if it is set.
     pub fn tick(&self) -> bool {
-        let due = !self.paper.tick.get().is_zero();
+        let period = self.script.tick.get();
+        let due = !period.is_zero();
         if due {
-            self.within(None, || self.worker.on_tick());
+            self.script.fires.set(self.script.now.get().saturating_add(period));
+            self.within(ROOT, || self.worker.on_tick());
         }
         due
     }
 
-    /// Has Envoy reset `victim` within the very call that answers a stream.
-    pub fn resets_when_answering(self: &Rc<Self>, victim: StreamId) {
-        let thread = Rc::clone(self);
-        self.paper.on_answer.replace(Some(Box::new(move || thread.gone(victim))));
+    /// The timer fires as often as it is due until so much time is over.
+    pub fn wait(&self, duration: Duration) {
+        let end = self.script.now.get().saturating_add(duration);
+        loop {
+            let next = self.script.fires.get();
+            if self.script.tick.get().is_zero() || next > end {
+                break;
+            }
+            self.script.now.set(next);
+            self.tick();
+        }
+        self.script.now.set(end);
     }
 
-    fn within<T>(&self, stream: Option<StreamId>, callback: impl FnOnce() -> T) -> T {
-        let before = self.paper.current.replace(stream);
+    /// Starts a background task, as the root does.
+    pub fn spawn<F: Future<Output = ()> + 'static>(&self, task: impl FnOnce(Rc<Ports<S>>) -> F) {
+        self.within(ROOT, || self.worker.spawn(task));
+    }
+
+    /// The policy is replaced: Envoy forgets the root.
+    pub fn close(&self) {
+        self.within(ROOT, || self.worker.close());
+    }
+
+    /// Has Envoy reset `victim` within the very call that answers a stream.
+    pub fn resets_when_answering(self: &Rc<Self>, victim: ContextId) {
+        let thread = Rc::clone(self);
+        self.script.on_answer.replace(Some(Box::new(move || thread.gone(victim))));
+    }
+
+    fn within<T>(&self, context: ContextId, callback: impl FnOnce() -> T) -> T {
+        let script = &self.script;
+        let before = (script.current.replace(context), script.called_back.replace(context));
         let result = callback();
-        self.paper.current.set(before);
+        script.current.set(before.0);
+        script.called_back.set(before.1);
         result
     }
 }

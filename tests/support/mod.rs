@@ -6,7 +6,13 @@ mod header_lines;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
-use sidegate::{credential::Digest, provider::ProviderReply, store::Memory, time::Timestamp};
+use sidegate::{
+    credential::Digest,
+    headers::HeaderList,
+    provider::{Body, CallResult, HttpResponse, Response},
+    store::Memory,
+    time::Timestamp,
+};
 
 /// Friday, 2026-11-20T12:00:00Z.
 pub const NOW: Timestamp = Timestamp::from_seconds(1_795_176_000);
@@ -50,13 +56,16 @@ pub fn sha256(text: &str) -> String {
 }
 
 /// A good answer of the introspection endpoint.
-pub fn answer(body: &Value) -> ProviderReply {
-    ProviderReply::Answered {
-        status: 200,
-        content_type: Some("application/json".to_owned()),
-        retry_after: None,
-        body: body.to_string().into_bytes(),
-    }
+pub fn answer(body: &Value) -> CallResult {
+    http(200, &[("content-type", "application/json")], &body.to_string())
+}
+
+/// An HTTP response of a provider.
+pub fn http(status: u16, headers: &[(&'static str, &str)], body: &str) -> CallResult {
+    let mut list = HeaderList::new();
+    headers.iter().for_each(|(name, value)| list.push(*name, *value));
+    let body = Body::Whole(body.as_bytes().to_vec());
+    Ok(Response::Http(HttpResponse { status, headers: list, body, trailers: HeaderList::new() }))
 }
 
 /// A request.

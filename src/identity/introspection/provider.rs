@@ -1,10 +1,12 @@
 //! An introspection endpoint as the policy compiles it: where it is, who we are to it, how long its answers are kept.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::Endpoint;
-use crate::credential::{Digest, ProviderSecret};
+use crate::{
+    credential::{Digest, ProviderSecret},
+    identity::Terms,
+    provider::{Endpoint, WhenUnavailable},
+};
 
 /// What an operator decides about one introspection endpoint.
 #[derive(Clone, Debug)]
@@ -19,12 +21,10 @@ pub struct Settings {
     pub authentication: Authentication,
     /// How long an answer is waited for.
     pub timeout: Duration,
-    /// How long answers are kept.
-    pub cache: CacheSettings,
+    /// The terms on which answers are used.
+    pub terms: Terms,
     /// How far the server's clock may be ahead of ours when `nbf` and `iat` are checked.
     pub leeway: Duration,
-    /// What happens when the endpoint cannot be asked.
-    pub unavailable: Unavailable,
 }
 
 impl Settings {
@@ -58,39 +58,6 @@ pub enum Authentication {
     },
     /// Not at all; the network is trusted, as with Ory Hydra's admin port.
     None,
-}
-
-/// How long answers are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CacheSettings {
-    /// For active tokens, but never past their `exp`; zero keeps none.
-    pub ttl: Duration,
-    /// For inactive tokens; zero keeps none.
-    pub negative_ttl: Duration,
-    /// For how long after `ttl` an active token may stand in while the endpoint cannot be asked.
-    pub stale_if_error: Duration,
-}
-
-impl Default for CacheSettings {
-    fn default() -> Self {
-        Self {
-            ttl: Duration::from_secs(30),
-            negative_ttl: Duration::from_secs(5),
-            stale_if_error: Duration::from_secs(60),
-        }
-    }
-}
-
-/// What happens when the endpoint cannot be asked, or talks nonsense.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Unavailable {
-    /// Refuse.
-    #[default]
-    Deny,
-    /// Serve active answers that are stale by less than `stale_if_error`.
-    Stale,
-    /// The same, for tokens of these OAuth2 clients only.
-    AllowClients(BTreeSet<String>),
 }
 
 /// Why settings cannot be used.
@@ -152,6 +119,11 @@ impl Provider {
         &self.settings
     }
 
+    /// What tells this endpoint, and our identity there, from all others.
+    pub const fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
     /// Under which the answer about `token` is kept and shared, and concurrent questions are joined.
     ///
     /// It tells endpoints and our identities apart, because a server may answer each of its resource servers differently
@@ -181,11 +153,13 @@ fn faults(settings: &Settings) -> Vec<InvalidProvider> {
     if settings.timeout.is_zero() {
         faults.push(InvalidProvider::ZeroTimeout);
     }
-    if matches!(&settings.unavailable, Unavailable::AllowClients(clients) if clients.is_empty()) {
+    if matches!(&settings.terms.when_unavailable, WhenUnavailable::AllowClients(clients) if clients.is_empty())
+    {
         faults.push(InvalidProvider::NoClients);
     }
-    let keeps_stale = !settings.cache.ttl.is_zero() && !settings.cache.stale_if_error.is_zero();
-    if settings.unavailable != Unavailable::Deny && !keeps_stale {
+    let keeps_stale =
+        !settings.terms.keeping.ttl.is_zero() && !settings.terms.keeping.stale_if_error.is_zero();
+    if settings.terms.when_unavailable != WhenUnavailable::Deny && !keeps_stale {
         faults.push(InvalidProvider::NothingStale);
     }
     faults
@@ -213,7 +187,10 @@ fn digest(settings: &Settings) -> Digest {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::provider::Keeping;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -224,9 +201,8 @@ pub(super) mod tests {
             endpoint: Endpoint::parse("http://hydra:4445/admin/oauth2/introspect").unwrap(),
             authentication: Authentication::None,
             timeout: Settings::DEFAULT_TIMEOUT,
-            cache: CacheSettings::default(),
+            terms: Terms::default(),
             leeway: Settings::DEFAULT_LEEWAY,
-            unavailable: Unavailable::Deny,
         }
     }
 
@@ -240,8 +216,11 @@ pub(super) mod tests {
             cluster: String::new(),
             authentication: basic("", "s"),
             timeout: Duration::ZERO,
-            cache: CacheSettings { ttl: Duration::ZERO, ..CacheSettings::default() },
-            unavailable: Unavailable::AllowClients(BTreeSet::new()),
+            terms: Terms {
+                keeping: Keeping { ttl: Duration::ZERO, ..Keeping::default() },
+                when_unavailable: WhenUnavailable::AllowClients(BTreeSet::new()),
+                ..Terms::default()
+            },
             ..settings()
         };
         let faults = Provider::new(wrong).unwrap_err();

@@ -6,99 +6,69 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Audiences, Claims, Introspected};
-use crate::provider::ProviderReply;
-use crate::time::Timestamp;
+use crate::{
+    identity::{Audiences, Identity, Vouched},
+    provider::{Body, CallResult, ProviderFault, Response},
+    time::Timestamp,
+};
 
 /// The longest body that is read, in bytes.
 pub const MAX_REPLY: usize = 64 * 1024;
 
-/// Why a provider gave no answer that can be used. Never the caller's fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProviderFault {
-    /// 401 or 403: it refuses us, not the token. The operator's fault.
-    #[error("the provider refuses our own credentials with status {status}")]
-    Refused {
-        /// HTTP status.
-        status: u16,
-    },
-    /// Any other status than 200.
-    #[error("the provider answers with status {status}")]
-    Status {
-        /// HTTP status.
-        status: u16,
-        /// After how many seconds it wants to be asked again; with 429 and 503 only.
-        retry_after: Option<u64>,
-    },
-    /// The content type is not JSON.
-    #[error("the provider does not answer in JSON")]
-    NotJson,
-    /// Not the JSON that it should be.
-    #[error("the provider answers nonsense")]
-    Malformed,
-    /// Longer than [`MAX_REPLY`].
-    #[error("the answer of the provider is too long")]
-    TooLarge,
-    /// No answer in time.
-    #[error("the provider does not answer in time")]
-    TimedOut,
-    /// The connection failed, or Envoy could not hold the answer.
-    #[error("the call to the provider failed")]
-    Failed,
-    /// Envoy knows no cluster of that name. The operator's fault.
-    #[error("the cluster of the provider is unknown")]
-    UnknownCluster,
-    /// The cluster has no healthy host.
-    #[error("the cluster of the provider has no healthy host")]
-    NoHealthyHost,
-    /// This worker has as many calls open as it allows itself.
-    #[error("too many calls are open")]
-    TooManyCalls,
+/// What the endpoint says of a token, and how it says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// An answer as RFC 7662 describes it.
+    Vouched(Vouched<'static>),
+    /// 400: the endpoint cannot read this token. Keycloak and oidc-provider answer so to a JWT that is not theirs. The token is as
+    /// good as inactive.
+    Unreadable,
 }
 
-impl ProviderFault {
-    /// After how many seconds the provider wants to be asked again.
-    pub const fn retry_after(self) -> Option<u64> {
-        match self {
-            Self::Status { retry_after, .. } => retry_after,
-            _ => None,
-        }
-    }
-}
-
-/// Reads the reply to a [`Provider::request`](super::Provider::request).
-pub fn read(reply: &ProviderReply) -> Result<Introspected<'static>, ProviderFault> {
-    let (status, content_type, retry_after, body) = match reply {
-        ProviderReply::Answered { status, content_type, retry_after, body } => {
-            (*status, content_type.as_deref(), *retry_after, body)
-        }
-        ProviderReply::TimedOut => return Err(ProviderFault::TimedOut),
-        ProviderReply::Failed => return Err(ProviderFault::Failed),
-        ProviderReply::UnknownCluster => return Err(ProviderFault::UnknownCluster),
-        ProviderReply::NoHealthyHost => return Err(ProviderFault::NoHealthyHost),
-        ProviderReply::TooManyCalls => return Err(ProviderFault::TooManyCalls),
+/// Reads the response to a [`Provider::call`](super::Provider::call).
+pub fn read(result: &CallResult) -> Result<Read, ProviderFault> {
+    let response = match result {
+        Ok(Response::Http(response)) => response,
+        Ok(Response::Grpc(_)) => return Err(ProviderFault::Malformed),
+        Err(failure) => return Err((*failure).into()),
     };
+    let status = response.status;
+    let retry_after = || response.headers.get("retry-after").and_then(|seconds| seconds.trim().parse().ok());
     match status {
         200 => {}
-        401 | 403 => return Err(ProviderFault::Refused { status }),
-        429 | 503 => return Err(ProviderFault::Status { status, retry_after }),
+        400 if !rejects_our_client(&response.body) => return Ok(Read::Unreadable),
+        400 | 401 | 403 => return Err(ProviderFault::Rejected { status }),
+        429 | 503 => return Err(ProviderFault::Status { status, retry_after: retry_after() }),
         _ => return Err(ProviderFault::Status { status, retry_after: None }),
     }
-    if !content_type.is_some_and(is_json) {
+    if !response.headers.get("content-type").is_some_and(is_json) {
         return Err(ProviderFault::NotJson);
     }
-    if body.len() > MAX_REPLY {
-        return Err(ProviderFault::TooLarge);
-    }
+    let Body::Whole(body) = &response.body else {
+        return Err(ProviderFault::TooLong);
+    };
     // To serde, an array of all fields would be a valid struct too.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(ProviderFault::Malformed);
     }
     let reply: Reply = serde_json::from_slice(body).map_err(|_| ProviderFault::Malformed)?;
     if !reply.active {
-        return Ok(Introspected::Inactive);
+        return Ok(Read::Vouched(Vouched::Inactive));
     }
-    reply.into_claims().map(Introspected::Active).ok_or(ProviderFault::Malformed)
+    let claims = reply.into_claims().ok_or(ProviderFault::Malformed)?;
+    Ok(Read::Vouched(Vouched::Active(claims)))
+}
+
+/// Whether a 400 is about us: RFC 6749 section 5.2 allows that status for the client's authentication too.
+fn rejects_our_client(body: &Body) -> bool {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
+    }
+
+    let Body::Whole(body) = body else { return false };
+    let refusal: Option<Refusal> = serde_json::from_slice(body).ok();
+    refusal.is_some_and(|refusal| matches!(refusal.error.as_str(), "invalid_client" | "unauthorized_client"))
 }
 
 fn is_json(content_type: &str) -> bool {
@@ -138,7 +108,7 @@ enum OneOrMany {
 }
 
 impl Reply {
-    fn into_claims(self) -> Option<Claims<'static>> {
+    fn into_claims(self) -> Option<Identity<'static>> {
         let scope = match self.scope.or(self.scp).or(self.scopes) {
             Some(OneOrMany::One(scopes)) => scopes,
             Some(OneOrMany::Many(scopes)) => joined(scopes),
@@ -149,7 +119,7 @@ impl Reply {
             Some(OneOrMany::Many(audiences)) => audiences,
             None => Vec::new(),
         };
-        Some(Claims {
+        Some(Identity {
             exp: self.exp.map(moment),
             nbf: self.nbf.map(moment),
             iat: self.iat.map(moment),

@@ -4,42 +4,50 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use form_urlencoded::{Serializer, byte_serialize};
 
-use super::{Authentication, Provider};
-use crate::credential::AccessToken;
-use crate::provider::ProviderRequest;
+use super::{Authentication, MAX_REPLY, Provider};
+use crate::{
+    credential::AccessToken,
+    headers::HeaderList,
+    provider::{Call, HttpRequest, Sharing, Transport, Wanted},
+};
 
 impl Provider {
     /// Asks whether `token` is active. A POST form, so that the token reaches no log of URLs.
-    pub fn request(&self, token: &AccessToken) -> ProviderRequest {
+    pub fn call(&self, token: &AccessToken) -> Call {
         let settings = self.settings();
         let mut form = Serializer::new(String::new());
         form.append_pair("token", token.secret()).append_pair("token_type_hint", "access_token");
-        let mut headers = vec![
-            ("accept", "application/json".to_owned()),
-            ("content-type", "application/x-www-form-urlencoded".to_owned()),
-        ];
+        let mut headers = HeaderList::from([
+            ("accept", "application/json"),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ]);
         match &settings.authentication {
             Authentication::Basic { id, secret } => {
                 let pair = format!("{}:{}", encoded(id), encoded(secret.secret()));
-                headers.push(("authorization", format!("Basic {}", STANDARD.encode(pair))));
+                headers.push("authorization", format!("Basic {}", STANDARD.encode(pair)));
             }
             Authentication::Post { id, secret } => {
                 form.append_pair("client_id", id).append_pair("client_secret", secret.secret());
             }
             Authentication::Bearer { token } => {
-                headers.push(("authorization", format!("Bearer {}", token.secret())));
+                headers.push("authorization", format!("Bearer {}", token.secret()));
             }
             Authentication::None => {}
         }
-        ProviderRequest {
-            cluster: settings.cluster.clone(),
+        let request = HttpRequest {
             method: "POST",
             scheme: settings.endpoint.scheme().to_owned(),
             authority: settings.endpoint.authority().to_owned(),
             path: settings.endpoint.path(),
             headers,
             body: form.finish().into_bytes(),
+        };
+        Call {
+            cluster: settings.cluster.clone(),
+            transport: Transport::Http(request),
             timeout: settings.timeout,
+            wanted: Wanted { headers: &["content-type", "retry-after"], trailers: &[], body: MAX_REPLY },
+            sharing: Sharing::Joined(self.cache_key(token.secret())),
         }
     }
 }
@@ -57,26 +65,32 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    fn http(call: Call) -> HttpRequest {
+        let Transport::Http(request) = call.transport else { panic!("not HTTP") };
+        request
+    }
+
     fn asked(authentication: Authentication) -> (Option<String>, String) {
         let provider = Provider::new(Settings { authentication, ..settings() }).unwrap();
-        let request = provider.request(&AccessToken::new("a+b/c=&d e"));
-        let authorization = request.headers.into_iter().find(|(name, _)| *name == "authorization");
-        (authorization.map(|(_, value)| value), String::from_utf8(request.body).unwrap())
+        let request = http(provider.call(&AccessToken::new("a+b/c=&d e")));
+        let authorization = request.headers.get("authorization").map(str::to_owned);
+        (authorization, String::from_utf8(request.body).unwrap())
     }
 
     const FORM: &str = "token=a%2Bb%2Fc%3D%26d+e&token_type_hint=access_token";
 
     #[test]
     fn the_question_is_a_form_in_a_post() {
-        let request = Provider::new(settings()).unwrap().request(&AccessToken::new("t"));
+        let call = Provider::new(settings()).unwrap().call(&AccessToken::new("t"));
+        assert_eq!((call.cluster.as_str(), call.timeout), ("hydra-admin", Settings::DEFAULT_TIMEOUT));
+        let request = http(call);
         assert_eq!((request.method, request.scheme.as_str()), ("POST", "http"));
-        assert_eq!((request.cluster.as_str(), request.authority.as_str()), ("hydra-admin", "hydra:4445"));
         assert_eq!(
-            (request.path.as_str(), request.timeout),
-            ("/admin/oauth2/introspect", Settings::DEFAULT_TIMEOUT)
+            (request.authority.as_str(), request.path.as_str()),
+            ("hydra:4445", "/admin/oauth2/introspect")
         );
-        assert!(request.headers.contains(&("accept", "application/json".to_owned())));
-        assert!(request.headers.contains(&("content-type", "application/x-www-form-urlencoded".to_owned())));
+        assert_eq!(request.headers.get("accept"), Some("application/json"));
+        assert_eq!(request.headers.get("content-type"), Some("application/x-www-form-urlencoded"));
         assert_eq!(asked(Authentication::None), (None, FORM.to_owned()));
     }
 

@@ -1,11 +1,19 @@
 //! Compiles the known callers, and finds whose each key and client id is.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
 
-use crate::{credential::Digest, time::Timestamp};
+use crate::{
+    credential::Digest,
+    identity::api_key::{ApiKeys, KeyRecord, KeyState},
+    quota::consumer_payer,
+    time::Timestamp,
+};
 
 use super::{
-    super::{Consumer, Key, problem::Kind},
+    super::{Consumer, problem::Kind},
     Report, document,
     limits::Plans,
     report::check_name,
@@ -16,7 +24,7 @@ use super::{
 pub(super) struct Consumers {
     pub(super) list: Vec<Consumer>,
     pub(super) by_name: HashMap<String, usize>,
-    pub(super) keys: HashMap<Digest, Key>,
+    pub(super) keys: ApiKeys,
     pub(super) clients: HashMap<String, usize>,
 }
 
@@ -29,7 +37,7 @@ pub(super) fn compile(
     let mut compiled = Consumers {
         list: Vec::with_capacity(consumers.len()),
         by_name: HashMap::with_capacity(consumers.len()),
-        keys: HashMap::with_capacity(consumers.len()),
+        keys: ApiKeys::with_capacity(consumers.len()),
         clients: HashMap::new(),
     };
     for (index, consumer) in consumers.into_iter().enumerate() {
@@ -58,7 +66,7 @@ impl Consumers {
         }
         let plan = plan
             .and_then(|plan| report.find(|| format!("{}.plan", path()), Kind::Plan, &plan, &plans.by_name));
-        let payer = Consumer::payer_of(&name);
+        let payer = consumer_payer(&name);
         self.list.push(Consumer { name, active: state == document::ConsumerState::Active, plan, payer });
         if keys.as_ref().is_some_and(Vec::is_empty) || clients.as_ref().is_some_and(Vec::is_empty) {
             report.list(&format!("{}.keys", path()), keys.clone());
@@ -94,9 +102,13 @@ impl Consumers {
                     continue;
                 }
             };
-            let key = Key {
+            let key = KeyRecord {
                 consumer,
-                active: state == document::KeyState::Active,
+                id: id.as_deref().map(Rc::from),
+                state: match state {
+                    document::KeyState::Active => KeyState::Active,
+                    document::KeyState::Inactive => KeyState::Inactive,
+                },
                 not_after: not_after.map_or(Timestamp::MAX, |moment| moment.0),
             };
             if let Some(other) = self.keys.insert(digest, key) {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::{
     credential::Location,
-    gate::{OWN_PREFIX, Template},
+    forward::{HeaderTemplate, OWN_PREFIX},
 };
 
 use super::{super::document::value::Named, Report};
@@ -14,12 +14,16 @@ const RESERVED: [&str; 7] =
     ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "cookie"];
 
 /// Compiles the headers that are set for the service.
-pub(super) fn headers(headers: Named<String>, path: &str, report: &mut Report) -> Vec<(Rc<str>, Template)> {
-    let mut compiled: Vec<(Rc<str>, Template)> = Vec::new();
+pub(super) fn headers(
+    headers: Named<String>,
+    path: &str,
+    report: &mut Report,
+) -> Vec<(Rc<str>, HeaderTemplate)> {
+    let mut compiled: Vec<(Rc<str>, HeaderTemplate)> = Vec::new();
     for (name, template) in headers.0 {
         let path = format!("{path}.{name}");
         let lower = name.to_ascii_lowercase();
-        let Some(template) = report.take(&path, Template::parse(&template)) else { continue };
+        let Some(template) = report.take(&path, HeaderTemplate::parse(&template)) else { continue };
         if lower != "cookie" && Location::header(&lower, None).is_err() {
             report.add(&path, "not a header name");
         } else if RESERVED.contains(&lower.as_str()) || lower.starts_with(OWN_PREFIX) {

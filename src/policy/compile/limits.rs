@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use crate::{
     credential::Digest,
-    quota::{Limit, Metrics},
+    matching::Metrics,
+    quota::{Limit, LimitSet, LimitSets, Of},
 };
 
 use super::{
-    super::{LimitSet, LimitSets, Of, Plan, document::value::Named, problem::Kind},
+    super::{Plan, document::value::Named, problem::Kind},
     Report, document, index,
 };
 

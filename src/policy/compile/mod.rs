@@ -16,7 +16,9 @@ mod rules;
 use std::collections::HashMap;
 
 use crate::{
-    quota::{InvalidMetric, Metrics},
+    identity::IdentityCache,
+    matching::{InvalidMetric, Metrics},
+    provider::rest::Rests,
     store::Table,
 };
 
@@ -80,7 +82,8 @@ pub(super) fn compile(
         consumers: callers.list,
         identity_headers,
         meters: Table::meters(gate.meters),
-        tokens: Table::cache("tokens", gate.tokens),
+        identities: IdentityCache::new(gate.tokens),
+        rests: Rests::default(),
         keys: callers.keys,
         clients: callers.clients,
         apis,

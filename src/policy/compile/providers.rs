@@ -4,7 +4,11 @@ use std::collections::HashMap;
 
 use crate::{
     credential::ProviderSecret,
-    identity::introspection::{Authentication, CacheSettings, Endpoint, Provider, Settings, Unavailable},
+    identity::{
+        Terms,
+        introspection::{Authentication, Provider, Settings},
+    },
+    provider::{Endpoint, Keeping, WhenUnavailable},
 };
 
 use super::{
@@ -44,8 +48,16 @@ fn introspection(
     path: &str,
     report: &mut Report,
 ) -> Option<Provider> {
-    let document::Introspection { cluster, url, authentication, timeout, cache, unavailable, leeway } =
-        provider;
+    let document::Introspection {
+        cluster,
+        url,
+        authentication,
+        timeout,
+        cache,
+        unavailable,
+        cooldown,
+        leeway,
+    } = provider;
     let endpoint = report.take(&format!("{path}.url"), Endpoint::parse(&url));
     let authentication =
         compile_authentication(authentication, environment, &format!("{path}.authentication"), report);
@@ -56,20 +68,23 @@ fn introspection(
         endpoint: endpoint.or_else(|| Endpoint::parse("http://unknown").ok())?,
         authentication,
         timeout: timeout.duration(),
-        cache: CacheSettings {
-            ttl: cache.ttl.duration(),
-            negative_ttl: cache.negative_ttl.duration(),
-            stale_if_error: cache.stale_if_error.duration(),
+        terms: Terms {
+            keeping: Keeping {
+                ttl: cache.ttl.duration(),
+                negative_ttl: cache.negative_ttl.duration(),
+                stale_if_error: cache.stale_if_error.duration(),
+            },
+            when_unavailable: match unavailable {
+                document::Unavailable::Deny => WhenUnavailable::Deny,
+                document::Unavailable::Stale => WhenUnavailable::Stale,
+                document::Unavailable::AllowClients(clients) => {
+                    report.distinct(&format!("{path}.unavailable.allow_clients"), &clients);
+                    WhenUnavailable::AllowClients(clients.into_iter().collect())
+                }
+            },
+            cooldown: cooldown.duration(),
         },
         leeway: leeway.duration(),
-        unavailable: match unavailable {
-            document::Unavailable::Deny => Unavailable::Deny,
-            document::Unavailable::Stale => Unavailable::Stale,
-            document::Unavailable::AllowClients(clients) => {
-                report.distinct(&format!("{path}.unavailable.allow_clients"), &clients);
-                Unavailable::AllowClients(clients.into_iter().collect())
-            }
-        },
     };
     let compiled = Provider::new(settings);
     if let Err(errors) = &compiled {

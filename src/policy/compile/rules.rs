@@ -2,9 +2,9 @@
 
 use crate::{
     access::{Audience, RequiredScopes, ScopeStrategy},
-    identity::introspection::Requirement,
+    identity::Requirement,
     matching::{Methods, PathPattern, RuleMatch, RuleTable},
-    refusal::Ways,
+    refusal::Challenges,
 };
 
 use super::{
@@ -58,12 +58,12 @@ pub(super) fn compile(
                 "has a control character, which no path has: write it as an escape",
             );
         }
-        let ways = Ways {
+        let challenges = Challenges {
             key: access.iter().any(|access| matches!(access, Access::ApiKey)),
             token: access.iter().any(|access| matches!(access, Access::Introspection { .. })),
         };
         let name = template.or(regex).unwrap_or_default();
-        if let Some(place) = shared.as_ref().filter(|_| ways.key && ways.token)
+        if let Some(place) = shared.as_ref().filter(|_| challenges.key && challenges.token)
             && !(inherits && default_takes_both)
         {
             default_takes_both |= inherits;
@@ -71,7 +71,7 @@ pub(super) fn compile(
                 format!("the rule for `{name}` takes an API key and a token, and both sit in {place}");
             report.add_resting_on(&path, message, vec![format!("{api}.credentials")]);
         }
-        compiled.push(Rule { name, access, ways });
+        compiled.push(Rule { name, access, challenges });
     }
     let table = RuleTable::build(matches).unwrap_or_else(|overlaps| {
         for overlap in overlaps {

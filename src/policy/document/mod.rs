@@ -78,7 +78,7 @@ pub use consumers::{Consumer, ConsumerState, Key, KeyState};
 pub use forward::Forward;
 pub use gate::{Capacity, Debug, ErrorFormat, Errors, FilterState, Gate, Preflight, StateName, Unmatched};
 pub use metering::{Metering, MeteringMatch};
-pub use plans::{Limit, Metric, Of, Plan};
+pub use plans::{Limit, Metric, Plan};
 pub use providers::{Authentication, BearerToken, Cache, Client, Introspection, Provider, Unavailable};
 pub use rules::{Access, Audience, IntrospectionAccess, Rule, ScopeStrategy};
 

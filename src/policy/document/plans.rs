@@ -1,6 +1,6 @@
 //! `metrics`, `plans` and limits: what is counted, and how much of it is admitted.
 
-use crate::quota::{Shape, Window};
+use crate::quota::{Of, Shape, Window};
 
 document! {
     /// Something that is counted.
@@ -29,24 +29,5 @@ document! {
         pub window = default: Shape,
         /// Whose usage is counted together.
         pub of = default: Of,
-    }
-}
-
-choice! {
-    /// Whose usage is counted together. A request that has none of the kind counts for the next of consumer,
-    /// client, subject, address.
-    #[derive(Copy, Default)]
-    pub enum Of {
-        /// The consumer's.
-        #[default]
-        Consumer,
-        /// The OAuth2 client's.
-        Client,
-        /// The token subject's (`sub`).
-        Subject,
-        /// The network address's.
-        Address,
-        /// Everybody's on the API.
-        Api,
     }
 }

@@ -18,6 +18,10 @@ document! {
         pub cache = default: Cache,
         /// What happens when it gives no usable answer.
         pub unavailable = default: Unavailable,
+        /// How long it is left alone after it timed out, could not be reached or answered with 5xx; meanwhile one
+        /// request at a time tries it. `0s` is no rest.
+        #[serde(default = "default_cooldown")]
+        pub cooldown: DurationText,
         /// Tolerated clock difference for `nbf` and `iat`.
         #[serde(default = "default_leeway")]
         pub leeway: DurationText,
@@ -105,6 +109,10 @@ const fn default_ttl() -> DurationText {
 
 const fn default_negative_ttl() -> DurationText {
     DurationText::from_millis(5_000)
+}
+
+const fn default_cooldown() -> DurationText {
+    DurationText::from_millis(1_000)
 }
 
 const fn default_leeway() -> DurationText {

@@ -21,15 +21,15 @@ pub(in crate::policy) fn everything() -> Value {
             "a": {"introspection": {
                 "cluster": "c", "url": "http://idp/", "authentication": {"basic": {"id": "i", "secret": "s3cret"}},
                 "timeout": "2s", "cache": {"ttl": "1m", "negative_ttl": "1ms", "stale_if_error": "1d"},
-                "unavailable": {"allow_clients": ["c"]}, "leeway": "0s",
+                "unavailable": {"allow_clients": ["c"]}, "cooldown": "0s", "leeway": "0s",
             }},
             "b": {"introspection": {
                 "cluster": "c", "url": "http://idp/", "authentication": {"post": {"id": "i", "secret": {"env": "S"}}},
-                "timeout": "1s", "unavailable": "stale", "leeway": "1s",
+                "timeout": "1s", "unavailable": "stale", "cooldown": "1s", "leeway": "1s",
             }},
             "c": {"introspection": {
                 "cluster": "c", "url": "http://idp/", "authentication": {"bearer": {"token": {"env": "S"}}},
-                "timeout": "1s", "leeway": "1s",
+                "timeout": "1s", "cooldown": "1s", "leeway": "1s",
             }},
         },
         "metrics": {"reads": {"parent": "hits"}, "writes": {}},

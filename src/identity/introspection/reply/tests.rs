@@ -1,22 +1,37 @@
 //! Valid, invalid and odd replies, and how each is read.
 
 use super::*;
+use crate::{
+    headers::HeaderList,
+    provider::{CallFailure, HttpResponse},
+};
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-fn answered(status: u16, content_type: Option<&str>, body: &[u8]) -> ProviderReply {
-    let content_type = content_type.map(str::to_owned);
-    ProviderReply::Answered { status, content_type, retry_after: Some(7), body: body.to_owned() }
+fn answered(status: u16, content_type: Option<&str>, body: &[u8]) -> CallResult {
+    let mut headers = HeaderList::from([("retry-after", "7")]);
+    if let Some(content_type) = content_type {
+        headers.push("content-type", content_type);
+    }
+    let (body, trailers) = (Body::Whole(body.to_owned()), HeaderList::new());
+    Ok(Response::Http(HttpResponse { status, headers, body, trailers }))
 }
 
-fn read_json(json: &str) -> Result<Introspected<'static>, ProviderFault> {
-    read(&answered(200, Some("application/json"), json.as_bytes()))
+fn read_json(json: &str) -> Result<Vouched<'static>, ProviderFault> {
+    introspected(&answered(200, Some("application/json"), json.as_bytes()))
+}
+
+fn introspected(result: &CallResult) -> Result<Vouched<'static>, ProviderFault> {
+    match read(result)? {
+        Read::Vouched(introspected) => Ok(introspected),
+        Read::Unreadable => panic!("the token is unreadable"),
+    }
 }
 
 #[track_caller]
-fn claims(json: &str) -> Claims<'static> {
+fn claims(json: &str) -> Identity<'static> {
     match read_json(json) {
-        Ok(Introspected::Active(claims)) => claims,
+        Ok(Vouched::Active(claims)) => claims,
         other => panic!("{json}: {other:?}"),
     }
 }
@@ -28,7 +43,7 @@ fn a_full_reply_is_read() {
              "token_type":"Bearer","token_use":"access_token","typ":"Bearer","scope":"a b","aud":["x","y"],
              "exp":1700000000,"nbf":1699999999.5,"iat":1699999999,"ext":{"a":[1]},"jti":7}"#,
     );
-    let expected = Claims {
+    let expected = Identity {
         exp: Some(Timestamp::from_seconds(1_700_000_000)),
         nbf: Some(Timestamp::from_millis(1_699_999_999_500)),
         iat: Some(Timestamp::from_seconds(1_699_999_999)),
@@ -48,9 +63,12 @@ fn a_full_reply_is_read() {
 
 #[test]
 fn a_minimal_reply_is_read() {
-    assert_eq!(claims(r#"{"active":true}"#), Claims::default());
-    assert_eq!(read_json(r#"{"active":false}"#), Ok(Introspected::Inactive));
-    assert_eq!(claims(r#"{"active":true,"exp":null,"scope":null,"aud":null,"cnf":null}"#), Claims::default());
+    assert_eq!(claims(r#"{"active":true}"#), Identity::default());
+    assert_eq!(read_json(r#"{"active":false}"#), Ok(Vouched::Inactive));
+    assert_eq!(
+        claims(r#"{"active":true,"exp":null,"scope":null,"aud":null,"cnf":null}"#),
+        Identity::default()
+    );
 }
 
 #[test]
@@ -164,8 +182,8 @@ fn only_json_is_read() {
     let inactive = br#"{"active":false}"#;
     for content_type in ["application/json", "Application/JSON ; charset=utf-8", "application/vnd.as+json"] {
         assert_eq!(
-            read(&answered(200, Some(content_type), inactive)),
-            Ok(Introspected::Inactive),
+            introspected(&answered(200, Some(content_type), inactive)),
+            Ok(Vouched::Inactive),
             "{content_type}"
         );
     }
@@ -187,14 +205,11 @@ fn only_json_is_read() {
 }
 
 #[test]
-fn the_length_is_bounded() {
-    let padded = |length| {
-        let mut body = br#"{"active":false}"#.to_vec();
-        body.resize(length, b' ');
-        read(&answered(200, Some("application/json"), &body))
-    };
-    assert_eq!(padded(MAX_REPLY), Ok(Introspected::Inactive));
-    assert_eq!(padded(MAX_REPLY + 1), Err(ProviderFault::TooLarge));
+fn a_body_that_was_too_long_to_be_read_is_no_answer() {
+    let headers = HeaderList::from([("content-type", "application/json")]);
+    let (body, trailers) = (Body::TooLong, HeaderList::new());
+    let result = Ok(Response::Http(HttpResponse { status: 200, headers, body, trailers }));
+    assert_eq!(read(&result), Err(ProviderFault::TooLong));
 }
 
 #[test]
@@ -209,22 +224,39 @@ fn every_other_reply_is_the_fault_that_it_shows() {
     let body = br#"{"active":true}"#;
     let status = |status| read(&answered(status, Some("application/json"), body)).unwrap_err();
     for refused in [401, 403] {
-        assert_eq!(status(refused), ProviderFault::Refused { status: refused });
+        assert_eq!(status(refused), ProviderFault::Rejected { status: refused });
     }
-    for other in [100, 201, 204, 301, 400, 404, 500] {
+    for other in [100, 201, 204, 301, 404, 500] {
         assert_eq!(status(other), ProviderFault::Status { status: other, retry_after: None });
     }
     for later in [429, 503] {
         assert_eq!(status(later).retry_after(), Some(7));
     }
-    let table = [
-        (ProviderReply::TimedOut, ProviderFault::TimedOut),
-        (ProviderReply::Failed, ProviderFault::Failed),
-        (ProviderReply::UnknownCluster, ProviderFault::UnknownCluster),
-        (ProviderReply::NoHealthyHost, ProviderFault::NoHealthyHost),
-        (ProviderReply::TooManyCalls, ProviderFault::TooManyCalls),
-    ];
-    for (reply, fault) in table {
-        assert_eq!(read(&reply), Err(fault));
+    for (failure, fault) in [
+        (CallFailure::TimedOut, ProviderFault::TimedOut),
+        (CallFailure::Failed, ProviderFault::Failed),
+        (CallFailure::UnknownCluster, ProviderFault::UnknownCluster),
+        (CallFailure::NoHealthyHost, ProviderFault::NoHealthyHost),
+        (CallFailure::Overloaded, ProviderFault::Overloaded),
+    ] {
+        assert_eq!(read(&Err(failure)), Err(fault));
+    }
+}
+
+#[test]
+fn a_400_is_about_the_token_unless_it_says_that_it_is_about_us() {
+    for body in
+        ["", "<html>", r#"{"error":"invalid_request"}"#, r#"{"error":"invalid_token"}"#, r#"{"error":7}"#]
+    {
+        assert_eq!(
+            read(&answered(400, Some("application/json"), body.as_bytes())),
+            Ok(Read::Unreadable),
+            "{body}"
+        );
+    }
+    for error in ["invalid_client", "unauthorized_client"] {
+        let body = format!(r#"{{"error":"{error}","error_description":"x"}}"#);
+        let fault = ProviderFault::Rejected { status: 400 };
+        assert_eq!(read(&answered(400, Some("application/json"), body.as_bytes())), Err(fault));
     }
 }

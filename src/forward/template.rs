@@ -1,0 +1,149 @@
+//! Header values with fields that are filled in for each request.
+
+/// What a header for the service may tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The API's name.
+    Api,
+    /// The rule, as in metrics.
+    Rule,
+    /// The consumer's name.
+    Consumer,
+    /// The plan's name.
+    Plan,
+    /// The plan's environment.
+    Environment,
+    /// The OAuth2 client id.
+    ClientId,
+    /// The token's subject.
+    Subject,
+    /// The token's scopes.
+    Scope,
+}
+
+/// A header value with fields to be filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderTemplate(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    Field(Field),
+}
+
+/// The text is not a header value with fields.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTemplate {
+    /// A field that does not exist.
+    #[error(
+        "`{{{0}}}` is none of `{{api}}`, `{{rule}}`, `{{consumer}}`, `{{plan}}`, `{{environment}}`, `{{client_id}}`, `{{subject}}`, `{{scope}}`"
+    )]
+    UnknownField(String),
+    /// A brace without its partner.
+    #[error("a brace has no partner")]
+    Brace,
+    /// A control character, or nothing at all.
+    #[error("not a header value")]
+    NotAValue,
+}
+
+impl HeaderTemplate {
+    /// Reads a template such as `plan-{plan}`.
+    pub fn parse(text: &str) -> Result<Self, InvalidTemplate> {
+        if text.is_empty() || text.chars().any(char::is_control) {
+            return Err(InvalidTemplate::NotAValue);
+        }
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (literal, field) = match rest.split_once('{') {
+                Some((literal, field)) => (literal, Some(field)),
+                None => (rest, None),
+            };
+            if literal.contains('}') {
+                return Err(InvalidTemplate::Brace);
+            }
+            if !literal.is_empty() {
+                parts.push(Part::Literal(literal.to_owned()));
+            }
+            let Some(field) = field else { break };
+            let (name, after) = field.split_once('}').ok_or(InvalidTemplate::Brace)?;
+            parts.push(Part::Field(Field::named(name)?));
+            rest = after;
+        }
+        Ok(Self(parts))
+    }
+
+    /// The value with its fields filled in; none where a field has no value, or one that no header may carry.
+    pub fn fill<'a>(&self, value: impl Fn(Field) -> Option<&'a str>) -> Option<String> {
+        let mut filled = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Literal(text) => filled.push_str(text),
+                Part::Field(field) => {
+                    filled.push_str(
+                        value(*field)
+                            .filter(|text| !text.is_empty() && !text.chars().any(char::is_control))?,
+                    );
+                }
+            }
+        }
+        Some(filled)
+    }
+}
+
+impl Field {
+    fn named(name: &str) -> Result<Self, InvalidTemplate> {
+        Ok(match name {
+            "api" => Self::Api,
+            "rule" => Self::Rule,
+            "consumer" => Self::Consumer,
+            "plan" => Self::Plan,
+            "environment" => Self::Environment,
+            "client_id" => Self::ClientId,
+            "subject" => Self::Subject,
+            "scope" => Self::Scope,
+            _ => return Err(InvalidTemplate::UnknownField(name.to_owned())),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn fill(template: &str) -> Option<String> {
+        HeaderTemplate::parse(template).unwrap().fill(|field| match field {
+            Field::Consumer => Some("acme"),
+            Field::Plan => Some("basic"),
+            Field::Scope => Some("a\r\nx-admin: yes"),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn fields_are_filled_in() {
+        assert_eq!(fill("{consumer}"), Some("acme".to_owned()));
+        assert_eq!(fill("who={consumer};plan={plan}"), Some("who=acme;plan=basic".to_owned()));
+        assert_eq!(fill("constant"), Some("constant".to_owned()));
+    }
+
+    #[test]
+    fn a_value_that_is_missing_or_no_header_value_leaves_the_header_out() {
+        assert_eq!(fill("{environment}"), None);
+        assert_eq!(fill("x-{environment}"), None);
+        assert_eq!(fill("{scope}"), None);
+    }
+
+    #[test]
+    fn bad_templates_are_told() {
+        assert_eq!(HeaderTemplate::parse("{color}"), Err(InvalidTemplate::UnknownField("color".to_owned())));
+        for text in ["{plan", "plan}", "{pl{an}"] {
+            assert!(HeaderTemplate::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(HeaderTemplate::parse("a\nb"), Err(InvalidTemplate::NotAValue));
+        assert_eq!(HeaderTemplate::parse(""), Err(InvalidTemplate::NotAValue));
+    }
+}

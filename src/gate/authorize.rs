@@ -1,0 +1,63 @@
+//! May they: is the consumer active, is it bound to the API, and does the binding grant method and path?
+
+use super::{
+    identify::{Caller, Credential},
+    place::Place,
+    trail::Trail,
+};
+use crate::{
+    access::Binding,
+    refusal::{Cause, Refusal},
+};
+
+/// What the caller was granted.
+pub(super) struct Grant<'a> {
+    pub consumer: Option<usize>,
+    /// The binding that grants it, where the API has bindings.
+    pub binding: Option<&'a Binding>,
+    /// The consumer's own plan, where the binding names no other.
+    pub own_plan: Option<usize>,
+}
+
+/// Whether `caller` may use the rule. From here on the trail says who calls.
+pub(super) fn authorize<'a>(
+    place: &Place<'a>,
+    caller: Caller,
+    trail: &mut Trail,
+) -> Result<Grant<'a>, Refusal> {
+    let binding = binding(place, &caller).map_err(|reason| {
+        // Kanali's callers read 13, whatever is wrong with an API key.
+        match caller.credential {
+            Credential::Key => Cause::KeyRefused.because(reason),
+            Credential::None | Credential::Token => Cause::Forbidden.because(reason),
+        }
+    })?;
+    let consumer = caller.consumer.and_then(|consumer| place.policy.consumers.get(consumer));
+    let own_plan = consumer.and_then(|consumer| consumer.plan);
+    let bound_plan = binding.and_then(|binding| binding.plan);
+    let grant =
+        Grant { consumer: caller.consumer, binding, own_plan: own_plan.filter(|_| bound_plan.is_none()) };
+    trail.plan = bound_plan.or(own_plan);
+    trail.caller = Some(caller);
+    Ok(grant)
+}
+
+/// The binding under which the request is allowed, if the API has bindings; or why it is not.
+fn binding<'a>(place: &Place<'a>, caller: &Caller) -> Result<Option<&'a Binding>, &'static str> {
+    let consumer = caller.consumer.and_then(|consumer| place.policy.consumers.get(consumer));
+    if consumer.is_some_and(|consumer| !consumer.active) {
+        return Err("the consumer is suspended");
+    }
+    let bindings = match &place.api.bindings {
+        Some(bindings) if caller.credential != Credential::None => bindings,
+        _ => return Ok(None),
+    };
+    let Some(binding) = caller.consumer.and_then(|consumer| bindings.get(&consumer)) else {
+        return Err("the consumer has no binding on the API");
+    };
+    if binding.permits(place.inside, place.method) {
+        Ok(Some(binding))
+    } else {
+        Err("the binding does not grant method and path")
+    }
+}

@@ -1,0 +1,72 @@
+//! Have they any quota left: what the request uses, who pays for it, and the receipt.
+
+use super::{authorize::Grant, place::Place, request::Request, trail::Trail};
+use crate::{
+    ports::Ports,
+    quota::{self, Denial, Denied, Payers, Receipt, Standing, tightest},
+    refusal::{Cause, Reason, Refusal},
+    store::{NotWritten, Store},
+};
+
+/// Charges the request to everybody who pays for it.
+pub(super) fn charge<'a, S: Store>(
+    place: &Place<'a>,
+    grant: &Grant<'a>,
+    request: &Request,
+    ports: &'a Ports<S>,
+    trail: &mut Trail,
+) -> Result<Receipt<'a, S>, Refusal> {
+    let Place { policy, api, .. } = *place;
+    for (entry, rule) in api.metering.matching(place.inside, place.query, place.method) {
+        trail.metered(entry);
+        trail.usage.add(&policy.metrics, rule.metric, rule.by);
+    }
+    let identity = trail.caller.as_ref().and_then(|caller| caller.identity.as_ref());
+    let consumer = grant.consumer.and_then(|consumer| policy.consumers.get(consumer));
+    let payers = Payers {
+        api: &api.name,
+        consumer: consumer.map(|consumer| consumer.payer),
+        client: identity.and_then(|identity| identity.client_id.as_deref()),
+        subject: identity.and_then(|identity| identity.sub.as_deref()),
+        address: &|| request.address(),
+    };
+    let mut demands = Vec::new();
+    if let Some(plan) = grant.own_plan.and_then(|plan| policy.plans.get(plan)) {
+        payers.demand(&mut demands, &plan.limits);
+    }
+    if let Some(binding) = grant.binding {
+        payers.demand(&mut demands, &binding.limits);
+    }
+    payers.demand(&mut demands, &api.limits);
+    quota::charge(ports, &policy.meters, &demands, trail.usage.clone()).map_err(|denied| {
+        let refusal = refusal(&denied);
+        trail.standings = denied.standings;
+        refusal
+    })
+}
+
+fn refusal(denied: &Denied) -> Refusal {
+    match denied.denial {
+        Denial::NotNow { retry_after } => {
+            let retry_after = retry_after.map(std::num::NonZeroU64::get);
+            Cause::LimitReached { retry_after }.because(reached(tightest(&denied.standings)))
+        }
+        Denial::Never => Cause::Forbidden.because("a limit of the metric is 0 or below the request's usage"),
+        Denial::NotCounted(NotWritten::Contended(_)) => {
+            Cause::QuotaUnavailable { retry_after: Some(1) }.because("the store is contended")
+        }
+        // Room comes with the end of other meters' windows: nobody knows when.
+        Denial::NotCounted(NotWritten::Full) => {
+            Cause::QuotaUnavailable { retry_after: None }.because("the store has no room for another meter")
+        }
+    }
+}
+
+fn reached(standing: Option<&Standing>) -> Reason {
+    match standing {
+        Some(Standing { limit, .. }) => {
+            format!("limit {} of {} is reached", limit.name(), limit.max()).into()
+        }
+        None => "a limit is reached".into(),
+    }
+}

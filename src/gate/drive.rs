@@ -1,0 +1,145 @@
+//! Runs the gate where there is no Envoy: in tests, in fuzzing and on the command line. Whoever drives it plays the providers and the
+//! clock.
+
+use std::{fmt, rc::Rc};
+
+use super::{Ending, Request, decide};
+use crate::{
+    policy::Policy,
+    ports::{Answered, Arrival, Ports, Progress, Role, Running, Wake, Wish},
+    provider::{Call, CallResult},
+    store::Store,
+    time::Timestamp,
+};
+
+/// A policy and a store, and requests that are decided by them.
+pub struct Driver<S> {
+    policy: Rc<Policy>,
+    ports: Rc<Ports<S>>,
+}
+
+/// How far a request has come.
+pub enum Step<S> {
+    /// It has ended.
+    Ended(Ending),
+    /// It waits.
+    Waits(Waiting<S>),
+}
+
+/// A request that waits.
+pub struct Waiting<S> {
+    running: Running<Ending, S>,
+    ports: Rc<Ports<S>>,
+    wish: Wish,
+}
+
+impl<S: Store + 'static> Driver<S> {
+    /// Decides by `policy` and counts in `store`.
+    pub fn new(policy: Rc<Policy>, store: S) -> Self {
+        Self { policy, ports: Ports::new(store) }
+    }
+
+    /// The policy.
+    pub const fn policy(&self) -> &Rc<Policy> {
+        &self.policy
+    }
+
+    /// The ports, with the store behind them.
+    pub const fn ports(&self) -> &Rc<Ports<S>> {
+        &self.ports
+    }
+
+    /// Takes a request that arrives at `now` as far as it goes.
+    pub fn begin(&self, request: Request, now: Timestamp) -> Step<S> {
+        let flow = decide(Rc::clone(&self.policy), request, Rc::clone(&self.ports));
+        let mut running = Running::new(&self.ports, flow);
+        self.ports.set_now(now);
+        let progress = running.start();
+        step(progress, running, &self.ports)
+    }
+
+    /// Takes a request that arrives at `now` to its end: `provider` answers its calls at once, and the clock moves on where it sleeps.
+    pub fn decide(
+        &self,
+        request: Request,
+        now: Timestamp,
+        mut provider: impl FnMut(&Call) -> CallResult,
+    ) -> Ending {
+        let mut now = now;
+        let mut step = self.begin(request, now);
+        loop {
+            step = match step {
+                Step::Ended(ending) => return ending,
+                Step::Waits(waiting) => match &waiting.wish {
+                    Wish::Response(call) => {
+                        let result = provider(call);
+                        waiting.answer(result, now)
+                    }
+                    Wish::Moment(moment) => {
+                        now = now.max(*moment);
+                        waiting.wake(now)
+                    }
+                },
+            };
+        }
+    }
+}
+
+impl<S: Store> Waiting<S> {
+    /// What it waits for.
+    pub const fn wish(&self) -> &Wish {
+        &self.wish
+    }
+
+    /// The call whose response it waits for.
+    pub fn call(&self) -> Option<&Call> {
+        match &self.wish {
+            Wish::Response(call) => Some(call),
+            Wish::Moment(_) => None,
+        }
+    }
+
+    /// The call that it made comes back at `now`.
+    pub fn answer(self, result: CallResult, now: Timestamp) -> Step<S> {
+        self.answer_as(Role::Leader, &Rc::new(result), now)
+    }
+
+    /// A call comes back that it shares with others.
+    pub fn answer_as(self, role: Role, result: &Rc<CallResult>, now: Timestamp) -> Step<S> {
+        let took = now.since(self.ports.now());
+        self.resume(Arrival::Response(Answered { result: Rc::clone(result), role, took }), now)
+    }
+
+    /// The moment that it waits for has come.
+    pub fn wake(self, now: Timestamp) -> Step<S> {
+        self.resume(Arrival::Moment(Wake::Due), now)
+    }
+
+    fn resume(mut self, arrival: Arrival, now: Timestamp) -> Step<S> {
+        self.ports.set_now(now);
+        let progress = self.running.resume(arrival);
+        step(progress, self.running, &self.ports)
+    }
+}
+
+impl<S> fmt::Debug for Step<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended(ending) => f.debug_tuple("Ended").field(ending).finish(),
+            Self::Waits(waiting) => f.debug_tuple("Waits").field(waiting).finish(),
+        }
+    }
+}
+
+impl<S> fmt::Debug for Waiting<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").field("wish", &self.wish).finish_non_exhaustive()
+    }
+}
+
+fn step<S: Store>(progress: Progress<Ending>, running: Running<Ending, S>, ports: &Rc<Ports<S>>) -> Step<S> {
+    match progress {
+        Progress::Done(ending) => Step::Ended(ending),
+        Progress::Waits(wish) => Step::Waits(Waiting { running, ports: Rc::clone(ports), wish }),
+    }
+}

@@ -1,0 +1,198 @@
+//! How a request's way through the gate ends. Each ending can be made by the gate alone.
+
+use super::{
+    explain::explain,
+    request::{Head, Request, RequestLine},
+    trail::Trail,
+};
+use crate::{
+    forward::{Edits, Stripping},
+    headers::HeaderList,
+    quota,
+    refusal::{Refusal, render},
+    reply::{Protocol, Reply},
+    time::Timestamp,
+};
+
+/// How a request's way through the gate ends.
+#[derive(Debug)]
+pub enum Ending {
+    /// It goes on to the service.
+    Permit(Box<Permit>),
+    /// It does not pass.
+    Refused(Box<Refused>),
+    /// It passed, and is answered in the service's place.
+    Answer(Box<Answer>),
+}
+
+/// Proof that a request passed, with what has to be changed on its way. Only a permit resumes a request.
+#[derive(Debug)]
+pub struct Permit {
+    edits: Edits,
+    response_headers: HeaderList,
+    correlation: Option<String>,
+    protocol: Protocol,
+    trail: Trail,
+}
+
+/// Proof that a request did not pass, with the reply to it.
+#[derive(Debug)]
+pub struct Refused {
+    refusal: Refusal,
+    reply: Reply,
+    protocol: Protocol,
+    correlation: String,
+    trail: Trail,
+}
+
+/// A request that passed and is answered in the service's place.
+#[derive(Debug)]
+pub struct Answer {
+    permit: Permit,
+    reply: Reply,
+}
+
+/// A request at its end, with what endings are made of.
+pub(super) struct End<'a> {
+    pub request: &'a Request,
+    pub head: &'a Head<'a>,
+    /// `None` where it is malformed.
+    pub line: Option<&'a RequestLine<'a>>,
+    pub now: Timestamp,
+}
+
+// === impl End ===
+
+impl End<'_> {
+    /// The ending of a request that was `admitted` or not. Here, and nowhere else, shadow mode lets a refused request pass.
+    pub(super) fn of(&self, admitted: Result<(), Refusal>, mut trail: Trail) -> Ending {
+        let in_shadow = trail.matched_api().is_some_and(|api| api.shadow);
+        match admitted {
+            Err(refusal) if !in_shadow => Ending::Refused(Box::new(self.refused(refusal, trail))),
+            admitted => {
+                trail.refusal = admitted.err();
+                Ending::Permit(Box::new(self.permit(trail)))
+            }
+        }
+    }
+
+    fn permit(&self, trail: Trail) -> Permit {
+        let api = trail.matched_api();
+        let stripping = Stripping {
+            identity_headers: &trail.policy.identity_headers,
+            credentials: api.filter(|api| api.remove_credentials).map_or(&[], |api| &api.locations),
+        };
+        let path = self.line.and_then(|line| line.path.as_ref());
+        let mut edits = Edits::strip(stripping, self.request.headers(), path);
+        if let (Some(api), Some(_)) = (api, &trail.caller) {
+            edits.identify(&api.headers, |field| trail.field(field));
+        }
+        let mut response_headers = match &trail.refusal {
+            None => quota::headers(trail.policy.rate_limit_headers, &trail.standings),
+            Some(_) => HeaderList::new(),
+        };
+        explain(&trail, &mut response_headers);
+        let correlation = trail.refusal.is_some().then(|| self.correlation());
+        Permit { edits, response_headers, correlation, protocol: self.head.protocol, trail }
+    }
+
+    fn refused(&self, refusal: Refusal, mut trail: Trail) -> Refused {
+        let mut further = quota::headers(trail.policy.rate_limit_headers, &trail.standings);
+        explain(&trail, &mut further);
+        let correlation = self.correlation();
+        let reply = render(&refusal.cause, &trail.policy.style, trail.challenges(), &correlation, further);
+        trail.refusal = Some(refusal.clone());
+        Refused { refusal, reply, protocol: self.head.protocol, correlation, trail }
+    }
+
+    /// The id by which the request is found in logs: its own, or one made of time and stream.
+    fn correlation(&self) -> String {
+        let own = self.head.own_id().map(str::to_owned);
+        own.unwrap_or_else(|| format!("{:x}-{:x}", self.now.millis(), self.request.stream()))
+    }
+}
+
+// === impl Ending ===
+
+impl Ending {
+    /// What was found out about the request.
+    pub fn trail(&self) -> &Trail {
+        match self {
+            Self::Permit(permit) => &permit.trail,
+            Self::Refused(refused) => &refused.trail,
+            Self::Answer(answer) => &answer.permit.trail,
+        }
+    }
+}
+
+impl Permit {
+    /// What has to be changed in the request before it goes on.
+    pub const fn edits(&self) -> &Edits {
+        &self.edits
+    }
+
+    /// The id by which the request is found in logs; only where shadow mode let it pass.
+    pub fn correlation(&self) -> Option<&str> {
+        self.correlation.as_deref()
+    }
+
+    /// What was found out about the request.
+    pub const fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
+    /// Headers for the caller, on the service's response.
+    pub fn into_response_headers(self) -> HeaderList {
+        self.response_headers
+    }
+
+    /// The request is answered with `reply` in the service's place.
+    pub fn answered(self, mut reply: Reply) -> Answer {
+        reply.headers.append(self.response_headers.clone());
+        Answer { permit: self, reply }
+    }
+}
+
+impl Refused {
+    /// Why.
+    pub const fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
+
+    /// What the caller gets.
+    pub const fn reply(&self) -> &Reply {
+        &self.reply
+    }
+
+    /// How the caller expects to be answered.
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The id by which the request is found in logs.
+    pub fn correlation(&self) -> &str {
+        &self.correlation
+    }
+
+    /// What was found out about the request.
+    pub const fn trail(&self) -> &Trail {
+        &self.trail
+    }
+}
+
+impl Answer {
+    /// What the caller gets.
+    pub const fn reply(&self) -> &Reply {
+        &self.reply
+    }
+
+    /// How the caller expects to be answered.
+    pub const fn protocol(&self) -> Protocol {
+        self.permit.protocol
+    }
+
+    /// What was found out about the request.
+    pub const fn trail(&self) -> &Trail {
+        &self.permit.trail
+    }
+}

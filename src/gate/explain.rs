@@ -1,0 +1,34 @@
+//! Explanation headers: the trail as the holder of the debug secret sees it.
+
+use super::trail::Trail;
+use crate::{headers::HeaderList, identity::Lookup};
+
+/// Adds the headers that say how the request was decided, where the caller may see them.
+pub(super) fn explain(trail: &Trail, headers: &mut HeaderList) {
+    if !trail.is_for_the_caller() {
+        return;
+    }
+    let usage = usage(trail);
+    for (name, value) in [
+        ("x-sidegate-api", trail.api()),
+        ("x-sidegate-rule", trail.rule()),
+        ("x-sidegate-consumer", trail.consumer()),
+        ("x-sidegate-plan", trail.plan()),
+        ("x-sidegate-usage", usage.as_deref()),
+        ("x-sidegate-cache", trail.lookup.map(Lookup::as_str)),
+        ("x-sidegate-revision", trail.policy.revision.as_deref()),
+        ("x-sidegate-digest", Some(trail.policy.digest.as_str())),
+    ] {
+        if let Some(value) = value {
+            headers.push(name, value);
+        }
+    }
+}
+
+/// `hits=1, reads=1`; `None` where the request was not metered.
+fn usage(trail: &Trail) -> Option<String> {
+    trail.caller.as_ref()?;
+    let metrics = &trail.policy.metrics;
+    let used = trail.usage.iter().map(|(metric, amount)| format!("{}={amount}", metrics.name(metric)));
+    Some(used.collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,52 @@
+//! The flow: what happens to a request, from top to bottom.
+
+use std::rc::Rc;
+
+use super::{
+    authorize::authorize,
+    charge::charge,
+    ending::{End, Ending},
+    identify::identify,
+    place::{Found, find},
+    request::{Request, RequestLine},
+    trail::Trail,
+};
+use crate::{policy::Policy, ports::Ports, refusal::Refusal, store::Store};
+
+/// Decides about `request` by `policy`.
+///
+/// The future waits for nothing but `ports`. It owns the request and its policy, so a policy that is replaced in the meantime changes
+/// nothing for it. Dropped while it waits, it gives back what it has charged.
+pub async fn decide<S: Store>(policy: Rc<Policy>, request: Request, ports: Rc<Ports<S>>) -> Ending {
+    let head = request.head();
+    let mut trail = Trail::new(&policy, &head);
+    let (line, admitted) = match head.line() {
+        Ok(line) => {
+            let admitted = admit(&policy, &request, &line, &ports, &mut trail).await;
+            (Some(line), admitted)
+        }
+        Err(malformed) => (None, Err(malformed)),
+    };
+    let end = End { head: &head, line: line.as_ref(), request: &request, now: ports.now() };
+    end.of(admitted, trail)
+}
+
+/// Whether the request may pass. The trail says what was found out, also where it may not.
+async fn admit<S: Store>(
+    policy: &Policy,
+    request: &Request,
+    line: &RequestLine<'_>,
+    ports: &Ports<S>,
+    trail: &mut Trail,
+) -> Result<(), Refusal> {
+    let place = match find(policy, line, trail)? {
+        Found::Place(place) => place,
+        // It matches no API and the policy lets that pass, or it is a CORS preflight.
+        Found::Open => return Ok(()),
+    };
+    let caller = identify(&place, request, ports, trail).await?;
+    let grant = authorize(&place, caller, trail)?;
+    let receipt = charge(&place, &grant, request, ports, trail)?;
+    trail.standings = receipt.settle();
+    Ok(())
+}

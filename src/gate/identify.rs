@@ -1,0 +1,140 @@
+//! Who is calling: the rule's ways in, tried in order; the first whose credential is present decides.
+
+use super::{
+    place::Place,
+    request::Request,
+    trail::{ProviderCall, Trail},
+};
+use crate::{
+    credential::{AccessToken, ApiKey, locate},
+    identity::{
+        Identity, Requirement, TokenFault, Vouched, check,
+        introspection::{Consulted, introspect},
+    },
+    policy::Access,
+    ports::Ports,
+    provider::ProviderFault,
+    refusal::{Cause, Reason, Refusal},
+    store::Store,
+};
+
+/// Who the credential turned out to be.
+pub(super) struct Caller {
+    pub credential: Credential,
+    /// By its place among the policy's consumers.
+    pub consumer: Option<usize>,
+    /// What a provider says of the caller.
+    pub identity: Option<Identity<'static>>,
+}
+
+/// What the caller was recognised by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Credential {
+    /// Nothing: the rule is open to everybody.
+    None,
+    /// An API key.
+    Key,
+    /// An access token.
+    Token,
+}
+
+/// Tries the rule's ways in.
+pub(super) async fn identify<S: Store>(
+    place: &Place<'_>,
+    request: &Request,
+    ports: &Ports<S>,
+    trail: &mut Trail,
+) -> Result<Caller, Refusal> {
+    for access in &place.rule.access {
+        let locations = match access {
+            Access::Allow => {
+                return Ok(Caller { credential: Credential::None, consumer: None, identity: None });
+            }
+            Access::Deny => return Err(Cause::Forbidden.because("the rule says deny")),
+            Access::ApiKey => &place.api.key_locations,
+            Access::Introspection { .. } => &place.api.token_locations,
+        };
+        let located = locate(locations, request.headers().iter(), place.query);
+        let located = located.map_err(|misplaced| Cause::Malformed.because(Reason::of(&misplaced)))?;
+        let Some(credential) = located else { continue };
+        return match access {
+            Access::Introspection { provider, requirement } => {
+                by_token(place, *provider, requirement, &AccessToken::new(credential), ports, trail).await
+            }
+            Access::Allow | Access::Deny | Access::ApiKey => {
+                by_key(place, &ApiKey::new(credential), ports, trail)
+            }
+        };
+    }
+    Err(if place.rule.challenges.token {
+        Cause::TokenMissing.because("nothing presented")
+    } else {
+        Cause::KeyMissing.because("no API key presented")
+    })
+}
+
+fn by_key<S: Store>(
+    place: &Place<'_>,
+    key: &ApiKey,
+    ports: &Ports<S>,
+    trail: &mut Trail,
+) -> Result<Caller, Refusal> {
+    let record = place.policy.keys.find(key, ports.now());
+    let record = record.map_err(|fault| Cause::KeyRefused.because(Reason::of(&fault)))?;
+    trail.key = record.id.clone();
+    let is_active = place.policy.consumers.get(record.consumer).is_some_and(|consumer| consumer.active);
+    if !is_active {
+        return Err(Cause::KeyRefused.because("the API key's consumer is suspended"));
+    }
+    trail.consumer = Some(record.consumer);
+    Ok(Caller { credential: Credential::Key, consumer: Some(record.consumer), identity: None })
+}
+
+async fn by_token<S: Store>(
+    place: &Place<'_>,
+    index: usize,
+    requirement: &Requirement,
+    token: &AccessToken,
+    ports: &Ports<S>,
+    trail: &mut Trail,
+) -> Result<Caller, Refusal> {
+    let policy = place.policy;
+    let Some(provider) = policy.providers.get(index) else {
+        return Err(Cause::ProviderMissing.because("there is no such provider"));
+    };
+    let Consulted { result, call } =
+        introspect(provider, token, &policy.identities, &policy.rests, ports).await;
+    trail.calls.extend(call.map(|record| ProviderCall { provider: index, record }));
+    let (introspected, lookup) = result.map_err(unavailable)?;
+    trail.lookup = Some(lookup);
+    // Also where the answer was cached for another rule.
+    check(&introspected, requirement, ports.now(), provider.settings().leeway)
+        .map_err(|fault| rejected(fault, requirement))?;
+    let Vouched::Active(claims) = introspected else {
+        return Err(rejected(TokenFault::Inactive, requirement));
+    };
+    let consumer = claims.client_id.as_deref().and_then(|client| policy.consumer_by_client(client));
+    trail.consumer = consumer;
+    Ok(Caller { credential: Credential::Token, consumer, identity: Some(claims) })
+}
+
+fn rejected(fault: TokenFault, requirement: &Requirement) -> Refusal {
+    let cause = match fault {
+        TokenFault::InsufficientScope => {
+            let scopes = requirement.scopes.as_ref();
+            let required = scopes.map(|scopes| scopes.iter().collect::<Vec<_>>().join(" "));
+            Cause::ScopeMissing { required: required.unwrap_or_default() }
+        }
+        _ => Cause::TokenInvalid,
+    };
+    cause.because(Reason::of(&fault))
+}
+
+fn unavailable(fault: ProviderFault) -> Refusal {
+    let cause = match fault {
+        ProviderFault::UnknownCluster => Cause::ClusterUnknown,
+        ProviderFault::NoHealthyHost => Cause::NoHealthyHost,
+        _ => Cause::IdentityUnavailable { retry_after: fault.retry_after() },
+    };
+    cause.because(Reason::of(&fault))
+}

@@ -1,0 +1,66 @@
+//! Which API and which rule a request is for.
+
+use super::{request::RequestLine, trail::Trail};
+use crate::{
+    matching,
+    policy::{Api, Policy, Preflight, Rule, Unmatched},
+    refusal::{Cause, Refusal},
+};
+
+/// Where a request arrives: the rule that decides about it, and what it asks for there.
+pub(super) struct Place<'a> {
+    pub policy: &'a Policy,
+    pub api: &'a Api,
+    pub rule: &'a Rule,
+    pub method: &'a str,
+    /// The path inside the API.
+    pub inside: &'a str,
+    pub query: Option<&'a str>,
+}
+
+/// What was found for a request.
+pub(super) enum Found<'a> {
+    /// A rule that decides.
+    Place(Place<'a>),
+    /// Nothing has to be decided.
+    Open,
+}
+
+/// Finds API and rule. A CORS preflight goes by the rule for the method that it asks about.
+pub(super) fn find<'a>(
+    policy: &'a Policy,
+    line: &'a RequestLine<'_>,
+    trail: &mut Trail,
+) -> Result<Found<'a>, Refusal> {
+    let matched = line.path.as_ref().and_then(|path| Some((path, policy.find_api(line.authority, path)?)));
+    let Some((path, matched)) = matched else {
+        return match policy.unmatched {
+            Unmatched::Deny => Err(Cause::NoRoute.because("no API for host and path")),
+            Unmatched::Pass => Ok(Found::Open),
+        };
+    };
+    let api = policy.api(matched.api).ok_or_else(|| Cause::Internal.because("the table names no API"))?;
+    trail.api = Some(matched.api);
+    let preflight_for = line.preflight_for.filter(|_| policy.preflight == Preflight::Pass);
+    let index = match api.table.find(matched.inside, preflight_for.unwrap_or(line.method)) {
+        matching::Found::Rule(index) => index,
+        matching::Found::MethodNotAllowed(allow) => {
+            let cause = Cause::MethodNotAllowed { allow: allow.to_owned() };
+            return Err(cause.because("no rule for the method"));
+        }
+        matching::Found::None => return Err(Cause::NoRoute.because("no rule for the path")),
+    };
+    let rule = api.rules.get(index).ok_or_else(|| Cause::Internal.because("the table names no rule"))?;
+    trail.rule = Some(index);
+    if preflight_for.is_some() && !rule.denies() {
+        return Ok(Found::Open);
+    }
+    Ok(Found::Place(Place {
+        policy,
+        api,
+        rule,
+        method: line.method,
+        inside: matched.inside,
+        query: path.query(),
+    }))
+}

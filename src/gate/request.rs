@@ -1,0 +1,162 @@
+//! A request as the gate sees it: its header map, and what is read of it in one pass.
+
+use crate::{
+    headers::HeaderMap,
+    matching::{self, RequestPath, Target},
+    refusal::{Cause, Reason, Refusal},
+    reply::Protocol,
+};
+
+/// A request. The gate owns it from beginning to end.
+pub struct Request {
+    headers: HeaderMap,
+    address: Box<dyn Fn() -> Option<String>>,
+    stream: u32,
+}
+
+/// What the gate reads of the header map.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Head<'a> {
+    pub method: Option<&'a [u8]>,
+    pub path: Option<&'a [u8]>,
+    pub authority: Option<&'a [u8]>,
+    pub request_id: Option<&'a [u8]>,
+    pub debug_secret: Option<&'a [u8]>,
+    pub protocol: Protocol,
+    /// The method that a CORS preflight asks about (Fetch standard, section 3.2.2); `None` for any other request.
+    pub preflight_for: Option<&'a str>,
+}
+
+/// What the request is for.
+pub(super) struct RequestLine<'a> {
+    pub method: &'a str,
+    pub authority: &'a str,
+    /// `None` for `OPTIONS *`.
+    pub path: Option<RequestPath<'a>>,
+    pub preflight_for: Option<&'a str>,
+}
+
+impl Request {
+    /// A request with these header fields.
+    ///
+    /// `address` gives the caller's network address without port. It is asked for only where a limit counts by it. `stream` is the
+    /// stream's number in its worker; it names the request in logs where it has no id of its own.
+    pub fn new(headers: HeaderMap, address: impl Fn() -> Option<String> + 'static, stream: u32) -> Self {
+        Self { headers, address: Box::new(address), stream }
+    }
+
+    /// The header map.
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The caller's network address, without port.
+    pub(super) fn address(&self) -> Option<String> {
+        (self.address)()
+    }
+
+    /// The stream's number in its worker.
+    pub(super) const fn stream(&self) -> u32 {
+        self.stream
+    }
+
+    pub(super) fn head(&self) -> Head<'_> {
+        Head::read(&self.headers)
+    }
+}
+
+impl<'a> Head<'a> {
+    fn read(headers: &'a HeaderMap) -> Self {
+        let mut head = Self::default();
+        let mut origin = None;
+        let mut asked_method = None;
+        for (name, value) in headers.iter() {
+            match name {
+                ":method" => head.method = Some(value),
+                ":path" => head.path = Some(value),
+                ":authority" => head.authority = Some(value),
+                "content-type" => head.protocol = protocol(value),
+                "origin" => origin = Some(value),
+                "access-control-request-method" => asked_method = Some(value),
+                "x-request-id" => head.request_id = Some(value),
+                "x-sidegate-debug" => head.debug_secret = Some(value),
+                _ => {}
+            }
+        }
+        if head.method == Some(b"OPTIONS") && origin.is_some() {
+            head.preflight_for = asked_method.and_then(|method| str::from_utf8(method).ok());
+        }
+        head
+    }
+
+    /// Method, host and path, where they are what HTTP asks for. The path is normalised here, once.
+    pub(super) fn line(&self) -> Result<RequestLine<'a>, Refusal> {
+        let text = |bytes: Option<&'a [u8]>| str::from_utf8(bytes.unwrap_or_default());
+        let (Ok(method), Ok(authority), Ok(path)) =
+            (text(self.method), text(self.authority), text(self.path))
+        else {
+            return Err(Cause::Malformed.because("method, host or path is not UTF-8"));
+        };
+        let path = match matching::normalise(path) {
+            Ok(Target::Path(path)) => Some(path),
+            Ok(Target::Asterisk) => None,
+            Err(malformed) => return Err(Cause::Malformed.because(Reason::of(&malformed))),
+        };
+        Ok(RequestLine { method, authority, path, preflight_for: self.preflight_for })
+    }
+
+    /// The id by which the request is found in logs: its own, where it can stand in a log line and a header.
+    pub(super) fn own_id(&self) -> Option<&'a str> {
+        let is_plain = |id: &&str| {
+            (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"')
+        };
+        self.request_id.and_then(|id| str::from_utf8(id).ok()).filter(is_plain)
+    }
+}
+
+/// gRPC is `application/grpc`, alone or followed by `+…` or `;…`.
+fn protocol(content_type: &[u8]) -> Protocol {
+    match content_type.strip_prefix(b"application/grpc").map(<[u8]>::first) {
+        Some(None | Some(b'+' | b';')) => Protocol::Grpc,
+        _ => Protocol::Http,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), value.as_bytes().to_vec());
+        HeaderMap::from(pairs.iter().map(owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_preflight_is_options_with_origin_and_asked_method() {
+        let asked = ("access-control-request-method", "PUT");
+        let origin = ("origin", "https://a");
+        for (pairs, expected) in [
+            (vec![(":method", "OPTIONS"), origin, asked], Some("PUT")),
+            (vec![(":method", "OPTIONS"), asked], None),
+            (vec![(":method", "OPTIONS"), origin], None),
+            (vec![(":method", "GET"), origin, asked], None),
+        ] {
+            assert_eq!(Head::read(&headers(&pairs)).preflight_for, expected);
+        }
+    }
+
+    #[test]
+    fn grpc_is_recognised_by_the_content_type() {
+        for (value, expected) in [
+            ("application/grpc", Protocol::Grpc),
+            ("application/grpc+proto", Protocol::Grpc),
+            ("application/grpc;x", Protocol::Grpc),
+            ("application/grpc-web", Protocol::Http),
+            ("application/json", Protocol::Http),
+        ] {
+            assert_eq!(Head::read(&headers(&[("content-type", value)])).protocol, expected, "{value}");
+        }
+    }
+}

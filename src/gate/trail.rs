@@ -1,0 +1,167 @@
+//! The trail: what was found out about a request on its way, as data. Metrics, log lines, filter state and explanation headers are
+//! renderings of it.
+
+use std::{fmt, rc::Rc};
+
+use super::{identify::Caller, request::Head};
+use crate::{
+    credential::Digest,
+    forward::Field,
+    identity::Lookup,
+    matching::Usage,
+    policy::{Api, Policy},
+    provider::CallRecord,
+    quota::Standing,
+    refusal::{Challenges, Refusal},
+};
+
+/// What was found out about a request, as far as it got. Numbers are places in the policy that decided.
+pub struct Trail {
+    /// The policy that decided.
+    pub policy: Rc<Policy>,
+    /// The API that matched.
+    pub api: Option<usize>,
+    /// The rule that matched, by its place in the API.
+    pub rule: Option<usize>,
+    /// The consumer that calls.
+    pub consumer: Option<usize>,
+    /// The operator's name for the API key that was presented.
+    pub key: Option<Rc<str>>,
+    /// The plan that applies.
+    pub plan: Option<usize>,
+    /// How the caller's identity was obtained, where a provider vouches for it.
+    pub lookup: Option<Lookup>,
+    /// The calls that this request made.
+    pub calls: Vec<ProviderCall>,
+    /// What the request uses of each metric.
+    pub usage: Usage,
+    /// The metering entries that matched, by their place in the API. Empty unless somebody may ask for an explanation.
+    pub metering: Vec<usize>,
+    /// How the limits stand that the request touches.
+    pub standings: Vec<Standing>,
+    /// Why the request was refused, or would have been but for shadow mode.
+    pub refusal: Option<Refusal>,
+    /// Who calls, once that is known and authorized.
+    pub(super) caller: Option<Caller>,
+    audience: Audience,
+}
+
+/// A call to a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProviderCall {
+    /// The provider's place in the policy.
+    pub provider: usize,
+    /// What came of it.
+    pub record: CallRecord,
+}
+
+/// Who may see how the request was decided.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// The operator alone.
+    Operator,
+    /// The caller too, who holds the debug secret.
+    Caller,
+}
+
+impl Trail {
+    pub(super) fn new(policy: &Rc<Policy>, head: &Head<'_>) -> Self {
+        let audience = match (policy.debug, head.debug_secret) {
+            (Some(expected), Some(secret)) if Digest::of(secret) == expected => Audience::Caller,
+            _ => Audience::Operator,
+        };
+        Self {
+            policy: Rc::clone(policy),
+            api: None,
+            rule: None,
+            consumer: None,
+            key: None,
+            plan: None,
+            lookup: None,
+            calls: Vec::new(),
+            usage: Usage::new(),
+            metering: Vec::new(),
+            standings: Vec::new(),
+            refusal: None,
+            caller: None,
+            audience,
+        }
+    }
+
+    /// The API's name.
+    pub fn api(&self) -> Option<&str> {
+        self.matched_api().map(|api| api.name.as_str())
+    }
+
+    /// The rule, named by its path.
+    pub fn rule(&self) -> Option<&str> {
+        self.matched_api()?.rules.get(self.rule?).map(|rule| rule.name.as_str())
+    }
+
+    /// The consumer's name.
+    pub fn consumer(&self) -> Option<&str> {
+        self.policy.consumers.get(self.consumer?).map(|consumer| consumer.name.as_str())
+    }
+
+    /// The plan's name.
+    pub fn plan(&self) -> Option<&str> {
+        self.policy.plans.get(self.plan?).map(|plan| plan.name.as_str())
+    }
+
+    /// The environment of the plan.
+    pub fn environment(&self) -> Option<&str> {
+        self.policy.plans.get(self.plan?)?.environment.as_deref()
+    }
+
+    /// The value of a field in headers for the service.
+    pub(super) fn field(&self, field: Field) -> Option<&str> {
+        let identity = || self.caller.as_ref()?.identity.as_ref();
+        match field {
+            Field::Api => self.api(),
+            Field::Rule => self.rule(),
+            Field::Consumer => self.consumer(),
+            Field::Plan => self.plan(),
+            Field::Environment => self.environment(),
+            Field::ClientId => identity()?.client_id.as_deref(),
+            Field::Subject => identity()?.sub.as_deref(),
+            Field::Scope => Some(identity()?.scope.as_ref()),
+        }
+    }
+
+    /// The API that matched.
+    pub(super) fn matched_api(&self) -> Option<&Api> {
+        self.policy.api(self.api?)
+    }
+
+    /// Which challenges are due where the request is refused.
+    pub(super) fn challenges(&self) -> Challenges {
+        let rule = self.matched_api().and_then(|api| api.rules.get(self.rule?));
+        rule.map(|rule| rule.challenges).unwrap_or_default()
+    }
+
+    /// A metering entry has matched.
+    pub(super) fn metered(&mut self, entry: usize) {
+        if self.is_for_the_caller() {
+            self.metering.push(entry);
+        }
+    }
+
+    /// Whether the caller may see how the request was decided.
+    pub(super) fn is_for_the_caller(&self) -> bool {
+        self.audience == Audience::Caller
+    }
+}
+
+impl fmt::Debug for Trail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trail")
+            .field("api", &self.api())
+            .field("rule", &self.rule())
+            .field("consumer", &self.consumer())
+            .field("plan", &self.plan())
+            .field("lookup", &self.lookup)
+            .field("calls", &self.calls)
+            .field("refusal", &self.refusal)
+            .finish_non_exhaustive()
+    }
+}

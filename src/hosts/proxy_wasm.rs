@@ -1,0 +1,408 @@
+//! Envoy by proxy-wasm: the one place that speaks to it.
+//!
+//! The SDK's functions panic on answers that the ABI does not promise. Those that remain reachable here are: reading the request's
+//! header map (only in its callback, where it is there), reading a response to a call (only where it has headers), and setting
+//! headers of a request that is held or in its callback. `get_grpc_status` is never called: it panics where a provider's message is
+//! not UTF-8.
+
+use std::{
+    marker::PhantomData,
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
+
+use proxy_wasm::{
+    hostcalls,
+    traits::{Context, HttpContext, RootContext},
+    types::{BufferType, ContextType, GrpcStatusCode, LogLevel, MapType, MetricType, Status},
+};
+
+use crate::{
+    forward::Edits,
+    headers::{HeaderList, HeaderMap},
+    provider::{
+        Body, Call, CallFailure, CallResult, GrpcRequest, GrpcResponse, HttpRequest, HttpResponse, Response,
+        Transport, Wanted,
+    },
+    reply::{Protocol, Reply},
+    shell::{
+        calls::Home,
+        host::{CallHost, CallId, ContextId, MeasureId, MeasureKind, RequestHost, TelemetryHost, TimerHost},
+        loading,
+        worker::{Action, Stream, Worker},
+    },
+    store::{Cas, Lost, Store},
+    time::Timestamp,
+};
+
+/// Envoy as host and as store.
+#[derive(Clone, Copy)]
+pub struct Envoy;
+
+/// A worker in Envoy.
+pub type EnvoyWorker = Worker<Envoy, Envoy>;
+
+/// What runs in the module.
+pub trait Plugin: 'static {
+    /// A policy was loaded: starts background tasks.
+    fn start(_: &EnvoyWorker) {}
+
+    /// A request's headers have arrived.
+    fn on_request(worker: &EnvoyWorker, stream: &Rc<Stream>) -> Action {
+        worker.on_request(stream)
+    }
+}
+
+/// Sidegate itself.
+pub struct Sidegate;
+
+impl Plugin for Sidegate {}
+
+/// The entry point of the module. Whoever embeds Sidegate in another module has one of their own.
+#[cfg(not(feature = "embedded"))]
+mod entry {
+    proxy_wasm::main! {{
+        proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
+        proxy_wasm::set_root_context(super::root::<super::Sidegate>);
+    }}
+}
+
+/// Makes the root context with this number.
+pub fn root<P: Plugin>(id: ContextId) -> Box<dyn RootContext> {
+    Box::new(Root::<P> { id, worker: None, plugin: PhantomData })
+}
+
+/// The root context: one for each policy in each thread.
+struct Root<P> {
+    id: ContextId,
+    worker: Option<Rc<EnvoyWorker>>,
+    plugin: PhantomData<P>,
+}
+
+/// The context of one request.
+struct RequestContext<P> {
+    id: ContextId,
+    worker: Rc<EnvoyWorker>,
+    stream: Rc<Stream>,
+    plugin: PhantomData<P>,
+}
+
+// === impl Root ===
+
+impl<P: Plugin> Context for Root<P> {
+    fn on_http_call_response(&mut self, call: u32, headers: usize, body: usize, trailers: usize) {
+        if let Some(worker) = &self.worker {
+            http_response(worker, Home::Root, call, headers, body, trailers);
+        }
+    }
+
+    fn on_grpc_call_response(&mut self, call: u32, status: u32, size: usize) {
+        if let Some(worker) = &self.worker {
+            grpc_response(worker, Home::Root, call, status, size);
+        }
+    }
+}
+
+impl<P: Plugin> RootContext for Root<P> {
+    fn on_configure(&mut self, size: usize) -> bool {
+        let configuration = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size).ok().flatten();
+        #[expect(clippy::disallowed_methods, reason = "the host is where the environment is read")]
+        let environment = |name: &str| std::env::var(name).ok();
+        self.worker = loading::load(Envoy, Envoy, self.id, &configuration.unwrap_or_default(), &environment);
+        if let Some(worker) = &self.worker {
+            P::start(worker);
+        }
+        self.worker.is_some()
+    }
+
+    fn on_tick(&mut self) {
+        if let Some(worker) = &self.worker {
+            worker.on_tick();
+        }
+    }
+
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        let worker = Rc::clone(self.worker.as_ref()?);
+        Some(Box::new(RequestContext::<P> { id, worker, stream: Stream::new(id), plugin: PhantomData }))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+impl<P> Drop for Root<P> {
+    fn drop(&mut self) {
+        if let Some(worker) = &self.worker {
+            loading::unload(worker);
+        }
+    }
+}
+
+// === impl RequestContext ===
+
+impl<P: Plugin> Context for RequestContext<P> {
+    fn on_http_call_response(&mut self, call: u32, headers: usize, body: usize, trailers: usize) {
+        http_response(&self.worker, Home::Stream(self.id), call, headers, body, trailers);
+    }
+
+    fn on_grpc_call_response(&mut self, call: u32, status: u32, size: usize) {
+        grpc_response(&self.worker, Home::Stream(self.id), call, status, size);
+    }
+}
+
+impl<P: Plugin> HttpContext for RequestContext<P> {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> proxy_wasm::types::Action {
+        match P::on_request(&self.worker, &self.stream) {
+            Action::Continue => proxy_wasm::types::Action::Continue,
+            Action::Pause => proxy_wasm::types::Action::Pause,
+        }
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> proxy_wasm::types::Action {
+        self.worker.on_response(&self.stream);
+        proxy_wasm::types::Action::Continue
+    }
+}
+
+impl<P> Drop for RequestContext<P> {
+    fn drop(&mut self) {
+        self.worker.on_gone(&self.stream);
+    }
+}
+
+// === Responses to calls ===
+
+fn http_response(worker: &EnvoyWorker, home: Home, call: u32, headers: usize, body: usize, trailers: usize) {
+    let call = CallId::Http(call);
+    if let Some(wanted) = worker.wanted(call) {
+        worker.on_call_result(home, call, read_http(wanted, headers, body, trailers));
+    }
+}
+
+/// A call that failed while its response came in comes back without headers; one that failed earlier with a 502 or 503 of Envoy's
+/// own, one that took too long with a 504. Envoy's own replies are plain text without a date; a provider's that look the same do no
+/// harm: all of them are answers that cannot be used, and only what asks for patience must not be overlooked.
+fn read_http(wanted: Wanted, headers: usize, body: usize, trailers: usize) -> CallResult {
+    if headers == 0 {
+        return Err(CallFailure::Failed);
+    }
+    let fields = hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).unwrap_or_default();
+    let field = |name: &str| {
+        let found = fields.iter().find(|(other, _)| other == name);
+        found.and_then(|(_, value)| str::from_utf8(value).ok())
+    };
+    let Some(status) = field(":status").and_then(|status| status.parse().ok()) else {
+        return Err(CallFailure::Failed);
+    };
+    let is_envoys_own = field("date").is_none()
+        && field("retry-after").is_none()
+        && field("content-type") == Some("text/plain");
+    match status {
+        502 | 503 if is_envoys_own => return Err(CallFailure::Failed),
+        504 if is_envoys_own => return Err(CallFailure::TimedOut),
+        _ => {}
+    }
+    let trailers = match trailers {
+        0 => HeaderList::new(),
+        _ => {
+            let fields = hostcalls::get_map_bytes(MapType::HttpCallResponseTrailers).unwrap_or_default();
+            select(&fields, wanted.trailers)
+        }
+    };
+    let body = read_body(BufferType::HttpCallResponseBody, body, wanted.body);
+    Ok(Response::Http(HttpResponse { status, headers: select(&fields, wanted.headers), body, trailers }))
+}
+
+fn grpc_response(worker: &EnvoyWorker, home: Home, call: u32, status: u32, size: usize) {
+    let call = CallId::Grpc(call);
+    if let Some(wanted) = worker.wanted(call) {
+        worker.on_call_result(home, call, read_grpc(wanted, status, size));
+    }
+}
+
+/// Envoy reports a call that failed or took too long as `UNAVAILABLE`, which is also what a provider that is about to end says.
+fn read_grpc(wanted: Wanted, status: u32, size: usize) -> CallResult {
+    const UNAVAILABLE: u32 = 14;
+    if status == UNAVAILABLE {
+        return Err(CallFailure::Failed);
+    }
+    let body = read_body(BufferType::GrpcReceiveBuffer, size, wanted.body);
+    Ok(Response::Grpc(GrpcResponse { status, body }))
+}
+
+fn read_body(buffer: BufferType, size: usize, most: usize) -> Body {
+    match size {
+        0 => Body::Whole(Vec::new()),
+        _ if size > most => Body::TooLong,
+        _ => Body::Whole(hostcalls::get_buffer(buffer, 0, size).ok().flatten().unwrap_or_default()),
+    }
+}
+
+/// The first field of each wanted name, as far as it is UTF-8.
+fn select(fields: &[(String, Vec<u8>)], wanted: &'static [&'static str]) -> HeaderList {
+    let mut selected = HeaderList::new();
+    for name in wanted {
+        let found = fields.iter().find(|(other, _)| other == name);
+        if let Some(value) = found.and_then(|(_, value)| str::from_utf8(value).ok()) {
+            selected.push(*name, value);
+        }
+    }
+    selected
+}
+
+// === impl Envoy ===
+
+impl RequestHost for Envoy {
+    fn request_headers(&self) -> HeaderMap {
+        hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default().into()
+    }
+
+    fn source_address(&self) -> Option<String> {
+        let address = hostcalls::get_property(vec!["source", "address"]).ok().flatten()?;
+        String::from_utf8(address).ok()
+    }
+
+    fn edit_request(&self, edits: &Edits) {
+        for name in &edits.remove {
+            let _removed = hostcalls::remove_map_value(MapType::HttpRequestHeaders, name);
+        }
+        for (name, value) in &edits.set {
+            let _set = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value));
+        }
+    }
+
+    fn resume_request(&self) {
+        let _resumed = hostcalls::resume_http_request();
+    }
+
+    fn reply(&self, reply: &Reply, protocol: Protocol) {
+        match protocol {
+            Protocol::Grpc => {
+                let metadata = reply.headers.iter().filter(|(name, _)| *name != "content-type");
+                let metadata = metadata.map(|(name, value)| (name, value.as_bytes())).collect();
+                let (status, message) = (grpc_status(reply.grpc.code), reply.grpc.message.as_str());
+                let _sent = hostcalls::send_grpc_response(status, Some(message), metadata);
+            }
+            Protocol::Http => {
+                let headers = reply.headers.iter().collect();
+                let _sent =
+                    hostcalls::send_http_response(reply.status.into(), headers, Some(reply.body.as_bytes()));
+            }
+        }
+    }
+
+    fn add_response_header(&self, name: &str, value: &str) {
+        let _set = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, Some(value));
+    }
+
+    fn set_filter_state(&self, name: &str, value: &str) {
+        let _set = hostcalls::set_property(vec![name], Some(value.as_bytes()));
+    }
+}
+
+impl CallHost for Envoy {
+    fn call(&self, call: &Call) -> Result<CallId, CallFailure> {
+        match &call.transport {
+            Transport::Http(request) => call_http(&call.cluster, request, call.timeout),
+            Transport::Grpc(request) => call_grpc(&call.cluster, request, call.timeout),
+        }
+    }
+
+    fn switch_to(&self, context: ContextId) {
+        let _switched = hostcalls::set_effective_context(context);
+    }
+}
+
+fn call_http(cluster: &str, request: &HttpRequest, timeout: Duration) -> Result<CallId, CallFailure> {
+    let mut headers = vec![
+        (":method", request.method),
+        (":scheme", request.scheme.as_str()),
+        (":authority", request.authority.as_str()),
+        (":path", request.path.as_str()),
+    ];
+    headers.extend(request.headers.iter());
+    let body = Some(request.body.as_slice());
+    let called = hostcalls::dispatch_http_call(cluster, headers, body, Vec::new(), timeout);
+    called.map(CallId::Http).map_err(|status| match status {
+        Status::BadArgument => CallFailure::UnknownCluster,
+        _ => CallFailure::NoHealthyHost,
+    })
+}
+
+fn call_grpc(cluster: &str, request: &GrpcRequest, timeout: Duration) -> Result<CallId, CallFailure> {
+    let metadata = request.metadata.iter().map(|(name, value)| (name, value.as_bytes())).collect();
+    let message = Some(request.message.as_slice());
+    let called =
+        hostcalls::dispatch_grpc_call(cluster, request.service, request.method, metadata, message, timeout);
+    called.map(CallId::Grpc).map_err(|status| match status {
+        Status::ParseFailure => CallFailure::UnknownCluster,
+        _ => CallFailure::NoHealthyHost,
+    })
+}
+
+impl TimerHost for Envoy {
+    fn now(&self) -> Timestamp {
+        let now = hostcalls::get_current_time().unwrap_or(SystemTime::UNIX_EPOCH);
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::default().saturating_add(since)
+    }
+
+    fn tick_every(&self, period: Duration) {
+        let _set = hostcalls::set_tick_period(period);
+    }
+}
+
+impl TelemetryHost for Envoy {
+    fn define(&self, kind: MeasureKind, name: &str) -> Option<MeasureId> {
+        let kind = match kind {
+            MeasureKind::Counter => MetricType::Counter,
+            MeasureKind::Gauge => MetricType::Gauge,
+            MeasureKind::Histogram => MetricType::Histogram,
+        };
+        hostcalls::define_metric(kind, name).ok()
+    }
+
+    fn count(&self, measure: MeasureId, by: u64) {
+        let _counted = hostcalls::increment_metric(measure, i64::try_from(by).unwrap_or(i64::MAX));
+    }
+
+    fn record(&self, measure: MeasureId, value: u64) {
+        let _recorded = hostcalls::record_metric(measure, value);
+    }
+
+    fn log(&self, level: log::Level, line: &str) {
+        let level = match level {
+            log::Level::Error => LogLevel::Error,
+            log::Level::Warn => LogLevel::Warn,
+            log::Level::Info => LogLevel::Info,
+            log::Level::Debug => LogLevel::Debug,
+            log::Level::Trace => LogLevel::Trace,
+        };
+        let _logged = hostcalls::log(level, line);
+    }
+}
+
+impl Store for Envoy {
+    fn get(&self, key: &str) -> (Option<Vec<u8>>, Option<Cas>) {
+        let (bytes, cas) = hostcalls::get_shared_data(key).unwrap_or_default();
+        (bytes, cas.and_then(Cas::new))
+    }
+
+    fn compare_and_swap(&self, key: &str, bytes: &[u8], expected: Cas) -> Result<(), Lost> {
+        hostcalls::set_shared_data(key, Some(bytes), Some(expected.get())).map_err(|_| Lost)
+    }
+}
+
+const fn grpc_status(code: u8) -> GrpcStatusCode {
+    match code {
+        3 => GrpcStatusCode::InvalidArgument,
+        5 => GrpcStatusCode::NotFound,
+        7 => GrpcStatusCode::PermissionDenied,
+        8 => GrpcStatusCode::ResourceExhausted,
+        12 => GrpcStatusCode::Unimplemented,
+        14 => GrpcStatusCode::Unavailable,
+        16 => GrpcStatusCode::Unauthenticated,
+        _ => GrpcStatusCode::Internal,
+    }
+}

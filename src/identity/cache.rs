@@ -1,0 +1,326 @@
+//! The cache of identities: providers' answers, and how long each may be used. Faults are never kept.
+//!
+//! What is kept is the answer and when it came, nothing that was computed from settings: a `ttl` that an operator lowers
+//! counts at once, and a hit extends nothing.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use super::{Identity, Vouched};
+use crate::{
+    credential::Digest,
+    provider::{Freshness, Keeping, WhenUnavailable},
+    store::{Change, Session, Store, Table},
+    time::Timestamp,
+};
+
+/// Answers of providers, shared by all workers.
+#[derive(Clone, Debug)]
+pub struct IdentityCache(Table);
+
+/// How an identity that a provider vouches for was obtained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lookup {
+    /// From the cache.
+    Hit,
+    /// From the provider.
+    Miss,
+    /// From the cache, past its time, because the provider is unavailable.
+    Stale,
+}
+
+/// The terms on which answers of one provider are used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// How long they are kept.
+    pub keeping: Keeping,
+    /// What happens when there is no new one.
+    pub when_unavailable: WhenUnavailable,
+    /// How long the provider rests after a failure.
+    pub cooldown: Duration,
+}
+
+/// A provider's answer, and when it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptAnswer<'a> {
+    fetched_at: Timestamp,
+    introspected: Vouched<'a>,
+}
+
+// === impl Lookup ===
+
+impl Lookup {
+    /// The word for it in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+// === impl Terms ===
+
+impl Terms {
+    /// How long a provider rests after a failure where nothing else is configured.
+    pub const DEFAULT_COOLDOWN: Duration = Duration::from_secs(1);
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            keeping: Keeping::default(),
+            when_unavailable: WhenUnavailable::default(),
+            cooldown: Self::DEFAULT_COOLDOWN,
+        }
+    }
+}
+
+// === impl IdentityCache ===
+
+impl IdentityCache {
+    /// A cache for `capacity` answers.
+    pub fn new(capacity: NonZeroU32) -> Self {
+        Self(Table::cache("tokens", capacity))
+    }
+
+    /// The answer that is kept under `key`.
+    pub fn find(&self, store: Session<'_, impl Store>, key: &Digest) -> Option<KeptAnswer<'static>> {
+        self.0.read(store, key, |bytes| {
+            let answer = KeptAnswer::decode(bytes?).map(KeptAnswer::into_owned);
+            if answer.is_none() {
+                store.incidents().corrupt();
+            }
+            answer
+        })
+    }
+
+    /// Keeps an answer for all workers. Where it cannot be kept, the next request asks again; an earlier answer is removed in any
+    /// case, or it would be used in place of this one while the provider is unavailable.
+    pub fn keep(
+        &self,
+        store: Session<'_, impl Store>,
+        key: &Digest,
+        introspected: Vouched<'static>,
+        terms: &Terms,
+    ) {
+        let answer = KeptAnswer::new(introspected, store.now());
+        let kept_until = answer.kept_until(terms);
+        let put = Change::Put { expires: kept_until.unwrap_or(store.now()), payload: answer.encode() };
+        let _kept = self.0.update(store, key, |earlier| {
+            let change = if kept_until.is_some() || earlier.is_some() { put.clone() } else { Change::Keep };
+            (change, ())
+        });
+    }
+}
+
+// === impl KeptAnswer ===
+
+impl<'a> KeptAnswer<'a> {
+    /// An answer that came at `now`.
+    pub const fn new(introspected: Vouched<'a>, now: Timestamp) -> Self {
+        Self { fetched_at: now, introspected }
+    }
+
+    /// The answer.
+    pub fn into_vouched(self) -> Vouched<'a> {
+        self.introspected
+    }
+
+    /// The same, independent of the bytes it was decoded from.
+    pub fn into_owned(self) -> KeptAnswer<'static> {
+        KeptAnswer { fetched_at: self.fetched_at, introspected: self.introspected.into_owned() }
+    }
+
+    /// From this moment on it is not fresh any more: `ttl` after it came, or at the token's `exp` if that is earlier;
+    /// `negative_ttl` after it came if the token is inactive.
+    pub fn fresh_until(&self, terms: &Terms) -> Timestamp {
+        let Keeping { ttl, negative_ttl, stale_if_error: _ } = terms.keeping;
+        match &self.introspected {
+            Vouched::Inactive => self.fetched_at.saturating_add(negative_ttl),
+            Vouched::Active(claims) => not_past_exp(claims, self.fetched_at.saturating_add(ttl)),
+        }
+    }
+
+    /// Until when the cache should keep it; `None` if it should not take it at all.
+    pub fn kept_until(&self, terms: &Terms) -> Option<Timestamp> {
+        let until = self.usable_until(terms);
+        (until > self.fetched_at).then_some(until)
+    }
+
+    /// What it is good for at `now`. An answer from the future is good for nothing: the clock was set back, and nobody
+    /// knows how old it is.
+    pub fn freshness(&self, terms: &Terms, now: Timestamp) -> Freshness {
+        if now < self.fetched_at {
+            Freshness::Expired
+        } else if now < self.fresh_until(terms) {
+            Freshness::Fresh
+        } else if now < self.usable_until(terms) {
+            Freshness::Stale
+        } else {
+            Freshness::Expired
+        }
+    }
+
+    /// The answer, if it may be used in place of one that the provider failed to give at `now`.
+    pub fn despite_fault(self, terms: &Terms, now: Timestamp) -> Option<Vouched<'a>> {
+        let Vouched::Active(claims) = &self.introspected else {
+            return None;
+        };
+        let is_allowed = match &terms.when_unavailable {
+            WhenUnavailable::Deny => false,
+            WhenUnavailable::Stale => true,
+            WhenUnavailable::AllowClients(clients) => {
+                claims.client_id.as_deref().is_some_and(|client| clients.contains(client))
+            }
+        };
+        (is_allowed && self.freshness(terms, now) != Freshness::Expired).then_some(self.introspected)
+    }
+
+    fn usable_until(&self, terms: &Terms) -> Timestamp {
+        let fresh_until = self.fresh_until(terms);
+        match &self.introspected {
+            Vouched::Active(claims) if terms.when_unavailable != WhenUnavailable::Deny => {
+                not_past_exp(claims, fresh_until.saturating_add(terms.keeping.stale_if_error))
+            }
+            Vouched::Active(_) | Vouched::Inactive => fresh_until,
+        }
+    }
+
+    /// The bytes for the cache.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.fetched_at.millis().to_le_bytes().to_vec();
+        self.introspected.encode(&mut bytes);
+        bytes
+    }
+
+    /// Reads what [`Self::encode`] wrote, borrowing all texts; `None` for anything else.
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let (fetched_at, introspected) = bytes.split_first_chunk()?;
+        Some(Self {
+            fetched_at: Timestamp::from_millis(u64::from_le_bytes(*fetched_at)),
+            introspected: Vouched::decode(introspected)?,
+        })
+    }
+}
+
+fn not_past_exp(claims: &Identity<'_>, moment: Timestamp) -> Timestamp {
+    claims.exp.map_or(moment, |exp| exp.min(moment))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::full;
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_000);
+
+    fn terms(when_unavailable: WhenUnavailable) -> Terms {
+        Terms { when_unavailable, ..Terms::default() }
+    }
+
+    fn clients(names: &[&str]) -> WhenUnavailable {
+        WhenUnavailable::AllowClients(names.iter().map(ToString::to_string).collect())
+    }
+
+    fn active(exp: Option<u64>) -> KeptAnswer<'static> {
+        KeptAnswer::new(Vouched::Active(Identity { exp: exp.map(Timestamp::from_seconds), ..full() }), NOW)
+    }
+
+    fn states(entry: &KeptAnswer<'_>, terms: &Terms, seconds: &[u64]) -> Vec<Freshness> {
+        seconds.iter().map(|second| entry.freshness(terms, Timestamp::from_seconds(*second))).collect()
+    }
+
+    #[test]
+    fn an_active_token_is_fresh_for_its_ttl_and_then_stale_where_that_is_asked_for() {
+        use Freshness::{Expired, Fresh, Stale};
+        let seconds = [1_000, 1_029, 1_030, 1_089, 1_090];
+        let entry = active(Some(2_000));
+        assert_eq!(
+            states(&entry, &terms(WhenUnavailable::Deny), &seconds),
+            [Fresh, Fresh, Expired, Expired, Expired]
+        );
+        for mode in [WhenUnavailable::Stale, clients(&["x"])] {
+            assert_eq!(states(&entry, &terms(mode), &seconds), [Fresh, Fresh, Stale, Stale, Expired]);
+        }
+    }
+
+    #[test]
+    fn nothing_is_used_from_exp_on() {
+        use Freshness::{Expired, Fresh, Stale};
+        let stale = terms(WhenUnavailable::Stale);
+        assert_eq!(states(&active(Some(1_010)), &stale, &[1_009, 1_010]), [Fresh, Expired]);
+        assert_eq!(
+            states(&active(Some(1_040)), &stale, &[1_029, 1_030, 1_039, 1_040]),
+            [Fresh, Stale, Stale, Expired]
+        );
+        assert_eq!(active(Some(1_000)).kept_until(&stale), None);
+        assert_eq!(active(Some(1)).kept_until(&stale), None);
+    }
+
+    #[test]
+    fn an_inactive_token_is_known_for_the_negative_ttl_and_never_stale() {
+        use Freshness::{Expired, Fresh};
+        let entry = KeptAnswer::new(Vouched::Inactive, NOW);
+        let stale = terms(WhenUnavailable::Stale);
+        assert_eq!(states(&entry, &stale, &[1_000, 1_004, 1_005]), [Fresh, Fresh, Expired]);
+        assert_eq!(entry.kept_until(&stale), Some(Timestamp::from_seconds(1_005)));
+        assert_eq!(entry.despite_fault(&stale, NOW), None);
+    }
+
+    #[test]
+    fn zero_keeps_nothing() {
+        let keeping = Keeping { ttl: Duration::ZERO, negative_ttl: Duration::ZERO, ..Keeping::default() };
+        let off = Terms { keeping, ..Terms::default() };
+        for entry in [active(None), KeptAnswer::new(Vouched::Inactive, NOW)] {
+            assert_eq!(entry.kept_until(&off), None);
+            assert_eq!(entry.freshness(&off, NOW), Freshness::Expired);
+        }
+    }
+
+    #[test]
+    fn it_is_kept_as_long_as_it_may_be_used() {
+        let entry = active(None);
+        assert_eq!(entry.kept_until(&terms(WhenUnavailable::Deny)), Some(Timestamp::from_seconds(1_030)));
+        assert_eq!(entry.kept_until(&terms(WhenUnavailable::Stale)), Some(Timestamp::from_seconds(1_090)));
+    }
+
+    #[test]
+    fn an_entry_from_the_future_is_not_used() {
+        let stale = terms(WhenUnavailable::Stale);
+        let before = Timestamp::from_seconds(999);
+        assert_eq!(active(None).freshness(&stale, before), Freshness::Expired);
+        assert_eq!(active(None).despite_fault(&stale, before), None);
+    }
+
+    #[test]
+    fn the_mode_decides_who_is_served_despite_a_fault() {
+        let late = Timestamp::from_seconds(1_040);
+        let table = [
+            (WhenUnavailable::Deny, false),
+            (WhenUnavailable::Stale, true),
+            (clients(&["other", "acme-web"]), true),
+            (clients(&["other"]), false),
+        ];
+        for (mode, serves) in table {
+            let terms = terms(mode.clone());
+            for moment in [NOW, late] {
+                assert_eq!(active(None).despite_fault(&terms, moment).is_some(), serves, "{mode:?}");
+            }
+            assert_eq!(active(None).despite_fault(&terms, Timestamp::from_seconds(1_090)), None, "{mode:?}");
+        }
+        let nameless = KeptAnswer::new(Vouched::Active(Identity::default()), NOW);
+        assert_eq!(nameless.despite_fault(&terms(clients(&["", "x"])), late), None);
+    }
+
+    #[test]
+    fn bytes_are_read_back() {
+        for entry in [active(Some(2_000)), KeptAnswer::new(Vouched::Inactive, NOW)] {
+            assert_eq!(KeptAnswer::decode(&entry.encode()), Some(entry));
+        }
+        assert_eq!(KeptAnswer::decode(b""), None);
+        assert_eq!(KeptAnswer::decode(&[0; 8]), None);
+    }
+}

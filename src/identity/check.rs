@@ -1,0 +1,255 @@
+//! Checks whether a token satisfies a rule: on every request, whether the answer was cached or not.
+
+use std::time::Duration;
+
+use crate::{
+    access::{Audience, RequiredScopes},
+    time::Timestamp,
+};
+
+use super::{Identity, Vouched};
+
+/// What a rule requires of tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requirement {
+    /// Trusted issuers, compared byte by byte. If there are any, a token must name one of them.
+    pub issuers: Vec<String>,
+    /// The audiences that the token must name.
+    pub audience: Option<Audience>,
+    /// The scopes that must have been granted.
+    pub scopes: Option<RequiredScopes>,
+}
+
+/// Why a token does not satisfy a rule. The caller's fault; all but the last are `invalid_token` in RFC 6750.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenFault {
+    /// The server says that it is not.
+    #[error("the token is not active")]
+    Inactive,
+    /// `token_use` is not `access_token`; or only `typ` is present, and it is that of a refresh or ID token.
+    #[error("the token is not an access token")]
+    NotAnAccessToken,
+    /// `token_type` is neither `Bearer` nor `access_token`.
+    #[error("the token is not a bearer token")]
+    NotABearerToken,
+    /// `exp` has been reached.
+    #[error("the token has expired")]
+    Expired,
+    /// `nbf` is in the future.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// `iat` is in the future.
+    #[error("the token was issued in the future")]
+    IssuedInFuture,
+    /// `iss` is missing or not a trusted issuer.
+    #[error("the issuer of the token is not trusted")]
+    WrongIssuer,
+    /// `aud` is missing or does not name us.
+    #[error("the token is meant for another audience")]
+    WrongAudience,
+    /// `cnf`: only the holder of a key may use the token, and we cannot verify that the caller is the holder.
+    #[error("the token is bound to a key, which is not verified")]
+    SenderConstrained,
+    /// A required scope is not granted (`insufficient_scope` in RFC 6750).
+    #[error("the token lacks a required scope")]
+    InsufficientScope,
+}
+
+/// Runs the checks in a fixed order and returns the first that fails. Scopes come last, so that only valid
+/// tokens get a 403.
+///
+/// `leeway` applies to `nbf` and `iat`. There is none for `exp`: the server that says "active" has checked it
+/// already, and an answer must not outlive it (RFC 7662 section 4).
+pub fn check(
+    introspected: &Vouched<'_>,
+    requirement: &Requirement,
+    now: Timestamp,
+    leeway: Duration,
+) -> Result<(), TokenFault> {
+    let Vouched::Active(claims) = introspected else {
+        return Err(TokenFault::Inactive);
+    };
+    let holds = |condition: bool, fault: TokenFault| if condition { Ok(()) } else { Err(fault) };
+    let soon = now.saturating_add(leeway);
+
+    holds(
+        claims.token_use.as_deref().is_none_or(|found| found == "access_token"),
+        TokenFault::NotAnAccessToken,
+    )?;
+    holds(
+        claims.token_type.as_deref().is_none_or(|found| is_one_of(found, &["Bearer", "access_token"])),
+        TokenFault::NotABearerToken,
+    )?;
+    let is_named = claims.token_use.is_some() || claims.token_type.is_some();
+    holds(
+        is_named || claims.typ.as_deref().is_none_or(|found| is_one_of(found, &["Bearer", "JWT", "at+jwt"])),
+        TokenFault::NotAnAccessToken,
+    )?;
+    holds(claims.exp.is_none_or(|exp| now < exp), TokenFault::Expired)?;
+    holds(claims.nbf.is_none_or(|nbf| nbf <= soon), TokenFault::NotYetValid)?;
+    holds(claims.iat.is_none_or(|iat| iat <= soon), TokenFault::IssuedInFuture)?;
+    holds(is_trusted(claims, &requirement.issuers), TokenFault::WrongIssuer)?;
+    holds(
+        requirement.audience.as_ref().is_none_or(|audience| audience.accepts(claims.audiences.iter())),
+        TokenFault::WrongAudience,
+    )?;
+    holds(!claims.is_sender_constrained, TokenFault::SenderConstrained)?;
+    holds(
+        requirement.scopes.as_ref().is_none_or(|scopes| scopes.are_granted(claims.scopes())),
+        TokenFault::InsufficientScope,
+    )
+}
+
+fn is_one_of(found: &str, names: &[&str]) -> bool {
+    names.iter().any(|name| found.eq_ignore_ascii_case(name))
+}
+
+fn is_trusted(claims: &Identity<'_>, issuers: &[String]) -> bool {
+    issuers.is_empty()
+        || claims.iss.as_deref().is_some_and(|iss| issuers.iter().any(|trusted| trusted == iss))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Audiences;
+    use super::super::record::tests::full;
+    use super::*;
+    use crate::access::ScopeStrategy;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_500);
+    const LEEWAY: Duration = Duration::from_secs(30);
+
+    fn strict() -> Requirement {
+        Requirement {
+            issuers: vec!["https://other".to_owned(), "https://idp".to_owned()],
+            audience: Some(Audience::all(vec!["orders".to_owned()]).unwrap()),
+            scopes: Some(RequiredScopes::new(ScopeStrategy::Exact, vec!["orders.read".to_owned()]).unwrap()),
+        }
+    }
+
+    fn checked(claims: Identity<'_>, requirement: &Requirement) -> Result<(), TokenFault> {
+        check(&Vouched::Active(claims), requirement, NOW, LEEWAY)
+    }
+
+    fn at(millis: u64) -> Option<Timestamp> {
+        Some(Timestamp::from_millis(millis))
+    }
+
+    #[test]
+    fn a_good_token_satisfies_a_strict_rule_and_a_bare_one_a_lax_rule() {
+        assert_eq!(checked(full(), &strict()), Ok(()));
+        assert_eq!(checked(Identity::default(), &Requirement::default()), Ok(()));
+        assert_eq!(checked(Identity { token_type: Some("bEARER".into()), ..full() }, &strict()), Ok(()));
+    }
+
+    #[test]
+    fn each_check_fails_on_its_own() {
+        use TokenFault::*;
+        let audiences = |value: &str| Audiences::new(&[value.to_owned()]).unwrap();
+        let table = [
+            (Identity { token_use: Some("refresh_token".into()), ..full() }, NotAnAccessToken),
+            (Identity { token_type: Some("DPoP".into()), ..full() }, NotABearerToken),
+            (Identity { token_type: Some("refresh_token".into()), ..full() }, NotABearerToken),
+            (Identity { token_type: Some("".into()), ..full() }, NotABearerToken),
+            (typed("Refresh"), NotAnAccessToken),
+            (typed("Offline"), NotAnAccessToken),
+            (typed("ID"), NotAnAccessToken),
+            (typed(""), NotAnAccessToken),
+            (typed("at"), NotAnAccessToken),
+            (Identity { iss: Some("https://idp/".into()), ..full() }, WrongIssuer),
+            (Identity { iss: None, ..full() }, WrongIssuer),
+            (Identity { audiences: audiences("files"), ..full() }, WrongAudience),
+            (Identity { audiences: Audiences::default(), ..full() }, WrongAudience),
+            (Identity { is_sender_constrained: true, ..full() }, SenderConstrained),
+            (Identity { scope: "orders.write".into(), ..full() }, InsufficientScope),
+            (Identity { scope: "".into(), ..full() }, InsufficientScope),
+        ];
+        for (claims, fault) in table {
+            assert_eq!(checked(claims.clone(), &strict()), Err(fault), "{claims:?}");
+        }
+        assert_eq!(check(&Vouched::Inactive, &Requirement::default(), NOW, LEEWAY), Err(Inactive));
+    }
+
+    /// Identity that name the kind of token by `typ` alone, as Keycloak 22 does.
+    fn typed(typ: &'static str) -> Identity<'static> {
+        Identity { token_type: None, token_use: None, typ: Some(typ.into()), ..full() }
+    }
+
+    #[test]
+    fn typ_decides_if_it_alone_names_the_kind_of_token() {
+        for typ in ["Bearer", "bearer", "JWT", "at+jwt", "AT+JWT"] {
+            assert_eq!(checked(typed(typ), &strict()), Ok(()), "{typ}");
+        }
+        let lax = Requirement::default();
+        assert_eq!(
+            checked(Identity { typ: Some("Refresh".into()), ..Identity::default() }, &lax),
+            Err(TokenFault::NotAnAccessToken)
+        );
+        for named in [Identity { token_use: None, ..full() }, Identity { token_type: None, ..full() }] {
+            assert_eq!(checked(Identity { typ: Some("Refresh".into()), ..named }, &strict()), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_token_type_may_say_access_token() {
+        for token_type in ["access_token", "Access_Token", "bearer", "BEARER"] {
+            assert_eq!(
+                checked(Identity { token_type: Some(token_type.into()), ..full() }, &strict()),
+                Ok(()),
+                "{token_type}"
+            );
+        }
+    }
+
+    #[test]
+    fn moments_are_exact_to_the_millisecond() {
+        let lax = Requirement::default();
+        assert_eq!(checked(Identity { exp: at(1_500_001), ..Identity::default() }, &lax), Ok(()));
+        assert_eq!(
+            checked(Identity { exp: at(1_500_000), ..Identity::default() }, &lax),
+            Err(TokenFault::Expired)
+        );
+        assert_eq!(checked(Identity { nbf: at(1_530_000), ..Identity::default() }, &lax), Ok(()));
+        assert_eq!(
+            checked(Identity { nbf: at(1_530_001), ..Identity::default() }, &lax),
+            Err(TokenFault::NotYetValid)
+        );
+        assert_eq!(checked(Identity { iat: at(1_530_000), ..Identity::default() }, &lax), Ok(()));
+        assert_eq!(
+            checked(Identity { iat: at(1_530_001), ..Identity::default() }, &lax),
+            Err(TokenFault::IssuedInFuture)
+        );
+    }
+
+    #[test]
+    fn the_order_of_checks_is_fixed() {
+        use TokenFault::*;
+        let mut claims = Identity {
+            token_use: Some("id_token".into()),
+            token_type: Some("mac".into()),
+            typ: Some("ID".into()),
+            exp: at(0),
+            nbf: Some(Timestamp::MAX),
+            iat: Some(Timestamp::MAX),
+            is_sender_constrained: true,
+            ..Identity::default()
+        };
+        let mut mend = |fault, mend: fn(&mut Identity<'static>)| {
+            assert_eq!(checked(claims.clone(), &strict()), Err(fault));
+            mend(&mut claims);
+        };
+        mend(NotAnAccessToken, |claims| claims.token_use = None);
+        mend(NotABearerToken, |claims| claims.token_type = None);
+        mend(NotAnAccessToken, |claims| claims.typ = None);
+        mend(Expired, |claims| claims.exp = None);
+        mend(NotYetValid, |claims| claims.nbf = None);
+        mend(IssuedInFuture, |claims| claims.iat = None);
+        mend(WrongIssuer, |claims| claims.iss = Some("https://idp".into()));
+        mend(WrongAudience, |claims| claims.audiences = full().audiences);
+        mend(SenderConstrained, |claims| claims.is_sender_constrained = false);
+        mend(InsufficientScope, |claims| claims.scope = "orders.read".into());
+        assert_eq!(checked(claims, &strict()), Ok(()));
+    }
+}

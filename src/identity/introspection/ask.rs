@@ -1,0 +1,85 @@
+//! Asks who the bearer of a token is: the cache first, then the endpoint, and the cache again where the endpoint is unavailable.
+
+use super::{Provider, Read, read};
+use crate::{
+    credential::AccessToken,
+    identity::{IdentityCache, Lookup, Vouched},
+    ports::{Ports, Role},
+    provider::{
+        CallOutcome, CallRecord, Freshness, ProviderFault,
+        rest::{Rests, Turn},
+    },
+    store::Store,
+};
+
+/// What came of asking.
+#[derive(Debug)]
+pub struct Consulted {
+    /// What is known of the token and how it was obtained, or why nothing is.
+    pub result: Result<(Vouched<'static>, Lookup), ProviderFault>,
+    /// The call, where this request made one.
+    pub call: Option<CallRecord>,
+}
+
+/// Asks `provider` about `token`.
+///
+/// Requests that ask the same at the same time share one call. The first of them keeps the answer for the others, and notes whether
+/// the provider has to rest.
+pub async fn introspect<S: Store>(
+    provider: &Provider,
+    token: &AccessToken,
+    cache: &IdentityCache,
+    rests: &Rests,
+    ports: &Ports<S>,
+) -> Consulted {
+    let settings = provider.settings();
+    let key = provider.cache_key(token.secret());
+    if let Some(kept) = cache.find(ports.store(), &key)
+        && kept.freshness(&settings.terms, ports.now()) == Freshness::Fresh
+    {
+        return Consulted { result: Ok((kept.into_vouched(), Lookup::Hit)), call: None };
+    }
+    let (fault, call) = match rests.turn(ports.store(), provider.digest(), settings.timeout) {
+        Turn::Leave => (ProviderFault::Resting, None),
+        turn @ (Turn::Call | Turn::Try) => {
+            let answered = ports.ask(provider.call(token)).await;
+            let read = read(&answered.result);
+            let leads = answered.role == Role::Leader;
+            let outcome = match &read {
+                Ok(Read::Vouched(_)) => CallOutcome::Answered,
+                Ok(Read::Unreadable) => CallOutcome::Unreadable,
+                Err(fault) => CallOutcome::Fault(*fault),
+            };
+            let call = leads.then_some(CallRecord { outcome, took: answered.took });
+            match read {
+                Ok(read) => {
+                    let introspected = match read {
+                        Read::Vouched(introspected) => introspected,
+                        Read::Unreadable => Vouched::Inactive,
+                    };
+                    if leads {
+                        cache.keep(ports.store(), &key, introspected.clone(), &settings.terms);
+                    }
+                    if turn == Turn::Try {
+                        rests.end(ports.store(), provider.digest());
+                    }
+                    return Consulted { result: Ok((introspected, Lookup::Miss)), call };
+                }
+                Err(fault) => {
+                    if fault.calls_for_rest() {
+                        if leads {
+                            rests.begin(ports.store(), provider.digest(), settings.terms.cooldown);
+                        }
+                    } else if turn == Turn::Try {
+                        rests.end(ports.store(), provider.digest());
+                    }
+                    (fault, call)
+                }
+            }
+        }
+    };
+    // Another worker may have been luckier meanwhile, so the cache is asked again.
+    let kept = cache.find(ports.store(), &key);
+    let earlier = kept.and_then(|kept| kept.despite_fault(&settings.terms, ports.now()));
+    Consulted { result: earlier.map(|introspected| (introspected, Lookup::Stale)).ok_or(fault), call }
+}

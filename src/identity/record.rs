@@ -1,0 +1,163 @@
+//! What an authorization server says about a token.
+
+use std::borrow::Cow;
+
+use crate::time::Timestamp;
+
+/// The answer to an introspection request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Vouched<'a> {
+    /// The token is not active; the server does not say why.
+    Inactive,
+    /// The token is active, and this is what is known about it.
+    Active(Identity<'a>),
+}
+
+/// What is known about an active token, RFC 7662 section 2.2. Texts are as the server wrote them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity<'a> {
+    /// When it expires.
+    pub exp: Option<Timestamp>,
+    /// The moment before which it is not valid.
+    pub nbf: Option<Timestamp>,
+    /// When it was issued.
+    pub iat: Option<Timestamp>,
+    /// On whose behalf it is used.
+    pub sub: Option<Cow<'a, str>>,
+    /// The OAuth2 client that it was issued to: `client_id`, or else `azp`.
+    pub client_id: Option<Cow<'a, str>>,
+    /// The user's readable name.
+    pub username: Option<Cow<'a, str>>,
+    /// Who issued it.
+    pub iss: Option<Cow<'a, str>>,
+    /// `Bearer`, `DPoP`, …
+    pub token_type: Option<Cow<'a, str>>,
+    /// `access_token` or `refresh_token`, as Ory Hydra says it.
+    pub token_use: Option<Cow<'a, str>>,
+    /// `Bearer`, `Refresh`, `ID`, …: the kind of token, in Keycloak's words.
+    pub typ: Option<Cow<'a, str>>,
+    /// Granted scopes, separated by ASCII spaces.
+    pub scope: Cow<'a, str>,
+    /// Whom it is intended for.
+    pub audiences: Audiences<'a>,
+    /// Whether only the holder of some key may use it (`cnf`, RFC 7800).
+    pub is_sender_constrained: bool,
+}
+
+/// The audiences of a token, possibly none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audiences<'a>(pub(super) Cow<'a, str>);
+
+impl Audiences<'_> {
+    const SEPARATOR: char = '\n';
+
+    /// Takes audiences as listed, without empty ones; `None` if one contains a line break, which no audience
+    /// does.
+    pub fn new(values: &[String]) -> Option<Audiences<'static>> {
+        if values.iter().any(|value| value.contains(Self::SEPARATOR)) {
+            return None;
+        }
+        let values: Vec<_> = values.iter().map(String::as_str).filter(|value| !value.is_empty()).collect();
+        Some(Audiences(Cow::Owned(values.join("\n"))))
+    }
+
+    /// The audiences, as listed.
+    pub fn iter(&self) -> impl Iterator<Item = &str> + Clone {
+        self.0.split(Self::SEPARATOR).filter(|value| !value.is_empty())
+    }
+}
+
+impl Identity<'_> {
+    /// The granted scopes.
+    pub fn scopes(&self) -> impl Iterator<Item = &str> + Clone {
+        self.scope.split(' ').filter(|scope| !scope.is_empty())
+    }
+}
+
+impl Vouched<'_> {
+    /// The same, independent of the bytes it was decoded from.
+    pub fn into_owned(self) -> Vouched<'static> {
+        match self {
+            Self::Inactive => Vouched::Inactive,
+            Self::Active(claims) => Vouched::Active(claims.into_owned()),
+        }
+    }
+}
+
+impl Identity<'_> {
+    /// The same, independent of the bytes it was decoded from.
+    pub fn into_owned(self) -> Identity<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        let Self {
+            exp,
+            nbf,
+            iat,
+            sub,
+            client_id,
+            username,
+            iss,
+            token_type,
+            token_use,
+            typ,
+            scope,
+            audiences,
+            is_sender_constrained,
+        } = self;
+        Identity {
+            exp,
+            nbf,
+            iat,
+            sub: sub.map(owned),
+            client_id: client_id.map(owned),
+            username: username.map(owned),
+            iss: iss.map(owned),
+            token_type: token_type.map(owned),
+            token_use: token_use.map(owned),
+            typ: typ.map(owned),
+            scope: owned(scope),
+            audiences: Audiences(owned(audiences.0)),
+            is_sender_constrained,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    pub fn full() -> Identity<'static> {
+        Identity {
+            exp: Some(Timestamp::from_seconds(2_000)),
+            nbf: Some(Timestamp::from_seconds(1_000)),
+            iat: Some(Timestamp::from_seconds(1_000)),
+            sub: Some("alice".into()),
+            client_id: Some("acme-web".into()),
+            username: Some("Alice Ö".into()),
+            iss: Some("https://idp".into()),
+            token_type: Some("Bearer".into()),
+            token_use: Some("access_token".into()),
+            typ: Some("Bearer".into()),
+            scope: "orders.read orders.write".into(),
+            audiences: Audiences::new(&["orders".to_owned(), "files".to_owned()]).unwrap(),
+            is_sender_constrained: false,
+        }
+    }
+
+    #[test]
+    fn scopes_are_split_at_spaces_only() {
+        let claims = Identity { scope: " a  b\tc ".into(), ..Identity::default() };
+        assert_eq!(claims.scopes().collect::<Vec<_>>(), ["a", "b\tc"]);
+        assert_eq!(Identity::default().scopes().count(), 0);
+    }
+
+    #[test]
+    fn audiences_are_kept_as_listed() {
+        let audiences =
+            |values: &[&str]| Audiences::new(&values.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(audiences(&["b c", "", "a"]).unwrap().iter().collect::<Vec<_>>(), ["b c", "a"]);
+        assert_eq!(audiences(&[]).unwrap().iter().count(), 0);
+        assert_eq!(audiences(&["a\nb"]), None);
+    }
+}

@@ -1,0 +1,143 @@
+//! A future of the core on its way. The shell, the tests and the command line all run futures by this.
+
+use std::{
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+use super::{Arrival, Ports, Wish};
+use crate::{store::Store, time::Timestamp};
+
+/// A future of the core on its way.
+pub struct Running<T, S> {
+    future: Pin<Box<dyn Future<Output = T>>>,
+    ports: Rc<Ports<S>>,
+}
+
+/// How far a future has come.
+#[derive(Debug)]
+pub enum Progress<T> {
+    /// It is done.
+    Done(T),
+    /// It waits.
+    Waits(Wish),
+}
+
+impl<T, S: Store> Running<T, S> {
+    /// `future`, which asks by way of `ports` and waits for nothing else. Nothing of it has run.
+    pub fn new(ports: &Rc<Ports<S>>, future: impl Future<Output = T> + 'static) -> Self {
+        Self { future: Box::pin(future), ports: Rc::clone(ports) }
+    }
+
+    /// Runs it as far as it goes without anything arriving.
+    pub fn start(&mut self) -> Progress<T> {
+        self.poll(None)
+    }
+
+    /// What it waits for has arrived: runs it as far as it goes.
+    pub fn resume(&mut self, arrival: Arrival) -> Progress<T> {
+        self.poll(Some(arrival))
+    }
+
+    fn poll(&mut self, arrival: Option<Arrival>) -> Progress<T> {
+        self.ports.inbox.replace(arrival);
+        let polled = self.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let wish = self.ports.outbox.take();
+        match polled {
+            Poll::Ready(output) => Progress::Done(output),
+            // A future that waits for anything else than a port waits for ever.
+            Poll::Pending => Progress::Waits(wish.unwrap_or(Wish::Moment(Timestamp::MAX))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, time::Duration};
+
+    use super::*;
+    use crate::{
+        ports::{Answered, Wake},
+        provider::{Call, CallFailure, GrpcRequest, Sharing, Transport, Wanted},
+        store::Memory,
+    };
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn call(cluster: &str) -> Call {
+        let request = GrpcRequest {
+            service: "s.S",
+            method: "M",
+            metadata: Default::default(),
+            message: b"message".to_vec(),
+        };
+        Call {
+            cluster: cluster.to_owned(),
+            transport: Transport::Grpc(request),
+            timeout: Duration::from_millis(20),
+            wanted: Wanted::default(),
+            sharing: Sharing::Alone,
+        }
+    }
+
+    #[test]
+    fn a_future_runs_from_wish_to_wish() {
+        let ports = Ports::new(Memory::new());
+        let asking = Rc::clone(&ports);
+        let mut running = Running::new(&ports, async move {
+            let one = asking.ask(call("one")).await;
+            let wake = asking.sleep_until(Timestamp::from_millis(7)).await;
+            let two = asking.ask(call("two")).await;
+            (one.result, wake, two.result)
+        });
+        let Progress::Waits(wish) = running.start() else { panic!("it asks") };
+        assert_eq!(wish, Wish::Response(Box::new(call("one"))));
+        let failed = |failure| Arrival::Response(Answered::failed(failure));
+        let Progress::Waits(wish) = running.resume(failed(CallFailure::TimedOut)) else {
+            panic!("it sleeps")
+        };
+        assert_eq!(wish, Wish::Moment(Timestamp::from_millis(7)));
+        let Progress::Waits(wish) = running.resume(Arrival::Moment(Wake::Due)) else { panic!("it asks") };
+        assert_eq!(wish, Wish::Response(Box::new(call("two"))));
+        let Progress::Done((one, wake, two)) = running.resume(failed(CallFailure::Failed)) else {
+            panic!("it is done")
+        };
+        assert_eq!((&*one, wake, &*two), (&Err(CallFailure::TimedOut), Wake::Due, &Err(CallFailure::Failed)));
+    }
+
+    #[test]
+    fn two_futures_of_one_worker_do_not_take_what_is_for_the_other() {
+        let ports = Ports::new(Memory::new());
+        let sleeper = |until| {
+            let ports = Rc::clone(&ports);
+            async move { ports.sleep_until(Timestamp::from_millis(until)).await }
+        };
+        let (mut one, mut other) = (Running::new(&ports, sleeper(1)), Running::new(&ports, sleeper(2)));
+        assert!(matches!(one.start(), Progress::Waits(_)));
+        assert!(matches!(other.start(), Progress::Waits(_)));
+        assert!(matches!(other.resume(Arrival::Moment(Wake::LastTurn)), Progress::Done(Wake::LastTurn)));
+        assert!(matches!(one.start(), Progress::Waits(_)), "polled without an arrival, it goes on waiting");
+        assert!(matches!(one.resume(Arrival::Moment(Wake::Due)), Progress::Done(Wake::Due)));
+    }
+
+    #[test]
+    fn a_future_that_is_dropped_while_it_waits_runs_its_destructors() {
+        struct Note(Rc<RefCell<Vec<&'static str>>>);
+        impl Drop for Note {
+            fn drop(&mut self) {
+                self.0.borrow_mut().push("dropped");
+            }
+        }
+        let (ports, notes) = (Ports::new(Memory::new()), Rc::new(RefCell::default()));
+        let (asking, note) = (Rc::clone(&ports), Note(Rc::clone(&notes)));
+        let mut running = Running::new(&ports, async move {
+            let _note = note;
+            asking.ask(call("one")).await;
+        });
+        assert!(matches!(running.start(), Progress::Waits(_)));
+        assert_eq!(notes.borrow().len(), 0);
+        drop(running);
+        assert_eq!(*notes.borrow(), ["dropped"]);
+    }
+}

@@ -1,0 +1,159 @@
+//! A provider that failed rests: for its `cooldown`, one request at a time tries it, and all others get at once what the provider's
+//! [`WhenUnavailable`](super::WhenUnavailable) says, instead of waiting for the timeout each.
+//!
+//! All workers share what they know in one table of the store. An entry holds the moment until which somebody tries the provider, and
+//! expires when the rest is over.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use crate::{
+    credential::Digest,
+    store::{Change, Session, Store, Table},
+    time::Timestamp,
+};
+
+/// How many providers can rest at a time. Where there are more, the one that failed first is tried again early.
+const CAPACITY: NonZeroU32 = NonZeroU32::new(1024).unwrap();
+
+/// Which providers rest.
+#[derive(Clone, Debug)]
+pub struct Rests(Table);
+
+/// Whether a provider may be called now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Turn {
+    /// It did not fail lately.
+    Call,
+    /// It rests, and this request is the one that tries it.
+    Try,
+    /// It rests, and another request tries it.
+    Leave,
+}
+
+impl Default for Rests {
+    fn default() -> Self {
+        Self(Table::cache("rests", CAPACITY))
+    }
+}
+
+impl Rests {
+    /// Whether `provider` may be called now. Who is to [`Turn::Try`] has `timeout` for it; after that, another may.
+    pub fn turn(&self, store: Session<'_, impl Store>, provider: &Digest, timeout: Duration) -> Turn {
+        let resting = self.0.read(store, provider, |entry| entry.is_some());
+        if !resting {
+            return Turn::Call;
+        }
+        let turn = self.0.update(store, provider, |entry| {
+            let Some((tried_until, expires)) = entry.and_then(decode) else {
+                return (Change::Keep, Turn::Call);
+            };
+            if tried_until > store.now() {
+                return (Change::Keep, Turn::Leave);
+            }
+            (put(store.now().saturating_add(timeout), expires), Turn::Try)
+        });
+        turn.unwrap_or(Turn::Leave)
+    }
+
+    /// `provider` failed: it rests for `cooldown` from now on. Zero is no rest.
+    pub fn begin(&self, store: Session<'_, impl Store>, provider: &Digest, cooldown: Duration) {
+        if !cooldown.is_zero() {
+            self.write(store, provider, store.now().saturating_add(cooldown));
+        }
+    }
+
+    /// `provider` answered: its rest is over.
+    pub fn end(&self, store: Session<'_, impl Store>, provider: &Digest) {
+        self.write(store, provider, store.now());
+    }
+
+    fn write(&self, store: Session<'_, impl Store>, provider: &Digest, expires: Timestamp) {
+        // A rest that cannot be noted costs some waiting, and no decision.
+        let _noted = self.0.update(store, provider, |_| (put(Timestamp::default(), expires), ()));
+    }
+}
+
+/// The end of the rest stands in the payload as well, as the table does not show it.
+fn put(tried_until: Timestamp, expires: Timestamp) -> Change {
+    let payload = [tried_until.millis().to_le_bytes(), expires.millis().to_le_bytes()].concat();
+    Change::Put { expires, payload }
+}
+
+fn decode(payload: &[u8]) -> Option<(Timestamp, Timestamp)> {
+    let (tried_until, rest) = payload.split_first_chunk()?;
+    let moment = |bytes| Timestamp::from_millis(u64::from_le_bytes(bytes));
+    Some((moment(*tried_until), moment(*rest.first_chunk()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Incidents, Memory};
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const TIMEOUT: Duration = Duration::from_millis(200);
+    const COOLDOWN: Duration = Duration::from_secs(1);
+
+    struct Bench {
+        rests: Rests,
+        store: Memory,
+        incidents: Incidents,
+        provider: Digest,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self {
+                rests: Rests::default(),
+                store: Memory::new(),
+                incidents: Incidents::default(),
+                provider: Digest::of(b"hydra"),
+            }
+        }
+
+        fn at(&self, millis: u64) -> Session<'_, Memory> {
+            Session::new(&self.store, &self.incidents, Timestamp::from_millis(millis))
+        }
+
+        fn turn(&self, millis: u64) -> Turn {
+            self.rests.turn(self.at(millis), &self.provider, TIMEOUT)
+        }
+    }
+
+    #[test]
+    fn a_provider_that_never_failed_is_called_and_nothing_is_written() {
+        let bench = Bench::new();
+        assert_eq!(bench.turn(0), Turn::Call);
+        assert_eq!(bench.store.keys(), 0);
+    }
+
+    #[test]
+    fn one_request_at_a_time_tries_a_provider_that_rests() {
+        let bench = Bench::new();
+        bench.rests.begin(bench.at(0), &bench.provider, COOLDOWN);
+        assert_eq!([0, 0, 199].map(|millis| bench.turn(millis)), [Turn::Try, Turn::Leave, Turn::Leave]);
+        assert_eq!(bench.turn(200), Turn::Try, "who tried it has vanished");
+        bench.rests.begin(bench.at(210), &bench.provider, COOLDOWN);
+        assert_eq!([210, 211].map(|millis| bench.turn(millis)), [Turn::Try, Turn::Leave], "it failed again");
+        assert_eq!(bench.rests.turn(bench.at(211), &Digest::of(b"other"), TIMEOUT), Turn::Call);
+    }
+
+    #[test]
+    fn a_rest_ends_by_itself_and_with_an_answer() {
+        let bench = Bench::new();
+        bench.rests.begin(bench.at(0), &bench.provider, COOLDOWN);
+        assert_eq!(bench.turn(1000), Turn::Call);
+        bench.rests.begin(bench.at(1000), &bench.provider, COOLDOWN);
+        bench.rests.end(bench.at(1100), &bench.provider);
+        assert_eq!([1100, 1101].map(|millis| bench.turn(millis)), [Turn::Call, Turn::Call]);
+    }
+
+    #[test]
+    fn without_a_cooldown_there_is_no_rest() {
+        let bench = Bench::new();
+        bench.rests.begin(bench.at(0), &bench.provider, Duration::ZERO);
+        assert_eq!(bench.turn(0), Turn::Call);
+    }
+}

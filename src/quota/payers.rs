@@ -1,0 +1,132 @@
+//! Who pays: whose meters a request is charged to.
+
+use std::net::Ipv6Addr;
+
+use super::{limit::Limit, meter::Demand};
+use crate::credential::Digest;
+
+/// Whose usage is counted together. A request that has none of the kind counts for the next of consumer,
+/// client, subject, address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Of {
+    /// The consumer's.
+    #[default]
+    Consumer,
+    /// The OAuth2 client's.
+    Client,
+    /// The token subject's (`sub`).
+    Subject,
+    /// The network address's.
+    Address,
+    /// Everybody's on the API.
+    Api,
+}
+
+/// Limits, by whose usage they count together.
+pub type LimitSets = Vec<LimitSet>;
+
+/// Limits that count together: one meter for each payer.
+#[derive(Clone, Debug)]
+pub struct LimitSet {
+    /// Whose usage counts together.
+    pub of: Of,
+    /// What the names of all its meters have in common.
+    pub scope: Digest,
+    /// The limits.
+    pub limits: Vec<Limit>,
+}
+
+/// All who could pay for one request.
+pub struct Payers<'a> {
+    /// The API's name.
+    pub api: &'a str,
+    /// The [payer](consumer_payer) that the consumer is, where it is known.
+    pub consumer: Option<Digest>,
+    /// The OAuth2 client.
+    pub client: Option<&'a str>,
+    /// The token's subject.
+    pub subject: Option<&'a str>,
+    /// The caller's network address without port; asked for only where a limit counts by it.
+    pub address: &'a dyn Fn() -> Option<String>,
+}
+
+/// The payer that the consumer of this name is.
+pub fn consumer_payer(name: &str) -> Digest {
+    payer(b"consumer", name)
+}
+
+impl Payers<'_> {
+    /// Adds a demand on one meter for each set of limits.
+    pub fn demand<'l>(&self, demands: &mut Vec<Demand<'l>>, sets: &'l LimitSets) {
+        let demand =
+            |set: &'l LimitSet| Demand { meter: set.scope.joined(&self.payer(set.of)), limits: &set.limits };
+        demands.extend(sets.iter().map(demand));
+    }
+
+    /// Who pays where usage `of` somebody is counted: the next in line where there is nobody of the kind, so that no request goes
+    /// uncounted.
+    fn payer(&self, of: Of) -> Digest {
+        let client = || self.client.map(|id| payer(b"client", id));
+        let subject = || self.subject.map(|subject| payer(b"subject", subject));
+        let address = || payer(b"address", &network((self.address)().unwrap_or_default()));
+        let identified = || self.consumer.or_else(client).or_else(subject).unwrap_or_else(address);
+        match of {
+            Of::Consumer => identified(),
+            Of::Client => client().unwrap_or_else(identified),
+            Of::Subject => subject().unwrap_or_else(identified),
+            Of::Address => address(),
+            Of::Api => payer(b"api", self.api),
+        }
+    }
+}
+
+fn payer(kind: &[u8], name: &str) -> Digest {
+    Digest::of_parts(&[kind, name.as_bytes()])
+}
+
+/// The part of an address that belongs to one caller: of IPv6 the first 64 bits, because the rest is for the caller to choose.
+fn network(address: String) -> String {
+    let literal = address.trim_start_matches('[').trim_end_matches(']');
+    match literal.parse::<Ipv6Addr>() {
+        Ok(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => v4.to_string(),
+            None => (u128::from(v6) >> 64_u32).to_string(),
+        },
+        Err(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_one_caller() {
+        let network = |address: &str| network(address.to_owned());
+        assert_eq!(network("[2001:db8::1]"), network("2001:db8:0:0:ffff::9"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+        assert_eq!(network("[::ffff:10.0.0.1]"), "10.0.0.1");
+        assert_eq!(network("10.0.0.1"), "10.0.0.1");
+    }
+
+    #[test]
+    fn where_nobody_of_the_kind_is_known_the_next_in_line_pays() {
+        let address = || Some("192.0.2.1".to_owned());
+        let nobody = Payers { api: "orders", consumer: None, client: None, subject: None, address: &address };
+        let by_address = payer(b"address", "192.0.2.1");
+        for of in [Of::Consumer, Of::Client, Of::Subject, Of::Address] {
+            assert_eq!(nobody.payer(of), by_address, "{of:?}");
+        }
+        let acme = consumer_payer("acme");
+        let known = Payers { consumer: Some(acme), client: Some("web"), subject: Some("alice"), ..nobody };
+        let expected = [acme, payer(b"client", "web"), payer(b"subject", "alice"), by_address];
+        assert_eq!([Of::Consumer, Of::Client, Of::Subject, Of::Address].map(|of| known.payer(of)), expected);
+        let keyed = Payers { consumer: Some(acme), ..nobody };
+        assert_eq!(keyed.payer(Of::Client), acme);
+        assert_eq!(keyed.payer(Of::Api), payer(b"api", "orders"));
+    }
+}

@@ -1,0 +1,35 @@
+//! What a caller receives in place of the service's response.
+
+use crate::headers::HeaderList;
+
+/// A reply, ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// What a gRPC caller receives instead of status and body.
+    pub grpc: GrpcStatus,
+    /// Header fields.
+    pub headers: HeaderList,
+    /// The body.
+    pub body: String,
+}
+
+/// The outcome of a gRPC call: `grpc-status` and `grpc-message`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrpcStatus {
+    /// The status code (<https://grpc.github.io/grpc/core/md_doc_statuscodes.html>).
+    pub code: u8,
+    /// What went wrong, in words.
+    pub message: String,
+}
+
+/// How the caller expects to be answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// With status, headers and body.
+    #[default]
+    Http,
+    /// With `grpc-status` and `grpc-message`.
+    Grpc,
+}

@@ -1,0 +1,146 @@
+use std::time::Duration;
+
+use super::*;
+use crate::provider::{GrpcRequest, Transport, Wanted};
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+const NOW: Timestamp = Timestamp::from_seconds(1);
+const LATER: Timestamp = Timestamp::from_seconds(2);
+
+fn call(sharing: Sharing) -> Call {
+    let request =
+        GrpcRequest { service: "s.S", method: "M", metadata: Default::default(), message: Vec::new() };
+    Call {
+        cluster: "c".to_owned(),
+        transport: Transport::Grpc(request),
+        timeout: Duration::from_secs(1),
+        wanted: Wanted::default(),
+        sharing,
+    }
+}
+
+fn question() -> Digest {
+    Digest::of(b"question")
+}
+
+fn waiter(stream: ContextId) -> Waiter {
+    Waiter::Request(stream)
+}
+
+/// Stream 1 made call 10; streams 2 and 3 wait for it.
+fn calls() -> Calls {
+    let mut calls = Calls::default();
+    assert!(!calls.join(&question(), waiter(1)));
+    calls.made(call(Sharing::Joined(question())), CallId::Http(10), Home::Stream(1), waiter(1), NOW);
+    assert!(calls.join(&question(), waiter(2)) && calls.join(&question(), waiter(3)));
+    calls
+}
+
+fn landed(calls: &mut Calls, id: u32) -> Vec<Waiter> {
+    calls.landed(CallId::Http(id)).map(|landed| landed.waiters).unwrap_or_default()
+}
+
+fn is_empty(calls: &Calls) -> bool {
+    calls.flights.is_empty()
+        && calls.by_call.is_empty()
+        && calls.by_question.is_empty()
+        && calls.by_waiter.is_empty()
+        && calls.due.is_empty()
+}
+
+#[test]
+fn a_response_reaches_all_who_wait_once() {
+    let mut calls = calls();
+    assert_eq!(calls.landed(CallId::Grpc(10)), None, "numbers of HTTP and gRPC calls are apart");
+    assert_eq!(landed(&mut calls, 10), [1, 2, 3].map(waiter));
+    assert_eq!(calls.landed(CallId::Http(10)), None);
+    assert!(is_empty(&calls));
+}
+
+#[test]
+fn when_the_home_is_gone_the_root_makes_the_call_again() {
+    let mut calls = calls();
+    assert!(!calls.any_due());
+    assert!(calls.gone(waiter(1)));
+    assert_eq!(calls.landed(CallId::Http(10)), None, "the response to the first call is nobody's");
+    let due = calls.due();
+    assert_eq!(due.len(), 1);
+    calls.made_by_root(due[0].0, CallId::Http(11), LATER);
+    assert!(!calls.any_due());
+    assert!(calls.join(&question(), waiter(4)));
+    let landed = calls.landed(CallId::Http(11)).unwrap();
+    assert_eq!((landed.waiters, landed.since), ([1, 2, 3, 4].map(waiter).to_vec(), LATER));
+    assert!(is_empty(&calls));
+}
+
+#[test]
+fn when_the_root_cannot_make_it_those_who_wait_are_named() {
+    let mut calls = calls();
+    calls.gone(waiter(1));
+    let due = calls.due();
+    assert_eq!(calls.failed(due[0].0).unwrap().waiters, [1, 2, 3].map(waiter));
+    assert!(is_empty(&calls));
+}
+
+#[test]
+fn a_home_that_leaves_after_everybody_else_leaves_nothing_behind() {
+    let mut calls = calls();
+    assert!(!calls.gone(waiter(2)) && !calls.gone(waiter(3)) && !calls.gone(waiter(1)));
+    assert!(is_empty(&calls));
+}
+
+#[test]
+fn a_call_of_the_root_lands_even_where_nobody_waits() {
+    let mut calls = calls();
+    calls.gone(waiter(1));
+    let due = calls.due();
+    calls.made_by_root(due[0].0, CallId::Http(11), NOW);
+    assert!(!calls.gone(waiter(2)) && !calls.gone(waiter(3)));
+    assert_eq!(landed(&mut calls, 11).len(), 3);
+    assert!(is_empty(&calls));
+}
+
+#[test]
+fn a_call_that_is_due_is_forgotten_with_its_last_waiter() {
+    let mut calls = calls();
+    calls.gone(waiter(1));
+    calls.gone(waiter(2));
+    assert!(!calls.gone(waiter(3)));
+    assert!(!calls.any_due());
+    assert!(is_empty(&calls));
+}
+
+#[test]
+fn a_call_that_counts_is_neither_shared_nor_repeated() {
+    let mut calls = Calls::default();
+    calls.made(call(Sharing::Alone), CallId::Grpc(1), Home::Stream(1), waiter(1), NOW);
+    calls.made(call(Sharing::Alone), CallId::Grpc(2), Home::Stream(2), waiter(2), NOW);
+    assert!(!calls.gone(waiter(1)));
+    assert!(!calls.any_due());
+    assert_eq!(calls.landed(CallId::Grpc(2)).unwrap().waiters, [waiter(2)]);
+    assert!(is_empty(&calls));
+}
+
+#[test]
+fn a_call_left_to_the_root_may_be_joined() {
+    let mut calls = Calls::default();
+    calls.leave_to_root(call(Sharing::Joined(question())), Waiter::Task(1), NOW);
+    assert!(calls.join(&question(), waiter(2)));
+    let due = calls.due();
+    calls.made_by_root(due[0].0, CallId::Http(5), LATER);
+    assert_eq!(landed(&mut calls, 5), [Waiter::Task(1), waiter(2)]);
+    assert!(is_empty(&calls));
+}
+
+#[test]
+fn calls_are_capped() {
+    let mut calls = Calls::default();
+    for number in 0..u32::try_from(MOST_CALLS).unwrap() {
+        assert!(!calls.is_full());
+        calls.made(call(Sharing::Alone), CallId::Http(number), Home::Root, waiter(number), NOW);
+    }
+    assert!(calls.is_full());
+    calls.landed(CallId::Http(7));
+    assert!(!calls.is_full());
+}

@@ -1,0 +1,68 @@
+//! One policy's life in one thread of Envoy: loaded, in force, gone.
+
+use std::rc::Rc;
+
+use super::{
+    host::{ContextId, Host},
+    telemetry::{Load, Telemetry},
+    worker::Worker,
+};
+use crate::{
+    policy::Policy,
+    store::{Store, Write},
+};
+
+/// Where all workers keep the digest of the policy that was loaded last, so that each load is counted once.
+const LOADED: &str = "sidegate/loaded";
+
+/// Loads the policy; `None` where it does not compile, and the host then keeps the last good one.
+///
+/// `root` is the context that background work belongs to. `environment` gives the values of the variables that secrets name.
+pub fn load<H: Host, S: Store + 'static>(
+    host: H,
+    store: S,
+    root: ContextId,
+    configuration: &[u8],
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Option<Rc<Worker<H, S>>> {
+    let telemetry = Telemetry::default();
+    let policy = match Policy::load(configuration, environment) {
+        Ok(policy) => policy,
+        Err(problems) => {
+            host.log(log::Level::Error, &format!("the policy is rejected:\n{problems}"));
+            telemetry.loaded(&host, Load::Rejected);
+            return None;
+        }
+    };
+    let revision = policy.revision.as_deref();
+    if swap_loaded(&store, &policy.digest) {
+        host.log(
+            log::Level::Warn,
+            &format!("policy loaded revision={} digest={}", revision.unwrap_or("-"), policy.digest),
+        );
+        telemetry.loaded(&host, Load::Accepted);
+    }
+    telemetry.in_force(&host, &policy, true);
+    Some(Worker::new(host, root, Rc::new(policy), store, telemetry))
+}
+
+/// The policy is no longer in force in this thread.
+pub fn unload<H: Host, S: Store + 'static>(worker: &Worker<H, S>) {
+    worker.close();
+    let policy = worker.policy();
+    let digest = policy.digest.as_bytes();
+    let store = worker.ports().store().store();
+    let replaced = store.read(LOADED, |loaded| loaded.is_some_and(|loaded| loaded != digest));
+    if replaced {
+        worker.telemetry().in_force(worker.host(), policy, false);
+    }
+}
+
+/// Notes that the policy with this digest is loaded; true for the first worker that says so.
+fn swap_loaded(store: &impl Store, digest: &str) -> bool {
+    let swapped = store.update(LOADED, |loaded| match loaded {
+        Some(loaded) if loaded == digest.as_bytes() => (Write::Keep, false),
+        _ => (Write::Replace(digest.as_bytes().to_vec()), true),
+    });
+    swapped.unwrap_or(false)
+}

@@ -1,0 +1,109 @@
+//! Log lines: one rendering of the trail, and how often it may be written.
+//!
+//! A refusal of a caller is one line at info. A fault of ours, of operators or of dependencies is a line at warning, because Istio shows
+//! no less by default; of those, each code gets a few lines a second, and the next line says how many were left out.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use super::host::TelemetryHost;
+use crate::{
+    gate::Trail,
+    refusal::{Blame, Code, Refusal},
+    time::Timestamp,
+};
+
+/// How many warnings with one code are written each second.
+const MOST_WARNINGS: u32 = 10;
+
+/// The log of one worker.
+#[derive(Default)]
+pub struct Log(RefCell<BTreeMap<Code, Written>>);
+
+/// What became of a request, in the words of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// It was refused.
+    Refused,
+    /// It would have been, but for shadow mode.
+    WouldRefuse,
+}
+
+/// What was written in the present second.
+#[derive(Default)]
+struct Written {
+    second: u64,
+    lines: u32,
+    left_out: u32,
+}
+
+impl Log {
+    /// Writes the line for a refusal, unless there were too many like it.
+    pub fn refusal(
+        &self,
+        host: &impl TelemetryHost,
+        now: Timestamp,
+        trail: &Trail,
+        verb: Verb,
+        refusal: &Refusal,
+        correlation: &str,
+    ) {
+        let row = refusal.cause.row();
+        let (level, left_out) = match row.blame {
+            Blame::Caller => (log::Level::Info, 0),
+            Blame::Us | Blame::Operator | Blame::Dependency => match self.admit(row.code, now) {
+                Some(left_out) => (log::Level::Warn, left_out),
+                None => return,
+            },
+        };
+        let verb = match verb {
+            Verb::Refused => "refused",
+            Verb::WouldRefuse => "would refuse",
+        };
+        let (code, reason) = (row.code.digits(), refusal.reason.as_str());
+        let (api, rule) = (trail.api().unwrap_or("-"), trail.rule().unwrap_or("-"));
+        let consumer = trail.consumer().unwrap_or("-");
+        let mut line = format!(
+            "{verb} code={code} api={api} rule={rule} consumer={consumer} id={correlation} reason=\"{reason}\""
+        );
+        if left_out > 0 {
+            line.push_str(&format!(" left_out={left_out}"));
+        }
+        host.log(level, &line);
+    }
+
+    /// How many lines were left out before this one; `None` where this one is left out too.
+    fn admit(&self, code: Code, now: Timestamp) -> Option<u32> {
+        let mut written = self.0.borrow_mut();
+        let written = written.entry(code).or_default();
+        if written.second != now.seconds() {
+            *written = Written { second: now.seconds(), lines: 0, left_out: written.left_out };
+        }
+        if written.lines >= MOST_WARNINGS {
+            written.left_out = written.left_out.saturating_add(1);
+            return None;
+        }
+        written.lines = written.lines.saturating_add(1);
+        Some(std::mem::take(&mut written.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refusal::Cause;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn each_code_has_a_number_of_lines_a_second_and_the_next_line_says_how_many_were_left_out() {
+        let log = Log::default();
+        let admit = |code, second| log.admit(code, Timestamp::from_seconds(second));
+        let (one, other) = (Cause::ClusterUnknown.code(), Cause::NoHealthyHost.code());
+        for _ in 0..MOST_WARNINGS {
+            assert_eq!(admit(one, 7), Some(0));
+        }
+        assert_eq!([admit(one, 7), admit(one, 7)], [None, None]);
+        assert_eq!(admit(other, 7), Some(0));
+        assert_eq!([admit(one, 8), admit(one, 8)], [Some(2), Some(0)]);
+    }
+}

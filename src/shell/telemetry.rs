@@ -1,0 +1,232 @@
+//! Telemetry: the measures of a worker, defined once each, under stable names; those about requests are a rendering of the trail.
+//!
+//! Labels stand in the name as `label=.=value;.;`, the form that Istio's tag extraction (and the `stats_tags` in `docs/operations.md`) splits off:
+//! `sidegate.api=.=orders;.;outcome=.=refused;.;code=.=14;.;decisions` becomes `sidegate.decisions{api="orders",outcome="refused",code="14"}`.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use super::host::{MeasureId, MeasureKind, TelemetryHost};
+use crate::{
+    gate::{ProviderCall, Trail},
+    identity::Lookup,
+    policy::Policy,
+    refusal::{Cause, Code},
+    store::Tally,
+};
+
+/// The measures of one worker, as far as they were needed.
+#[derive(Default)]
+pub struct Telemetry(RefCell<BTreeMap<Measure, Option<MeasureId>>>);
+
+/// Everything that is measured. APIs and providers go by their place in the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Measure {
+    /// Requests by API and decision.
+    Decisions(Option<usize>, Decision),
+    /// Requests of an API that a limit refused.
+    QuotaRefusals(Option<usize>),
+    /// Identities that a provider vouches for, by how they were obtained.
+    IdentityLookups(Lookup),
+    /// Cached identities that made room for others.
+    IdentityEvictions,
+    /// Updates of the store that were lost to another worker and made again.
+    StoreConflicts,
+    /// Values in the store that could not be read and were treated as absent.
+    StoreCorrupt,
+    /// Charges that could not be given back.
+    RefundsLost,
+    /// Calls to a provider by result.
+    ProviderCalls(usize, &'static str),
+    /// How long calls to a provider took, in milliseconds.
+    ProviderCallMilliseconds(usize),
+    /// Policies loaded or rejected.
+    PolicyLoads(Load),
+    /// 1 for the revision and digest that are in force, 0 for those that no longer are.
+    PolicyInForce,
+}
+
+/// What was decided about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Decision {
+    /// It passed.
+    Admitted,
+    /// It did not.
+    Refused(Code),
+    /// It would not have passed, but for shadow mode.
+    Shadowed(Code),
+}
+
+/// What became of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Load {
+    /// It is in force.
+    Accepted,
+    /// It does not compile.
+    Rejected,
+}
+
+/// A label's value where there is none.
+const NONE: &str = "none";
+
+impl Telemetry {
+    /// Counts a decision, and what it took to reach it.
+    pub fn decided(&self, host: &impl TelemetryHost, trail: &Trail, decision: Decision) {
+        let policy = Some(&*trail.policy);
+        self.count(host, policy, Measure::Decisions(trail.api, decision), 1);
+        if let Some(Cause::LimitReached { .. }) = trail.refusal.as_ref().map(|refusal| &refusal.cause) {
+            self.count(host, policy, Measure::QuotaRefusals(trail.api), 1);
+        }
+        if let Some(lookup) = trail.lookup {
+            self.count(host, policy, Measure::IdentityLookups(lookup), 1);
+        }
+        for ProviderCall { provider, record } in &trail.calls {
+            self.count(host, policy, Measure::ProviderCalls(*provider, record.outcome.label()), 1);
+            let millis = u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX);
+            self.record(host, policy, Measure::ProviderCallMilliseconds(*provider), millis);
+        }
+    }
+
+    /// Counts what went less than well in the store.
+    pub fn incidents(&self, host: &impl TelemetryHost, tally: Tally) {
+        let Tally { conflicts, corrupt, evicted, refunds_lost } = tally;
+        for (measure, count) in [
+            (Measure::StoreConflicts, conflicts),
+            (Measure::StoreCorrupt, corrupt),
+            (Measure::IdentityEvictions, evicted),
+            (Measure::RefundsLost, refunds_lost),
+        ] {
+            self.count(host, None, measure, count.into());
+        }
+    }
+
+    /// Counts a policy that was loaded or rejected.
+    pub fn loaded(&self, host: &impl TelemetryHost, load: Load) {
+        self.count(host, None, Measure::PolicyLoads(load), 1);
+    }
+
+    /// Says whether the policy is in force.
+    pub fn in_force(&self, host: &impl TelemetryHost, policy: &Policy, in_force: bool) {
+        self.record(host, Some(policy), Measure::PolicyInForce, in_force.into());
+    }
+
+    fn count(&self, host: &impl TelemetryHost, policy: Option<&Policy>, measure: Measure, by: u64) {
+        if by > 0
+            && let Some(id) = self.id(host, policy, measure, MeasureKind::Counter)
+        {
+            host.count(id, by);
+        }
+    }
+
+    fn record(&self, host: &impl TelemetryHost, policy: Option<&Policy>, measure: Measure, value: u64) {
+        let kind = match measure {
+            Measure::ProviderCallMilliseconds(_) => MeasureKind::Histogram,
+            _ => MeasureKind::Gauge,
+        };
+        if let Some(id) = self.id(host, policy, measure, kind) {
+            host.record(id, value);
+        }
+    }
+
+    fn id(
+        &self,
+        host: &impl TelemetryHost,
+        policy: Option<&Policy>,
+        measure: Measure,
+        kind: MeasureKind,
+    ) -> Option<MeasureId> {
+        *self.0.borrow_mut().entry(measure).or_insert_with(|| host.define(kind, &measure.name(policy)))
+    }
+}
+
+impl Decision {
+    /// The code of the refusal, where there is one.
+    pub const fn code(self) -> Option<Code> {
+        match self {
+            Self::Admitted => None,
+            Self::Refused(code) | Self::Shadowed(code) => Some(code),
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admitted => "admitted",
+            Self::Refused(_) => "refused",
+            Self::Shadowed(_) => "shadowed",
+        }
+    }
+}
+
+impl Load {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+impl Measure {
+    /// One of each, for the page that lists them.
+    pub const fn all() -> [Self; 11] {
+        [
+            Self::Decisions(None, Decision::Admitted),
+            Self::QuotaRefusals(None),
+            Self::IdentityLookups(Lookup::Hit),
+            Self::IdentityEvictions,
+            Self::StoreConflicts,
+            Self::StoreCorrupt,
+            Self::RefundsLost,
+            Self::ProviderCalls(0, NONE),
+            Self::ProviderCallMilliseconds(0),
+            Self::PolicyLoads(Load::Accepted),
+            Self::PolicyInForce,
+        ]
+    }
+
+    /// The name by which the host knows it; `policy` has the names of APIs and providers.
+    pub fn name(self, policy: Option<&Policy>) -> String {
+        let api = |index: Option<usize>| {
+            label(index.and_then(|index| policy?.api(index)).map(|api| api.name.as_str()))
+        };
+        let provider = |index: usize| {
+            label(
+                policy
+                    .and_then(|policy| policy.providers.get(index))
+                    .map(|provider| provider.settings().name.as_str()),
+            )
+        };
+        match self {
+            Self::Decisions(index, decision) => {
+                let (api, outcome) = (api(index), decision.as_str());
+                let code = decision.code().map_or(NONE, Code::digits);
+                format!("sidegate.api=.={api};.;outcome=.={outcome};.;code=.={code};.;decisions")
+            }
+            Self::QuotaRefusals(index) => format!("sidegate.api=.={};.;quota_refusals", api(index)),
+            Self::IdentityLookups(lookup) => {
+                format!("sidegate.result=.={};.;identity_lookups", lookup.as_str())
+            }
+            Self::IdentityEvictions => "sidegate.identity_evictions".to_owned(),
+            Self::StoreConflicts => "sidegate.store_conflicts".to_owned(),
+            Self::StoreCorrupt => "sidegate.store_corrupt".to_owned(),
+            Self::RefundsLost => "sidegate.refunds_lost".to_owned(),
+            Self::ProviderCalls(index, result) => {
+                format!("sidegate.provider=.={};.;result=.={result};.;provider_calls", provider(index))
+            }
+            Self::ProviderCallMilliseconds(index) => {
+                format!("sidegate.provider=.={};.;provider_call_milliseconds", provider(index))
+            }
+            Self::PolicyLoads(load) => format!("sidegate.result=.={};.;policy_loads", load.as_str()),
+            Self::PolicyInForce => {
+                let revision = label(policy.and_then(|policy| policy.revision.as_deref()));
+                let digest = label(policy.map(|policy| policy.digest.as_str()));
+                format!("sidegate.revision=.={revision};.;digest=.={digest};.;policy")
+            }
+        }
+    }
+}
+
+/// A label's value without what would end it early.
+fn label(value: Option<&str>) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
+    value.unwrap_or(NONE).chars().map(safe).collect()
+}

@@ -1,0 +1,521 @@
+//! The shell's logic: one worker holds one policy in one thread of the host. It runs the gate's futures, makes the calls that they
+//! ask for, and carries their endings out.
+//!
+//! `Worker::admit` is the one place that lets a request go on, and it takes a [`Permit`]. `Worker::reply` is the one place that
+//! answers in the service's place; it is called with what a [`Refused`] or an [`Answer`] holds.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    time::Duration,
+};
+
+use super::{
+    calls::{Calls, Home, Landed},
+    host::{CallId, ContextId, Host},
+    log::{Log, Verb},
+    telemetry::{Decision, Telemetry},
+    timers::Timers,
+};
+use crate::{
+    gate::{Answer, Ending, Permit, Refused, Request, Trail, decide},
+    headers::HeaderList,
+    identity::Lookup,
+    policy::{Policy, StateName},
+    ports::{Answered, Arrival, Ports, Progress, Role, Running, Wake, Wish},
+    provider::{Call, CallFailure, CallResult, Sharing, Wanted},
+    refusal::{Code, Refusal},
+    reply::{Protocol, Reply},
+    store::Store,
+    time::Timestamp,
+};
+
+/// How many bytes of requests may wait in one worker: header fields, and what keeping a request takes besides.
+pub const MOST_WAITING: usize = 64 << 20;
+/// What keeping a request takes beside its header fields, about.
+const REQUEST_OVERHEAD: usize = 2048;
+/// How soon the root makes the calls that are left to it.
+const SOON: Duration = Duration::from_millis(1);
+
+/// One policy in one thread of the host.
+pub struct Worker<H, S> {
+    host: H,
+    root: ContextId,
+    policy: Rc<Policy>,
+    ports: Rc<Ports<S>>,
+    telemetry: Telemetry,
+    log: Log,
+    waiting: RefCell<HashMap<Waiter, Waiting<S>>>,
+    waiting_bytes: Cell<usize>,
+    calls: RefCell<Calls>,
+    timers: RefCell<Timers>,
+    last_task: Cell<u32>,
+    /// The context that is being called back.
+    home: Cell<Home>,
+    /// The context that the host's functions speak of.
+    current: Cell<ContextId>,
+    /// When the root is called back next.
+    next_turn: Cell<Option<Timestamp>>,
+}
+
+/// Who waits: a request, by its stream, or a background task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Waiter {
+    /// A request.
+    Request(ContextId),
+    /// A background task.
+    Task(u32),
+}
+
+/// One request, as long as the host knows it.
+pub struct Stream {
+    id: ContextId,
+    /// Headers for the caller, on the service's response.
+    response_headers: RefCell<HeaderList>,
+}
+
+/// What the host is to do with a request now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Let it go on.
+    Continue,
+    /// Hold it: it is answered, or it waits.
+    Pause,
+}
+
+/// A future, and whose it is.
+struct Waiting<S> {
+    party: Party,
+    running: Running<Option<Ending>, S>,
+    /// What it counts for in [`MOST_WAITING`].
+    bytes: usize,
+    sleeps: bool,
+}
+
+enum Party {
+    Request(Rc<Stream>),
+    Task,
+}
+
+/// When an ending is carried out: in the callback for the request's headers, or later, when the host holds the request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    Headers,
+    Later,
+}
+
+impl Stream {
+    /// The stream with this number.
+    pub fn new(id: ContextId) -> Rc<Self> {
+        Rc::new(Self { id, response_headers: RefCell::default() })
+    }
+}
+
+// === What the host calls ===
+
+impl<H: Host, S: Store + 'static> Worker<H, S> {
+    /// A worker for one policy. `root` is the context that background work belongs to.
+    pub fn new(host: H, root: ContextId, policy: Rc<Policy>, store: S, telemetry: Telemetry) -> Rc<Self> {
+        Rc::new(Self {
+            host,
+            root,
+            policy,
+            ports: Ports::new(store),
+            telemetry,
+            log: Log::default(),
+            waiting: RefCell::default(),
+            waiting_bytes: Cell::default(),
+            calls: RefCell::default(),
+            timers: RefCell::default(),
+            last_task: Cell::default(),
+            home: Cell::new(Home::Root),
+            current: Cell::new(root),
+            next_turn: Cell::default(),
+        })
+    }
+
+    /// The request's headers have arrived: the gate decides.
+    pub fn on_request(&self, stream: &Rc<Stream>) -> Action {
+        self.run(stream, |policy, request, ports| decide(policy, request, ports))
+    }
+
+    /// The request's headers have arrived: `flow` decides.
+    pub fn run<F: Future<Output = Ending> + 'static>(
+        &self,
+        stream: &Rc<Stream>,
+        flow: impl FnOnce(Rc<Policy>, Request, Rc<Ports<S>>) -> F,
+    ) -> Action {
+        self.called_back(Home::Stream(stream.id));
+        let headers = self.host.request_headers();
+        let bytes = headers.bytes().saturating_add(REQUEST_OVERHEAD);
+        let host = self.host.clone();
+        let address = move || host.source_address().map(|address| without_port(&address).to_owned());
+        let request = Request::new(headers, address, stream.id);
+        let flow = flow(Rc::clone(&self.policy), request, Rc::clone(&self.ports));
+        let waiting = Waiting {
+            party: Party::Request(Rc::clone(stream)),
+            running: Running::new(&self.ports, async move { Some(flow.await) }),
+            bytes,
+            sleeps: false,
+        };
+        self.advance(Waiter::Request(stream.id), waiting, None, Moment::Headers)
+    }
+
+    /// The service's response has arrived, or one of the host's own.
+    pub fn on_response(&self, stream: &Stream) {
+        for (name, value) in stream.response_headers.take().iter() {
+            self.host.add_response_header(name, value);
+        }
+    }
+
+    /// What of the response to a call is wanted. `None` if nobody waits for it any more.
+    pub fn wanted(&self, call: CallId) -> Option<Wanted> {
+        self.calls.borrow().wanted(call)
+    }
+
+    /// A call has come back, to `home`.
+    pub fn on_call_result(&self, home: Home, call: CallId, result: CallResult) {
+        self.called_back(home);
+        let landed = self.calls.borrow_mut().landed(call);
+        if let Some(landed) = landed {
+            self.deliver(landed, result);
+        }
+    }
+
+    /// The host forgets the stream.
+    pub fn on_gone(&self, stream: &Stream) {
+        let waiter = Waiter::Request(stream.id);
+        let Some(waiting) = self.take(waiter) else { return };
+        self.ports.set_now(self.host.now());
+        if self.calls.borrow_mut().gone(waiter) {
+            self.root_turn_by(self.ports.now().saturating_add(SOON));
+        }
+        // Its destructors give back what was charged.
+        drop(waiting);
+        self.report_incidents();
+    }
+
+    /// The root's turn: makes the calls that are left to it, and wakes who waits for the time.
+    pub fn on_tick(&self) {
+        self.called_back(Home::Root);
+        self.next_turn.set(None);
+        let due = self.calls.borrow().due();
+        for (flight, call) in due {
+            match self.call(&call) {
+                Ok(id) => self.calls.borrow_mut().made_by_root(flight, id, self.ports.now()),
+                Err(failure) => {
+                    let landed = self.calls.borrow_mut().failed(flight);
+                    if let Some(landed) = landed {
+                        self.deliver(landed, Err(failure));
+                    }
+                }
+            }
+        }
+        let due = self.timers.borrow_mut().due(self.ports.now());
+        for waiter in due {
+            self.wake(waiter, Wake::Due);
+        }
+        self.arm();
+    }
+
+    /// Starts a background task. It runs until it is done, or until the policy is replaced.
+    pub fn spawn<F: Future<Output = ()> + 'static>(&self, task: impl FnOnce(Rc<Ports<S>>) -> F) {
+        self.called_back(Home::Root);
+        self.last_task.set(self.last_task.get().wrapping_add(1));
+        let task = task(Rc::clone(&self.ports));
+        let running = Running::new(&self.ports, async move {
+            task.await;
+            None
+        });
+        let waiting = Waiting { party: Party::Task, running, bytes: 0, sleeps: false };
+        self.advance(Waiter::Task(self.last_task.get()), waiting, None, Moment::Later);
+    }
+
+    /// The policy is being replaced: every task that sleeps gets its last turn, and all of them end.
+    pub fn close(&self) {
+        self.called_back(Home::Root);
+        let tasks: Vec<Waiter> = self
+            .waiting
+            .borrow()
+            .keys()
+            .filter(|waiter| matches!(waiter, Waiter::Task(_)))
+            .copied()
+            .collect();
+        for task in tasks {
+            let Some(mut waiting) = self.take(task) else { continue };
+            self.calls.borrow_mut().gone(task);
+            if waiting.sleeps {
+                waiting.running.resume(Arrival::Moment(Wake::LastTurn));
+            }
+        }
+        self.report_incidents();
+    }
+
+    /// The worker's host.
+    pub const fn host(&self) -> &H {
+        &self.host
+    }
+
+    /// The worker's policy.
+    pub const fn policy(&self) -> &Rc<Policy> {
+        &self.policy
+    }
+
+    /// The worker's ports.
+    pub const fn ports(&self) -> &Rc<Ports<S>> {
+        &self.ports
+    }
+
+    /// The worker's telemetry.
+    pub const fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+}
+
+// === Running futures ===
+
+impl<H: Host, S: Store + 'static> Worker<H, S> {
+    /// The host calls back; what is done until it does so again happens at one moment.
+    fn called_back(&self, home: Home) {
+        self.home.set(home);
+        self.current.set(self.context(home));
+        self.ports.set_now(self.host.now());
+    }
+
+    /// Takes a future as far as it goes.
+    fn advance(
+        &self,
+        waiter: Waiter,
+        mut waiting: Waiting<S>,
+        arrival: Option<Arrival>,
+        moment: Moment,
+    ) -> Action {
+        let mut progress = match arrival {
+            None => waiting.running.start(),
+            Some(arrival) => waiting.running.resume(arrival),
+        };
+        loop {
+            self.report_incidents();
+            match progress {
+                Progress::Done(ending) => {
+                    return match (waiting.party, ending) {
+                        (Party::Request(stream), Some(ending)) => self.carry_out(&stream, ending, moment),
+                        (Party::Request(_) | Party::Task, _) => Action::Pause,
+                    };
+                }
+                Progress::Waits(Wish::Moment(due)) => {
+                    self.timers.borrow_mut().wake(waiter, due);
+                    self.keep(waiter, Waiting { sleeps: true, ..waiting });
+                    self.arm();
+                    return Action::Pause;
+                }
+                Progress::Waits(Wish::Response(call)) => match self.place(waiter, *call, waiting.bytes) {
+                    Ok(()) => {
+                        self.keep(waiter, Waiting { sleeps: false, ..waiting });
+                        return Action::Pause;
+                    }
+                    Err(failure) => {
+                        let failed = Arrival::Response(Answered::failed(failure));
+                        progress = waiting.running.resume(failed);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Has `waiter` wait for the response to `call`.
+    fn place(&self, waiter: Waiter, call: Call, bytes: usize) -> Result<(), CallFailure> {
+        if self.waiting_bytes.get().saturating_add(bytes) > MOST_WAITING {
+            return Err(CallFailure::Overloaded);
+        }
+        if let Sharing::Joined(question) = call.sharing
+            && self.calls.borrow_mut().join(&question, waiter)
+        {
+            return Ok(());
+        }
+        if self.calls.borrow().is_full() {
+            return Err(CallFailure::Overloaded);
+        }
+        let (home, now) = (self.home.get(), self.ports.now());
+        let is_its_own = match (home, waiter) {
+            (Home::Root, _) => true,
+            (Home::Stream(home), Waiter::Request(stream)) => home == stream,
+            (Home::Stream(_), Waiter::Task(_)) => false,
+        };
+        if is_its_own {
+            let id = self.call(&call)?;
+            self.calls.borrow_mut().made(call, id, home, waiter, now);
+        } else {
+            self.calls.borrow_mut().leave_to_root(call, waiter, now);
+            self.root_turn_by(now.saturating_add(SOON));
+        }
+        Ok(())
+    }
+
+    /// Makes a call; its response comes to the context that is being called back.
+    fn call(&self, call: &Call) -> Result<CallId, CallFailure> {
+        self.switch_to(self.context(self.home.get()));
+        self.host.call(call)
+    }
+
+    /// Everyone who waits gets the result; the first of them leads.
+    fn deliver(&self, landed: Landed, result: CallResult) {
+        let took = self.ports.now().since(landed.since);
+        let result = Rc::new(match result {
+            // Not every host says which of its own failures are timeouts.
+            Err(CallFailure::Failed) if took >= landed.timeout => Err(CallFailure::TimedOut),
+            result => result,
+        });
+        let mut role = Role::Leader;
+        for waiter in landed.waiters {
+            // It may have gone, also while another was answered.
+            let Some(waiting) = self.take(waiter) else { continue };
+            let answered = Answered { result: Rc::clone(&result), role, took };
+            role = Role::Follower;
+            self.resume(waiter, waiting, Arrival::Response(answered));
+        }
+    }
+
+    fn wake(&self, waiter: Waiter, wake: Wake) {
+        if let Some(waiting) = self.take(waiter) {
+            self.resume(waiter, waiting, Arrival::Moment(wake));
+        }
+    }
+
+    fn resume(&self, waiter: Waiter, waiting: Waiting<S>, arrival: Arrival) {
+        if let Waiter::Request(stream) = waiter {
+            self.switch_to(stream);
+        }
+        self.advance(waiter, waiting, Some(arrival), Moment::Later);
+    }
+
+    fn keep(&self, waiter: Waiter, waiting: Waiting<S>) {
+        self.waiting_bytes.set(self.waiting_bytes.get().saturating_add(waiting.bytes));
+        self.waiting.borrow_mut().insert(waiter, waiting);
+    }
+
+    fn take(&self, waiter: Waiter) -> Option<Waiting<S>> {
+        let waiting = self.waiting.borrow_mut().remove(&waiter)?;
+        self.waiting_bytes.set(self.waiting_bytes.get().saturating_sub(waiting.bytes));
+        Some(waiting)
+    }
+
+    fn context(&self, home: Home) -> ContextId {
+        match home {
+            Home::Stream(stream) => stream,
+            Home::Root => self.root,
+        }
+    }
+
+    fn switch_to(&self, context: ContextId) {
+        if self.current.replace(context) != context {
+            self.host.switch_to(context);
+        }
+    }
+
+    /// Sees to it that the root is called back when somebody waits for it, and not otherwise.
+    fn arm(&self) {
+        let soon = self.calls.borrow().any_due().then(|| self.ports.now().saturating_add(SOON));
+        let next = self.timers.borrow().next();
+        match soon.into_iter().chain(next).min() {
+            Some(moment) => self.root_turn_by(moment),
+            None if self.next_turn.get().is_none() => self.host.tick_every(Duration::ZERO),
+            None => {}
+        }
+    }
+
+    /// The root is called back at `moment` or before.
+    fn root_turn_by(&self, moment: Timestamp) {
+        if self.next_turn.get().is_none_or(|next| moment < next) {
+            self.next_turn.set(Some(moment));
+            self.host.tick_every(moment.since(self.ports.now()).max(SOON));
+        }
+    }
+}
+
+// === Endings ===
+
+impl<H: Host, S: Store + 'static> Worker<H, S> {
+    fn carry_out(&self, stream: &Stream, ending: Ending, moment: Moment) -> Action {
+        match ending {
+            Ending::Permit(permit) => self.admit(stream, *permit, moment),
+            Ending::Refused(refused) => self.refuse(&refused),
+            Ending::Answer(answer) => self.answer(&answer),
+        }
+    }
+
+    fn admit(&self, stream: &Stream, permit: Permit, moment: Moment) -> Action {
+        self.host.edit_request(permit.edits());
+        let trail = permit.trail();
+        let decision = match (&trail.refusal, permit.correlation()) {
+            (Some(refusal), Some(correlation)) => {
+                self.log_refusal(trail, Verb::WouldRefuse, refusal, correlation);
+                Decision::Shadowed(refusal.cause.code())
+            }
+            _ => Decision::Admitted,
+        };
+        self.publish(trail, decision);
+        stream.response_headers.replace(permit.into_response_headers());
+        if moment == Moment::Later {
+            self.host.resume_request();
+        }
+        Action::Continue
+    }
+
+    fn refuse(&self, refused: &Refused) -> Action {
+        let (trail, refusal) = (refused.trail(), refused.refusal());
+        self.log_refusal(trail, Verb::Refused, refusal, refused.correlation());
+        self.publish(trail, Decision::Refused(refusal.cause.code()));
+        self.reply(refused.reply(), refused.protocol())
+    }
+
+    fn answer(&self, answer: &Answer) -> Action {
+        self.publish(answer.trail(), Decision::Admitted);
+        self.reply(answer.reply(), answer.protocol())
+    }
+
+    fn reply(&self, reply: &Reply, protocol: Protocol) -> Action {
+        self.host.reply(reply, protocol);
+        Action::Pause
+    }
+
+    /// Metrics, and the values that access logs may show.
+    fn publish(&self, trail: &Trail, decision: Decision) {
+        self.telemetry.decided(&self.host, trail, decision);
+        for state in &trail.policy.filter_state {
+            let (name, value) = match state {
+                StateName::Api => ("sidegate.api", trail.api()),
+                StateName::Rule => ("sidegate.rule", trail.rule()),
+                StateName::Consumer => ("sidegate.consumer", trail.consumer()),
+                StateName::Plan => ("sidegate.plan", trail.plan()),
+                StateName::Cache => ("sidegate.cache", trail.lookup.map(Lookup::as_str)),
+                StateName::Code => ("sidegate.code", decision.code().map(Code::digits)),
+            };
+            if let Some(value) = value {
+                self.host.set_filter_state(name, value);
+            }
+        }
+    }
+
+    fn log_refusal(&self, trail: &Trail, verb: Verb, refusal: &Refusal, correlation: &str) {
+        self.log.refusal(&self.host, self.ports.now(), trail, verb, refusal, correlation);
+    }
+
+    fn report_incidents(&self) {
+        self.telemetry.incidents(&self.host, self.ports.take_incidents());
+    }
+}
+
+/// `1.2.3.4:5` and `[::1]:5` without the port.
+fn without_port(address: &str) -> &str {
+    match address.rsplit_once(':') {
+        Some((host, port))
+            if port.bytes().all(|byte| byte.is_ascii_digit())
+                && (host.ends_with(']') || !host.contains(':')) =>
+        {
+            host
+        }
+        _ => address,
+    }
+}

@@ -1,0 +1,98 @@
+//! What went less than well in the store, counted for the operator.
+
+use std::cell::Cell;
+
+use super::Store;
+use crate::time::Timestamp;
+
+/// Counts what went less than well. Whoever owns it takes the counts from time to time.
+#[derive(Debug, Default)]
+pub struct Incidents(Cell<Tally>);
+
+/// How often what happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Lost rounds: another worker wrote the slot first.
+    pub conflicts: u32,
+    /// Values or entries that did not parse and were treated as absent.
+    pub corrupt: u32,
+    /// Live entries of other subjects that had to make room.
+    pub evicted: u32,
+    /// Charges that could not be given back.
+    pub refunds_lost: u32,
+}
+
+/// A store at one moment, with the place where its incidents are counted.
+#[derive(Debug)]
+pub struct Session<'a, S> {
+    store: &'a S,
+    incidents: &'a Incidents,
+    now: Timestamp,
+}
+
+// === impl Incidents ===
+
+impl Incidents {
+    /// The counts since the last time, which start again from zero.
+    pub fn take(&self) -> Tally {
+        self.0.take()
+    }
+
+    /// So many rounds were lost to other workers.
+    pub fn conflicts(&self, rounds: u32) {
+        self.add(|tally| tally.conflicts = tally.conflicts.saturating_add(rounds));
+    }
+
+    /// Bytes did not parse.
+    pub fn corrupt(&self) {
+        self.add(|tally| tally.corrupt = tally.corrupt.saturating_add(1));
+    }
+
+    /// So many live entries had to make room.
+    pub fn evicted(&self, entries: u32) {
+        self.add(|tally| tally.evicted = tally.evicted.saturating_add(entries));
+    }
+
+    /// A charge could not be given back.
+    pub fn refund_lost(&self) {
+        self.add(|tally| tally.refunds_lost = tally.refunds_lost.saturating_add(1));
+    }
+
+    fn add(&self, change: impl FnOnce(&mut Tally)) {
+        let mut tally = self.0.get();
+        change(&mut tally);
+        self.0.set(tally);
+    }
+}
+
+// === impl Session ===
+
+impl<'a, S: Store> Session<'a, S> {
+    /// `store` at `now`.
+    pub const fn new(store: &'a S, incidents: &'a Incidents, now: Timestamp) -> Self {
+        Self { store, incidents, now }
+    }
+
+    /// The store.
+    pub const fn store(&self) -> &'a S {
+        self.store
+    }
+
+    /// Where incidents are counted.
+    pub const fn incidents(&self) -> &'a Incidents {
+        self.incidents
+    }
+
+    /// The moment.
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+}
+
+impl<S> Clone for Session<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Session<'_, S> {}
