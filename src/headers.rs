@@ -82,9 +82,10 @@ impl<const N: usize> From<[(&'static str, &str); N]> for HeaderList {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     #[test]
     fn a_list_keeps_order_and_repeated_names() {

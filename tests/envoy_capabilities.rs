@@ -2,8 +2,10 @@
 #![cfg(test)]
 #![cfg(not(target_family = "wasm"))]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use sidegate::credential::Digest;

@@ -2,8 +2,10 @@
 #![cfg(test)]
 #![cfg(not(target_family = "wasm"))]
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
 
 use serde_json::json;
 use sidegate_harness::{

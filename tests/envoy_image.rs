@@ -5,9 +5,11 @@
 #[path = "envoy_image/pull.rs"]
 mod pull;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
 
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};

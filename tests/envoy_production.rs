@@ -2,9 +2,7 @@
 #![cfg(test)]
 #![cfg(not(target_family = "wasm"))]
 
-use std::net::SocketAddr;
-use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::{net::SocketAddr, os::unix::fs::symlink, path::Path};
 
 use serde_json::{Value, json};
 use sidegate_harness::{

@@ -3,9 +3,13 @@
 //! Limits here are per year or for good, so that no window ends during a test.
 #![cfg(all(test, not(target_family = "wasm")))]
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use sidegate::credential::Digest;

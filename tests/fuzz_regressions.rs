@@ -10,10 +10,9 @@ mod properties;
 
 use std::{fs, path::Path};
 
+use properties::config;
 use proptest::{collection::vec, prelude::*, sample::Index, test_runner::TestRunner};
 use sidegate::fuzzing::TARGETS;
-
-use properties::config;
 
 /// The files of a target's corpus, by name.
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {

@@ -40,7 +40,6 @@ use sidegate::{
     provider::CallResult,
     store::Store,
 };
-
 use support::{Ask, Shared, environment};
 
 /// Compiles a policy that must be good.

@@ -14,6 +14,7 @@ mod support;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
+use properties::config;
 use proptest::{
     collection::vec,
     prelude::*,
@@ -27,8 +28,6 @@ use sidegate::{
     provider::{Body, CallFailure, CallResult, HttpResponse, Response},
     store::{Disturbed, Store},
 };
-
-use properties::config;
 use support::{Ask, NOW, Shared, answer, ask, consumer, document, environment, get};
 
 fn load(document: &Value) -> Option<Rc<Policy>> {

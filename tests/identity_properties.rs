@@ -4,20 +4,20 @@
 
 mod properties;
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
-use proptest::collection::vec;
-use proptest::option;
-use proptest::prelude::*;
-use sidegate::credential::{Location, MisplacedCredential, locate, removal};
-use sidegate::headers::HeaderList;
-use sidegate::identity::introspection::{Read, read};
-use sidegate::identity::{Audiences, Identity, KeptAnswer, Requirement, Terms, TokenFault, Vouched, check};
-use sidegate::provider::{Body, Freshness, HttpResponse, Keeping, Response, WhenUnavailable};
-use sidegate::time::Timestamp;
+use std::{collections::BTreeSet, time::Duration};
 
 use properties::config;
+use proptest::{collection::vec, option, prelude::*};
+use sidegate::{
+    credential::{Location, MisplacedCredential, locate, removal},
+    headers::HeaderList,
+    identity::{
+        Audiences, Identity, KeptAnswer, Requirement, Terms, TokenFault, Vouched, check,
+        introspection::{Read, read},
+    },
+    provider::{Body, Freshness, HttpResponse, Keeping, Response, WhenUnavailable},
+    time::Timestamp,
+};
 
 type Headers = Vec<(String, Vec<u8>)>;
 

@@ -28,9 +28,7 @@ mod values;
 #[path = "istio_mesh/waypoints.rs"]
 mod waypoints;
 
-use std::fs::File;
-use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt as _;
+use std::{fs::File, net::SocketAddr, os::unix::fs::MetadataExt as _};
 
 use serde_json::{Value, json};
 use sidegate_harness::{Registry, Request, Response, Upstream, eventually, sidegate_module};

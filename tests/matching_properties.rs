@@ -4,12 +4,13 @@
 
 mod properties;
 
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::{select, subsequence};
-use sidegate::matching::{Found, Methods, PathPattern, RequestPath, RuleMatch, RuleTable, Target, normalise};
-
 use properties::config;
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{select, subsequence},
+};
+use sidegate::matching::{Found, Methods, PathPattern, RequestPath, RuleMatch, RuleTable, Target, normalise};
 
 /// Targets made of the pieces that tricks are made of.
 fn target() -> impl Strategy<Value = String> {

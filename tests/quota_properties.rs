@@ -9,21 +9,24 @@
 
 mod properties;
 
-use std::cell::{Cell, RefCell};
-use std::num::NonZeroU32;
-use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-use proptest::prelude::*;
-use sidegate::credential::Digest;
-use sidegate::matching::{Metrics, Usage};
-use sidegate::ports::Ports;
-use sidegate::quota::{self, Demand, Denial, Denied, Limit, Receipt, Shape, Standing, Window};
-use sidegate::store::{ABSENT, Change, Disturbed, Incidents, Memory, Session, Store, Table};
-use sidegate::time::Timestamp;
+use std::{
+    cell::{Cell, RefCell},
+    num::NonZeroU32,
+    rc::Rc,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use properties::config;
+use proptest::prelude::*;
+use sidegate::{
+    credential::Digest,
+    matching::{Metrics, Usage},
+    ports::Ports,
+    quota::{self, Demand, Denial, Denied, Limit, Receipt, Shape, Standing, Window},
+    store::{ABSENT, Change, Disturbed, Incidents, Memory, Session, Store, Table},
+    time::Timestamp,
+};
 
 /// Five seconds before a minute, an hour, a day, a month and a year end: 2026-12-31T23:59:55Z.
 const NEW_YEAR: u64 = 1_798_761_595_000;

@@ -24,6 +24,7 @@ mod traces;
 
 use std::{collections::BTreeSet, rc::Rc, time::Duration};
 
+use host::{End, ROOT, Script, Scripted, Thread};
 use serde_json::{Value, json};
 use sidegate::{
     provider::{CallFailure, CallResult, Transport},
@@ -34,8 +35,6 @@ use sidegate::{
     },
     store::{ABSENT, Disturbed, Store},
 };
-
-use host::{End, ROOT, Script, Scripted, Thread};
 use support::{
     Ask, NOW, PROVIDER_SECRET, Shared, answer, ask, consumer, document, environment, get, http, sha256,
 };

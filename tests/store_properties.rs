@@ -4,15 +4,15 @@
 
 mod properties;
 
-use std::collections::HashMap;
-use std::num::NonZeroU32;
-
-use proptest::prelude::*;
-use sidegate::credential::Digest;
-use sidegate::store::{ABSENT, Change, Incidents, Memory, NotWritten, Session, Store, Table, Write};
-use sidegate::time::Timestamp;
+use std::{collections::HashMap, num::NonZeroU32};
 
 use properties::config;
+use proptest::prelude::*;
+use sidegate::{
+    credential::Digest,
+    store::{ABSENT, Change, Incidents, Memory, NotWritten, Session, Store, Table, Write},
+    time::Timestamp,
+};
 
 fn subject(number: u8) -> Digest {
     Digest::of(&[number])

@@ -1,7 +1,6 @@
 //! The cases: each an Envoy of its own with one worker, one listener, and a route that Envoy answers by itself.
 
-use std::error::Error;
-use std::net::SocketAddr;
+use std::{error::Error, net::SocketAddr};
 
 use serde_json::{Value, json};
 use sidegate_harness::{Client, Envoy, Listener, Oidc, Request, Setup, Wasm, direct_response};

@@ -1,7 +1,6 @@
 //! Takes the time: a fixed number of requests over kept-alive connections, and the CPU time that Envoy spent meanwhile.
 
-use std::error::Error;
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use sidegate_harness::Connection;
 use tokio::time::Instant;

@@ -1,8 +1,6 @@
 //! Makes medians of samples, and a table and `target/bench.json` of these.
 
-use std::error::Error;
-use std::fmt::Write as _;
-use std::time::Duration;
+use std::{error::Error, fmt::Write as _, time::Duration};
 
 use serde_json::{Map, Value, json};
 use sidegate_harness::project;

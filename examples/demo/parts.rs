@@ -1,7 +1,9 @@
 //! What the tour goes through: Envoy with `envoy/demo.yaml`, the OAuth2 server, and two echoing upstreams.
 
-use std::error::Error;
-use std::net::{SocketAddr, TcpListener};
+use std::{
+    error::Error,
+    net::{SocketAddr, TcpListener},
+};
 
 use serde_json::{Value, json};
 use sidegate_harness::{Envoy, Oidc, Upstream, set_host, sidegate_module, yaml};

@@ -1,7 +1,9 @@
 //! The script: what is asked, as whom, and what the answer must be.
 
-use sidegate_harness::table::{Table, admitted, admitted_with, bare, bearer, key, refused};
-use sidegate_harness::{Oidc, Request, Response, eventually};
+use sidegate_harness::{
+    Oidc, Request, Response, eventually,
+    table::{Table, admitted, admitted_with, bare, bearer, key, refused},
+};
 
 use crate::parts::Parts;
 

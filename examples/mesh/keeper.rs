@@ -1,17 +1,18 @@
 //! The process that keeps the mesh: how it is started, detached, and ended.
 
-use std::error::Error;
-use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::{
+    error::Error,
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+};
 
 use sidegate_harness::project;
 use sidegate_mesh::{ask_to_end_and_wait, leave_the_terminal};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::parts::Parts;
-use crate::tour;
+use crate::{parts::Parts, tour};
 
 /// The files of a running mesh for its users.
 pub fn directory() -> PathBuf {

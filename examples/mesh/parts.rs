@@ -1,10 +1,6 @@
 //! What runs: a mesh with a registry, an authorization server outside of it, and the service `orders` behind a sidecar.
 
-use std::error::Error;
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::process::Command;
+use std::{error::Error, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
 use serde_json::{Value, json};
 use sidegate_harness::{Authority, Client, Oidc, Registry, TlsRelay, Upstream, project};

@@ -3,8 +3,10 @@
 use std::error::Error;
 
 use serde_json::{Value, json};
-use sidegate_harness::table::{Table, admitted, admitted_with, bare, bearer, key, refused};
-use sidegate_harness::{Callers, Oidc, Request, eventually};
+use sidegate_harness::{
+    Callers, Oidc, Request, eventually,
+    table::{Table, admitted, admitted_with, bare, bearer, key, refused},
+};
 
 use crate::parts::Parts;
 

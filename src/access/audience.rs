@@ -66,9 +66,10 @@ impl Audience {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     fn list(values: &[&str]) -> Vec<String> {
         values.iter().map(|value| (*value).to_owned()).collect()

@@ -44,9 +44,10 @@ impl Binding {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     fn methods(names: &[&str]) -> Grant {
         Grant::Methods(Methods::named(names.iter().map(|name| (*name).to_owned()).collect()).unwrap())

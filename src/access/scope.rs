@@ -97,9 +97,10 @@ fn is_scope_token(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     fn required(strategy: ScopeStrategy, scopes: &[&str]) -> Result<RequiredScopes, InvalidScopes> {
         RequiredScopes::new(strategy, scopes.iter().map(|scope| (*scope).to_owned()).collect())

@@ -4,9 +4,8 @@ use std::io;
 
 use clap::Args;
 
-use crate::policy::Policy;
-
 use super::{Status, Streams, environment, input::Source, load::load};
+use crate::policy::Policy;
 
 /// What to check.
 #[derive(Args)]

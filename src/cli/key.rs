@@ -5,9 +5,8 @@ use std::io;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
 
-use crate::credential::Digest;
-
 use super::{Status, Streams};
+use crate::credential::Digest;
 
 /// Which key to make.
 #[derive(Args)]

@@ -2,14 +2,13 @@
 
 use std::{fmt, io};
 
-use crate::policy::{Further, Policy};
-
 use super::{
     Status, Streams,
     environment::Environment,
     input::{Misread, Source},
     places::{Place, Places},
 };
+use crate::policy::{Further, Policy};
 
 /// A policy that loaded.
 pub struct Loaded {

@@ -6,6 +6,7 @@ mod template;
 
 use std::{cell::RefCell, collections::BTreeSet, io};
 
+pub use arguments::Arguments;
 use serde_json::Value;
 
 use super::{
@@ -13,8 +14,6 @@ use super::{
     environment::Environment,
     load::{load, print},
 };
-
-pub use arguments::Arguments;
 
 /// What goes into a manifest.
 struct Contents {

@@ -11,9 +11,8 @@ use crate::grammar::is_token_byte;
 
 mod location;
 
-pub use location::{InvalidLocation, Location};
-
 use location::Place;
+pub use location::{InvalidLocation, Location};
 
 /// The longest credential that is read, in bytes after decoding.
 pub const MAX_CREDENTIAL: usize = 16 * 1024;

@@ -3,6 +3,7 @@
 mod locate;
 mod secret;
 
-pub use crate::digest::{Digest, InvalidDigest};
 pub use locate::{InvalidLocation, Location, MAX_CREDENTIAL, MisplacedCredential, Removal, locate, removal};
 pub use secret::{AccessToken, ApiKey, ProviderSecret};
+
+pub use crate::digest::{Digest, InvalidDigest};

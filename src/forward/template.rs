@@ -110,9 +110,10 @@ impl Field {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     fn fill(template: &str) -> Option<String> {
         HeaderTemplate::parse(template).unwrap().fill(|field| match field {

@@ -73,9 +73,10 @@ impl ApiKeys {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     #[test]
     fn a_key_is_accepted_while_it_is_active_and_until_it_expires() {

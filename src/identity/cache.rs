@@ -210,10 +210,10 @@ fn not_past_exp(claims: &Identity<'_>, moment: Timestamp) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::tests::full;
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::{super::record::tests::full, *};
 
     const NOW: Timestamp = Timestamp::from_seconds(1_000);
 

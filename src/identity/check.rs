@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use super::{Identity, Vouched};
 use crate::{
     access::{Audience, RequiredScopes},
     time::Timestamp,
 };
-
-use super::{Identity, Vouched};
 
 /// What a rule requires of tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,12 +110,14 @@ fn is_trusted(claims: &Identity<'_>, issuers: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Audiences;
-    use super::super::record::tests::full;
-    use super::*;
-    use crate::access::ScopeStrategy;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::{
+        super::{Audiences, record::tests::full},
+        *,
+    };
+    use crate::access::ScopeStrategy;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_500);
     const LEEWAY: Duration = Duration::from_secs(30);

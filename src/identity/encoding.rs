@@ -123,10 +123,10 @@ impl<'a> Bytes<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::tests::full;
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::{super::record::tests::full, *};
 
     fn encoded(introspected: &Vouched<'_>) -> Vec<u8> {
         let mut bytes = Vec::new();

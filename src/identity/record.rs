@@ -123,9 +123,10 @@ impl Identity<'_> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     pub fn full() -> Identity<'static> {
         Identity {

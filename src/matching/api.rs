@@ -128,10 +128,11 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::matching::{Target, normalise};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::matching::{Target, normalise};
 
     fn build(apis: &[(&[&str], &str)]) -> Result<ApiTable, Vec<ApiConflict>> {
         let apis: Vec<(Vec<HostPattern>, BasePath)> = apis

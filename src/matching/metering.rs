@@ -1,9 +1,7 @@
 //! Metering rules: which requests count, for which metric, and how much. Unlike access rules, all that match
 //! apply.
 
-use super::MetricId;
-
-use super::{methods::Methods, pattern::PathPattern, prefix::PrefixPattern};
+use super::{MetricId, methods::Methods, pattern::PathPattern, prefix::PrefixPattern};
 
 /// The metering rules of an API, in order.
 #[derive(Clone, Debug, Default)]
@@ -121,10 +119,10 @@ impl QueryValue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Metrics;
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::{super::Metrics, *};
 
     fn metric(number: usize) -> MetricId {
         let metrics = Metrics::new(&[("a", None), ("b", None)]).unwrap();

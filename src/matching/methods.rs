@@ -77,9 +77,10 @@ impl Methods {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     fn named(names: &[&str]) -> Result<Methods, InvalidMethods> {
         Methods::named(names.iter().map(|&name| name.to_owned()).collect())

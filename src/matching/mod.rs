@@ -49,9 +49,10 @@ pub use usage::{InvalidMetric, MetricId, Metrics, Usage};
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     #[test]
     fn no_spelling_of_a_path_reaches_a_wider_rule() {

@@ -169,9 +169,10 @@ pub(super) fn compile(text: &str) -> Result<Regex, regex::Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     #[test]
     fn anchors_in_the_text_change_nothing() {

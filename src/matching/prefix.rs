@@ -80,9 +80,10 @@ fn segment_expression(segment: &str, text: &str) -> Result<String, InvalidPath> 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     #[test]
     fn prefixes_match_as_in_3scale() {

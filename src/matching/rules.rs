@@ -176,9 +176,10 @@ fn overlaps(paths: &[RulesOfPath]) -> Vec<Overlap> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     /// Each rule is `METHOD,METHOD /path`, or `* /path` for all methods; `~` precedes an expression.
     fn build(rules: &[&str]) -> Result<RuleTable, Vec<Overlap>> {

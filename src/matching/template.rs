@@ -100,10 +100,11 @@ fn parameter_name(segment: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::matching::PathPattern;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::matching::PathPattern;
 
     #[test]
     fn templates_cover_whole_segments() {

@@ -19,6 +19,9 @@ use std::{
     rc::Rc,
 };
 
+pub use document::{Preflight, StateName, Unmatched};
+pub use problem::{Further, Problem, Problems};
+
 use crate::{
     access::Binding,
     credential::{Digest, Location},
@@ -30,9 +33,6 @@ use crate::{
     refusal::{Challenges, Style},
     store::Table,
 };
-
-pub use document::{Preflight, StateName, Unmatched};
-pub use problem::{Further, Problem, Problems};
 
 /// A compiled policy.
 pub struct Policy {

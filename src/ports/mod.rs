@@ -19,13 +19,13 @@ use std::{
     time::Duration,
 };
 
+pub use running::{Progress, Running};
+
 use crate::{
     provider::{Call, CallFailure, CallResult},
     store::{Incidents, Session, Store, Tally},
     time::Timestamp,
 };
-
-pub use running::{Progress, Running};
 
 /// What the futures of one worker may ask for.
 pub struct Ports<S> {

@@ -56,14 +56,15 @@ impl<T, S: Store> Running<T, S> {
 mod tests {
     use std::{cell::RefCell, time::Duration};
 
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use crate::{
         ports::{Answered, Wake},
         provider::{Call, CallFailure, GrpcRequest, Sharing, Transport, Wanted},
         store::Memory,
     };
-    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn call(cluster: &str) -> Call {
         let request = GrpcRequest {

@@ -88,10 +88,11 @@ fn decode(payload: &[u8]) -> Option<(Timestamp, Timestamp)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::store::{Incidents, Memory};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::store::{Incidents, Memory};
 
     const TIMEOUT: Duration = Duration::from_millis(200);
     const COOLDOWN: Duration = Duration::from_secs(1);

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use super::limit::CounterId;
-use super::window::{Shape, Span};
+use super::{
+    limit::CounterId,
+    window::{Shape, Span},
+};
 use crate::time::Timestamp;
 
 /// Bytes of a counter in a meter.
@@ -134,12 +136,14 @@ fn millis(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::limit::Limit;
-    use super::super::window::Window;
-    use super::*;
-    use crate::matching::Metrics;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::{
+        super::{limit::Limit, window::Window},
+        *,
+    };
+    use crate::matching::Metrics;
 
     fn id(window: Window, shape: Shape) -> CounterId {
         let metrics = Metrics::new(&[("hits", None)]).unwrap();

@@ -91,15 +91,20 @@ fn parameter(value: &mut String, name: &str, number: u64) {
 mod tests {
     use std::num::NonZeroU32;
 
-    use super::super::{Demand, Denial, Denied, Limit, Receipt, Shape, Window, charge};
-    use super::*;
-    use crate::credential::Digest;
-    use crate::matching::{Metrics, Usage};
-    use crate::ports::Ports;
-    use crate::store::{Memory, Table};
-    use crate::time::Timestamp;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::{
+        super::{Demand, Denial, Denied, Limit, Receipt, Shape, Window, charge},
+        *,
+    };
+    use crate::{
+        credential::Digest,
+        matching::{Metrics, Usage},
+        ports::Ports,
+        store::{Memory, Table},
+        time::Timestamp,
+    };
 
     /// What callers of a subject with these limits on hits are told in the middle of a second, request after request.
     fn standings(limits: &[(u64, Window, &'static str)], by: u64, requests: usize) -> Vec<Vec<Standing>> {

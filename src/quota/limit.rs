@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::window::{Shape, Window};
-use crate::credential::Digest;
-use crate::matching::{MetricId, Metrics, Usage};
+use crate::{
+    credential::Digest,
+    matching::{MetricId, Metrics, Usage},
+};
 
 /// At most `max` of a metric per window. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,9 +164,10 @@ impl CounterId {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     #[test]
     fn only_limits_per_second_to_day_slide() {

@@ -3,13 +3,12 @@
 //! The value is a version byte, then 32 bytes for each counter: 97 bytes for three limits. All its limits are decided
 //! on before any counter moves, and all move in one write.
 
-use super::counter::{Counter, Reading, SIZE};
-use super::limit::{CounterId, Limit};
-use super::standing::Standing;
-use crate::credential::Digest;
-use crate::matching::Usage;
-use crate::store::Change;
-use crate::time::Timestamp;
+use super::{
+    counter::{Counter, Reading, SIZE},
+    limit::{CounterId, Limit},
+    standing::Standing,
+};
+use crate::{credential::Digest, matching::Usage, store::Change, time::Timestamp};
 
 const VERSION: u8 = 1;
 
@@ -145,11 +144,14 @@ impl<'a> Meter<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::window::{Shape, Window};
-    use super::*;
-    use crate::matching::Metrics;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::{
+        super::window::{Shape, Window},
+        *,
+    };
+    use crate::matching::Metrics;
 
     const ADMITTED: Assessed = Assessed { admits: true, corrupt: false };
     const REFUSED: Assessed = Assessed { admits: false, corrupt: false };

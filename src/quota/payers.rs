@@ -100,9 +100,10 @@ fn network(address: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     #[test]
     fn addresses_of_one_ipv6_network_are_one_caller() {

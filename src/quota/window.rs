@@ -1,12 +1,8 @@
 //! Windows: the spans of time that limits count in, aligned to the UTC calendar.
 
-use std::fmt;
-use std::str::FromStr;
-use std::time::Duration;
+use std::{fmt, str::FromStr, time::Duration};
 
-use jiff::ToSpan as _;
-use jiff::civil::Date;
-use jiff::tz::Offset;
+use jiff::{ToSpan as _, civil::Date, tz::Offset};
 
 use crate::time::Timestamp;
 
@@ -167,9 +163,10 @@ fn midnight(date: Date) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     fn moment(text: &str) -> Timestamp {
         let moment: jiff::Timestamp = text.parse().unwrap();

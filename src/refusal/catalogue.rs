@@ -236,9 +236,10 @@ const fn row(number: u8, digits: &'static str, status: u16, grpc_status: u8, bla
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     /// The refusal table, written out a second time.
     const TABLE: &[(u8, u16)] = &[

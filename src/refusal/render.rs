@@ -169,9 +169,10 @@ fn body(row: &Row, style: &Style) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     const BOTH: Challenges = Challenges { key: true, token: true };
 

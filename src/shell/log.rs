@@ -89,10 +89,11 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::refusal::Cause;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::refusal::Cause;
 
     #[test]
     fn each_code_has_a_number_of_lines_a_second_and_the_next_line_says_how_many_were_left_out() {

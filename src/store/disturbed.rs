@@ -1,7 +1,6 @@
 //! The store of tests in which something happens between a worker's look and its write.
 
-use std::cell::Cell;
-use std::fmt;
+use std::{cell::Cell, fmt};
 
 use super::{Cas, Lost, Memory, Store};
 
@@ -69,10 +68,13 @@ impl fmt::Debug for Disturbed<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ABSENT, contract};
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::{
+        super::{ABSENT, contract},
+        *,
+    };
 
     #[test]
     fn a_disturbed_store_holds_the_contract_whatever_others_write_meanwhile() {

@@ -83,10 +83,11 @@ fn decode(bytes: &[u8]) -> Option<(WorkerId, Timestamp)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::store::{Incidents, Memory};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::store::{Incidents, Memory};
 
     const TERM: Duration = Duration::from_secs(10);
 

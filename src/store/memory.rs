@@ -1,7 +1,9 @@
 //! A store in this process's memory, for tests and for the CLI. Its revisions behave as Envoy's do.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use super::{Cas, Lost, Store};
 
@@ -61,10 +63,10 @@ impl Store for Memory {
 mod tests {
     use std::rc::Rc;
 
-    use super::super::contract;
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::{super::contract, *};
 
     #[test]
     fn memory_holds_the_contract() {

@@ -19,8 +19,7 @@ mod memory;
 mod slot;
 mod table;
 
-use std::num::NonZeroU32;
-use std::rc::Rc;
+use std::{num::NonZeroU32, rc::Rc};
 
 #[cfg(any(test, not(target_family = "wasm")))]
 #[doc(hidden)]
@@ -134,9 +133,10 @@ pub struct Contended;
 mod tests {
     use std::cell::Cell;
 
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     /// Another worker writes before each of the first `losses` swaps.
     fn losing(losses: u32) -> Disturbed<'static> {

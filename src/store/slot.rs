@@ -4,8 +4,7 @@
 //! 1 | tag (16) expires (8, ms since the epoch) length (4) payload (length) | tag …        all numbers little-endian
 //! ```
 
-use crate::digest::Digest;
-use crate::time::Timestamp;
+use crate::{digest::Digest, time::Timestamp};
 
 const VERSION: u8 = 1;
 
@@ -86,9 +85,10 @@ pub(super) fn encode<'a>(entries: impl Iterator<Item = Entry<'a>>, size: usize) 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     fn entry(name: &[u8], payload: &'static [u8]) -> Entry<'static> {
         Entry { tag: Tag::of(&Digest::of(name)), expires: Timestamp::from_millis(7), payload }

@@ -11,10 +11,11 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 
-use super::slot::{self, Entry, OVERHEAD, Slot, Tag};
-use super::{Contended, Session, Store, Write};
-use crate::digest::Digest;
-use crate::time::Timestamp;
+use super::{
+    Contended, Session, Store, Write,
+    slot::{self, Entry, OVERHEAD, Slot, Tag},
+};
+use crate::{digest::Digest, time::Timestamp};
 
 /// Entries in a slot of a cache, at most.
 const CACHED: usize = 4;
@@ -167,10 +168,11 @@ fn find(slot: Slot<'_>, tag: Tag, now: Timestamp) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::store::{Incidents, Memory, Tally};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::store::{Incidents, Memory, Tally};
 
     const ONE: NonZeroU32 = NonZeroU32::MIN;
 

@@ -1,7 +1,6 @@
 //! What pilot-agent makes of an image in a registry: fetched by name, checked by digest, unpacked by its three rules.
 
-use std::io::Read as _;
-use std::net::SocketAddr;
+use std::{io::Read as _, net::SocketAddr};
 
 use flate2::read::GzDecoder;
 use serde_json::Value;

@@ -3,8 +3,10 @@
 use sidegate_harness::noop_module;
 use sidegate_mesh::push_module;
 
-use super::fetching::{copy, plugin, pull_secret};
-use super::*;
+use super::{
+    fetching::{copy, plugin, pull_secret},
+    *,
+};
 
 /// Another image, of the module that does nothing, under a tag that there was before.
 fn push_another(shop: &Shop, tag: &str) -> String {

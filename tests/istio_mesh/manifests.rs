@@ -1,13 +1,14 @@
 //! Everything under `istio/` and everything that `sidegate render` prints, before Istio's own command and a real API server.
 
-use std::path::Path;
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use sidegate_harness::project;
 use sidegate_mesh::{Kubernetes, tools};
 
-use super::rendered::{documents, ways};
-use super::*;
+use super::{
+    rendered::{documents, ways},
+    *,
+};
 
 /// What `istioctl` says, about nothing but these files or with them in the cluster.
 fn istioctl(kubernetes: &Kubernetes, arguments: &[&str]) -> Result<String, String> {

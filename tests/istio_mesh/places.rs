@@ -1,7 +1,6 @@
 //! Where a module stands, and what else stands there: sides of the proxy, other plugins, other filters, and files.
 
-use super::delivery::gateway;
-use super::*;
+use super::{delivery::gateway, *};
 
 /// A plugin that is there once istiod and the pods have seen what was applied before it. It refuses what nobody asks for.
 pub fn witness(shop: &Shop, selector: Value) -> Value {

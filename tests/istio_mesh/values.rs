@@ -6,8 +6,7 @@ use sidegate::credential::Digest;
 use sidegate_harness::project;
 use sidegate_mesh::tools;
 
-use super::delivery::gateway_with;
-use super::*;
+use super::{delivery::gateway_with, *};
 
 /// `sidegate render`'s word for the digest of a policy.
 fn digest(rendered: &str) -> &str {

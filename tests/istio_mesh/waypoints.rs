@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 
 use sidegate_mesh::CLUSTER;
 
-use super::delivery::gateway_with;
-use super::introspection::Outside;
-use super::places::witness;
-use super::*;
+use super::{delivery::gateway_with, introspection::Outside, places::witness, *};
 
 const NAME: &str = "waypoint";
 const LABEL: &str = "istio.io/use-waypoint";

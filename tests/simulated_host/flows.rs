@@ -1,8 +1,8 @@
 //! What the gate does not do yet, but its house is built for: several calls in one request, gRPC, moments, an ending that is an answer.
 //! The flows here wait as they like and then decide as the gate does.
 
-use sidegate::credential::Digest;
 use sidegate::{
+    credential::Digest,
     gate::{Ending, Request, decide},
     headers::HeaderList,
     matching::{Metrics, Usage},

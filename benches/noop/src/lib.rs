@@ -1,7 +1,9 @@
 //! A proxy-wasm filter that does nothing, with every callback that the SDK exports: the unit in which `make bench` counts.
 
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
+use proxy_wasm::{
+    traits::{Context, HttpContext, RootContext},
+    types::ContextType,
+};
 
 proxy_wasm::main! {{
     proxy_wasm::set_root_context(|_| Box::new(Noop));

@@ -53,8 +53,9 @@ fn collect(value: &Value, path: String, found: &mut Vec<Rounded>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn only_whole_numbers_beyond_two_to_the_53_are_found() {

@@ -1,10 +1,10 @@
 //! Which values are credentials, place by place.
 
 use MisplacedCredential::{NotOneToken, TooLong, Twice, Undecodable};
-
-use super::*;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
 
 type Headers<'r> = &'r [(&'r str, &'r [u8])];
 

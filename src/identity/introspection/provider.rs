@@ -189,10 +189,11 @@ fn digest(settings: &Settings) -> Digest {
 pub(super) mod tests {
     use std::collections::BTreeSet;
 
-    use super::*;
-    use crate::provider::Keeping;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::provider::Keeping;
 
     pub fn settings() -> Settings {
         Settings {

@@ -3,8 +3,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     identity::{Audiences, Identity, Vouched},

@@ -1,7 +1,6 @@
 //! The question to an introspection endpoint, RFC 7662 section 2.1.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use form_urlencoded::{Serializer, byte_serialize};
 
 use super::{Authentication, MAX_REPLY, Provider};
@@ -58,12 +57,14 @@ fn encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Settings;
-    use super::super::provider::tests::settings;
-    use super::*;
-    use crate::credential::ProviderSecret;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::{
+        super::{Settings, provider::tests::settings},
+        *,
+    };
+    use crate::credential::ProviderSecret;
 
     fn http(call: Call) -> HttpRequest {
         let Transport::Http(request) = call.transport else { panic!("not HTTP") };

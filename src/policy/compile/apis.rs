@@ -2,14 +2,13 @@
 
 use std::collections::HashSet;
 
-use crate::matching::{ApiTable, BasePath, HostPattern};
-
 use super::{
     super::Api,
     Names, Report, bindings, credentials, document, forward,
     limits::{self, Scope},
     metering, rules,
 };
+use crate::matching::{ApiTable, BasePath, HostPattern};
 
 /// Compiles the APIs and the table that finds them.
 pub(super) fn compile(apis: Vec<document::Api>, names: &Names, report: &mut Report) -> (Vec<Api>, ApiTable) {

@@ -2,16 +2,15 @@
 
 use std::collections::HashMap;
 
-use crate::{
-    access::{Binding, Grant},
-    matching::{Methods, PathPattern},
-};
-
 use super::{
     super::{LimitSets, problem::Kind},
     Names, Report, document,
     limits::{self, Scope},
     rules::pattern,
+};
+use crate::{
+    access::{Binding, Grant},
+    matching::{Methods, PathPattern},
 };
 
 /// Compiles the bindings of the API called `api`, by consumer.

@@ -5,18 +5,17 @@ use std::{
     rc::Rc,
 };
 
-use crate::{
-    credential::Digest,
-    identity::api_key::{ApiKeys, KeyRecord, KeyState},
-    quota::consumer_payer,
-    time::Timestamp,
-};
-
 use super::{
     super::{Consumer, problem::Kind},
     Report, document,
     limits::Plans,
     report::check_name,
+};
+use crate::{
+    credential::Digest,
+    identity::api_key::{ApiKeys, KeyRecord, KeyState},
+    quota::consumer_payer,
+    time::Timestamp,
 };
 
 /// The compiled consumers.

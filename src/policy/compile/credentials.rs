@@ -1,8 +1,7 @@
 //! Compiles the places where credentials sit.
 
-use crate::credential::{InvalidLocation, Location};
-
 use super::{Report, document};
+use crate::credential::{InvalidLocation, Location};
 
 /// A place with words for it.
 type Place = (Location, String);

@@ -2,12 +2,11 @@
 
 use std::rc::Rc;
 
+use super::{super::document::value::Named, Report};
 use crate::{
     credential::Location,
     forward::{HeaderTemplate, OWN_PREFIX},
 };
-
-use super::{super::document::value::Named, Report};
 
 /// Headers that Envoy, HTTP itself or the caller's session needs, and that no policy may set.
 const RESERVED: [&str; 7] =

@@ -2,13 +2,12 @@
 
 use std::num::NonZeroU32;
 
+use super::{super::StateName, Report, document};
 use crate::{
     credential::Digest,
     quota::HeaderStyle,
     refusal::{ErrorFormat, Style},
 };
-
-use super::{super::StateName, Report, document};
 
 /// The compiled part.
 pub(super) struct Gate {

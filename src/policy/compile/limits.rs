@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 
+use super::{
+    super::{Plan, document::value::Named, problem::Kind},
+    Report, document, index,
+};
 use crate::{
     credential::Digest,
     matching::Metrics,
     quota::{Limit, LimitSet, LimitSets, Of},
-};
-
-use super::{
-    super::{Plan, document::value::Named, problem::Kind},
-    Report, document, index,
 };
 
 /// The compiled plans.

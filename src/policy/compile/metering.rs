@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::{
-    access::Binding,
-    matching::{Metering, MeteringPath, MeteringRule, Methods, PathPattern, PrefixPattern, QueryValue},
-    quota::Limit,
-};
-
 use super::{
     super::{LimitSets, problem::Kind},
     DEFAULT_METRIC, Names, Report, document,
     rules::methods,
+};
+use crate::{
+    access::Binding,
+    matching::{Metering, MeteringPath, MeteringRule, Methods, PathPattern, PrefixPattern, QueryValue},
+    quota::Limit,
 };
 
 /// Limits with words for where they come from.

@@ -15,21 +15,20 @@ mod rules;
 
 use std::collections::HashMap;
 
-use crate::{
-    identity::IdentityCache,
-    matching::{InvalidMetric, Metrics},
-    provider::rest::Rests,
-    store::Table,
-};
+use report::Report;
+pub(super) use report::{Finding, Owners};
 
 use super::{
     Api, Policy,
     document::{self, value::Named},
     problem::Kind,
 };
-
-use report::Report;
-pub(super) use report::{Finding, Owners};
+use crate::{
+    identity::IdentityCache,
+    matching::{InvalidMetric, Metrics},
+    provider::rest::Rests,
+    store::Table,
+};
 
 /// Everything that is wrong with a document.
 pub(super) struct Uncompilable {

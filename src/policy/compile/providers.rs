@@ -2,6 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::{
+    super::document::value::{Named, Secret},
+    Report, document, index,
+};
 use crate::{
     credential::ProviderSecret,
     identity::{
@@ -9,11 +13,6 @@ use crate::{
         introspection::{Authentication, Provider, Settings},
     },
     provider::{Endpoint, Keeping, WhenUnavailable},
-};
-
-use super::{
-    super::document::value::{Named, Secret},
-    Report, document, index,
 };
 
 /// The compiled providers.

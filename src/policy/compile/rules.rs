@@ -1,15 +1,14 @@
 //! Compiles an API's rules: which paths and methods, and the ways in.
 
+use super::{
+    super::{Access, Rule, problem::Kind},
+    Names, Report, document,
+};
 use crate::{
     access::{Audience, RequiredScopes, ScopeStrategy},
     identity::Requirement,
     matching::{Methods, PathPattern, RuleMatch, RuleTable},
     refusal::Challenges,
-};
-
-use super::{
-    super::{Access, Rule, problem::Kind},
-    Names, Report, document,
 };
 
 /// Compiles rules and the table that finds them; `default` are the API's ways in, `shared` a place in which

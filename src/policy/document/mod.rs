@@ -75,15 +75,13 @@ pub mod value;
 pub use apis::{Api, Credentials, Location};
 pub use bindings::{Binding, Grant, PathGrant};
 pub use consumers::{Consumer, ConsumerState, Key, KeyState};
+pub(super) use forms::form;
 pub use forward::Forward;
 pub use gate::{Capacity, Debug, ErrorFormat, Errors, FilterState, Gate, Preflight, StateName, Unmatched};
 pub use metering::{Metering, MeteringMatch};
 pub use plans::{Limit, Metric, Plan};
 pub use providers::{Authentication, BearerToken, Cache, Client, Introspection, Provider, Unavailable};
 pub use rules::{Access, Audience, IntrospectionAccess, Rule, ScopeStrategy};
-
-pub(super) use forms::form;
-
 use value::Named;
 
 document! {

@@ -1,10 +1,10 @@
 //! Documents that are written and read again.
 
 use serde_json::{Value, json};
-
-use super::*;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
 
 /// Every attribute, with a value that is not its default.
 pub(in crate::policy) fn everything() -> Value {

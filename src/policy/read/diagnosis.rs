@@ -3,12 +3,6 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::policy::{
-    Problem, Problems,
-    compile::Owners,
-    document::{self, Document, value::Named},
-};
-
 use super::{
     Rest, Unreadable, Whole,
     fault::Fault,
@@ -16,6 +10,11 @@ use super::{
     path::{Step, join},
     removed::{Removed, rendered},
     value::Node,
+};
+use crate::policy::{
+    Problem, Problems,
+    compile::Owners,
+    document::{self, Document, value::Named},
 };
 
 /// Finds everything that is wrong with the shape of a document; `duplicates` are the paths of members that appear

@@ -131,9 +131,10 @@ fn in_words(expected: &dyn Expected) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     #[test]
     fn alternatives_read_as_a_sentence() {

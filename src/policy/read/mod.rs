@@ -13,11 +13,10 @@ mod path;
 mod removed;
 mod value;
 
-use serde_json::{Map, Value};
-
 use diagnosis::{check, diagnose};
 use names::Names;
 use removed::Removed;
+use serde_json::{Map, Value};
 
 use super::{
     Problem,

@@ -127,10 +127,11 @@ fn remove_from(value: &mut Value, step: &Step) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     fn member(name: &str) -> Step {
         Step::Member(name.to_owned())

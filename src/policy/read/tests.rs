@@ -1,11 +1,11 @@
 use serde_json::json;
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::{
     super::{Problems, document::tests::everything},
     *,
 };
-#[cfg(all(target_family = "wasm", target_os = "unknown"))]
-use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const API: &str = r#""apis":[{"name":"a","rules":[{"path":"/x"}]}]"#;
 

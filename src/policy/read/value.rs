@@ -11,12 +11,11 @@ use serde::{
 };
 use serde_json::{Map, Value, map};
 
-use crate::policy::document::form;
-
 use super::{
     fault::{Fault, FaultKind, alternatives},
     path::Step,
 };
+use crate::policy::document::form;
 
 /// A value to be read.
 #[derive(Clone, Copy)]

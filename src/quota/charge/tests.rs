@@ -1,5 +1,8 @@
 use std::{num::NonZeroU32, rc::Rc};
 
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::{
     super::{Limit, Shape, Window, tightest},
     *,
@@ -10,8 +13,6 @@ use crate::{
     store::{Change, Contended, Disturbed, Memory, Tally},
     time::Timestamp,
 };
-#[cfg(all(target_family = "wasm", target_os = "unknown"))]
-use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// Ports to `store`, at half past a second.
 fn ports<S: Store>(store: S) -> Rc<Ports<S>> {

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
-use super::*;
-use crate::provider::{GrpcRequest, Transport, Wanted};
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+use crate::provider::{GrpcRequest, Transport, Wanted};
 
 const NOW: Timestamp = Timestamp::from_seconds(1);
 const LATER: Timestamp = Timestamp::from_seconds(2);

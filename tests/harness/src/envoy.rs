@@ -1,17 +1,23 @@
 //! A real Envoy: started with a [`Setup`], asked through its admin port, given new listeners while it runs.
 
-use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::{Value, json};
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::client::{Request, Response, send, send_all};
-use crate::process::Process;
-use crate::{Listener, Setup, eventually, on_the_path, project};
+use crate::{
+    Listener, Setup,
+    client::{Request, Response, send, send_all},
+    eventually, on_the_path,
+    process::Process,
+    project,
+};
 
 /// The version that `tools/envoy` installs.
 const VERSION: &str = "1.40.0";

@@ -17,8 +17,10 @@ pub mod table;
 mod tls;
 mod upstream;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub use bootstrap::{Listener, Setup, Wasm, direct_response, route, route_by_header, set_host, yaml};
 pub use client::{Connection, Request, Response, send, send_all};

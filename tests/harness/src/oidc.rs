@@ -1,16 +1,20 @@
 //! The real OAuth2 server: `tools/oidc` on Node.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
-use std::process::Command;
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    process::Command,
+};
 
 use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::client::{Request, send};
-use crate::process::Process;
-use crate::project;
+use crate::{
+    client::{Request, send},
+    process::Process,
+    project,
+};
 
 /// An OAuth2 client: who may ask for tokens with which scopes, or introspect.
 #[derive(Clone, Debug)]

@@ -1,8 +1,10 @@
 //! Child processes that cannot outlive us.
 
-use std::fs::File;
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::{
+    fs::File,
+    path::Path,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+};
 
 use rustix::process::{Pid, Signal};
 

@@ -1,14 +1,18 @@
 //! A provider that misbehaves to order, for what a real OAuth2 server cannot be made to do.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::eventually;
-use crate::server::{Received, Reply, Server, http, reply};
+use crate::{
+    eventually,
+    server::{Received, Reply, Server, http, reply},
+};
 
 /// What a [`StubProvider`] does with a call.
 #[derive(Clone, Debug)]

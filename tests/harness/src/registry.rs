@@ -1,14 +1,15 @@
 //! A real container registry: Debian's `docker-registry`.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::process::Process;
-use crate::{debian, eventually};
+use crate::{debian, eventually, process::Process};
 
 /// A URL, because Istio's agent takes no other.
 const REALM: &str = "https://registry.example.com";

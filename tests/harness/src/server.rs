@@ -1,18 +1,19 @@
 //! The HTTP server under upstreams and stub providers: one task per connection, ends with the value that holds it.
 
-use std::future::poll_fn;
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::{future::poll_fn, io, net::SocketAddr, sync::Mutex};
 
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpStream},
+    task::{AbortHandle, JoinSet},
+};
 
 /// A request with its body read.
 pub type Received = hyper::Request<Bytes>;

@@ -1,14 +1,14 @@
 //! istiod, with Istio's CRDs in the API server.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::{fs, path::Path, process::Command};
 
 use serde_json::json;
 use sidegate_harness::{Process, eventually};
 
-use crate::kubernetes::Kubernetes;
-use crate::tools::{self, run};
+use crate::{
+    kubernetes::Kubernetes,
+    tools::{self, run},
+};
 
 /// A running istiod; ends when dropped.
 #[derive(Debug)]

@@ -1,12 +1,10 @@
 //! The module as an image in a registry.
 
-use std::path::Path;
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use sidegate_harness::{Registry, packer, project, sidegate_module};
 
-use crate::Node;
-use crate::tools::must;
+use crate::{Node, tools::must};
 
 /// Packs the module as `make image` does and pushes it as `make push` does. Returns its URL for pods, and the digest of its
 /// manifest (64 hexadecimal digits).

@@ -1,8 +1,10 @@
 //! A Kubernetes API server with its database, and `kubectl`. There are no nodes, no scheduler and no controllers: tests make the pods.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use rcgen::KeyPair;
 use serde_json::{Value, json};

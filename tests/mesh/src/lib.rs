@@ -21,21 +21,21 @@ mod terminal;
 pub mod tools;
 mod waypoint;
 
-use std::cell::Cell;
-use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::{
+    cell::Cell,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
 
 use control_plane::ControlPlane;
-
 pub use image::{push, push_module};
 pub use kubernetes::Kubernetes;
 pub use namespace::Namespace;
 pub use node::Node;
 pub use outside::{AUTHORIZATION_SERVER, CLUSTER, authorization_server};
 pub use pod::{Plan, Pod};
-pub use terminal::{ask_to_end_and_wait, leave_the_terminal};
-
 use tempfile::TempDir;
+pub use terminal::{ask_to_end_and_wait, leave_the_terminal};
 
 /// The Kubernetes namespace of the pods.
 pub const NAMESPACE: &str = "default";

@@ -1,12 +1,16 @@
 //! Unnamed network namespaces: each belongs to a process that we hold, and disappears with the last process in it.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use rustix::fd::AsFd as _;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::{
+    fd::AsFd as _,
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
 use sidegate_harness::{Process, eventually};
 
 /// A network namespace; ends when dropped, unless a process still runs in it.

@@ -1,10 +1,11 @@
 //! The node: the network namespace of everything except the pods, and the bridge that connects the pods.
 
-use std::net::Ipv4Addr;
-use std::path::Path;
+use std::{net::Ipv4Addr, path::Path};
 
-use crate::namespace::Namespace;
-use crate::tools::{self, must};
+use crate::{
+    namespace::Namespace,
+    tools::{self, must},
+};
 
 /// Pods reach the node's loopback at its address: servers of tests listen there.
 const SCRIPT: &str = "

@@ -1,7 +1,6 @@
 //! A server outside of the mesh that the mesh must know: an authorization server.
 
-use std::fs;
-use std::net::SocketAddr;
+use std::{fs, net::SocketAddr};
 
 use serde::Deserialize as _;
 use serde_json::{Value, json};

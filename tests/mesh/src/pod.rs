@@ -1,18 +1,23 @@
 //! Pods: an application's network with Istio's agent and Envoy in it.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+};
 
 use serde_json::{Value, json};
 use sidegate_harness::{Connection, Process, Request, Response, Stats, envoy_binary, eventually, stats};
 
-use crate::control_plane::ControlPlane;
-use crate::namespace::Namespace;
-use crate::node::Node;
-use crate::tools::{self, must};
-use crate::{Mesh, NAMESPACE, waypoint};
+use crate::{
+    Mesh, NAMESPACE,
+    control_plane::ControlPlane,
+    namespace::Namespace,
+    node::Node,
+    tools::{self, must},
+    waypoint,
+};
 
 /// Prepares what the agent's image would contain, then becomes the agent. Runs in namespaces of its own, so the mounts end with it.
 /// The one capability lets the proxies' user read a project in somebody's home directory.

@@ -1,12 +1,16 @@
 //! Running without a terminal.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::path::Path;
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    path::Path,
+};
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use rustix::stdio::{dup2_stderr, dup2_stdout};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    stdio::{dup2_stderr, dup2_stdout},
+};
 
 /// Redirects standard output and error to the end of a file, which closes them for the terminal.
 ///

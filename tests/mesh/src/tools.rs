@@ -1,8 +1,10 @@
 //! The programs that `make mesh-tools` builds, and running commands to their end.
 
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::{
+    io::Write as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 use sidegate_harness::project;
 

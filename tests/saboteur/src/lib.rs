@@ -5,8 +5,10 @@
 //! | `x-crash` | the VM traps |
 //! | `x-write: PREFIX COUNT HEX` | the bytes that `HEX` spells stand under `PREFIX0`, `PREFIX1`, … in the shared data of its `vm_id` |
 
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
+use proxy_wasm::{
+    traits::{Context, HttpContext, RootContext},
+    types::{Action, ContextType},
+};
 
 proxy_wasm::main! {{
     proxy_wasm::set_root_context(|_| Box::new(Saboteur));

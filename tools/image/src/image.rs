@@ -1,7 +1,6 @@
 //! The parts of an image: layers with the module, a configuration, and a manifest that names both by digest.
 
-use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::{collections::BTreeMap, io::Write as _};
 
 use clap::ValueEnum;
 use flate2::{Compression, GzBuilder};

@@ -1,9 +1,6 @@
 //! An image as files: an OCI layout, with the files that `docker load` needs.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::path::Path;
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 use serde_json::json;
 

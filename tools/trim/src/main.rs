@@ -7,10 +7,12 @@
 //!
 //! Several may run at once: readers of PUBLISHED see a whole trimmed module at every moment.
 
-use std::fs::{self, Permissions};
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, Permissions},
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail, ensure};
 use wasm_encoder::{ExportKind, ExportSection, Module, RawSection};

@@ -1,12 +1,13 @@
 //! Valid, invalid and odd replies, and how each is read.
 
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 use crate::{
     headers::HeaderList,
     provider::{CallFailure, HttpResponse},
 };
-#[cfg(all(target_family = "wasm", target_os = "unknown"))]
-use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn answered(status: u16, content_type: Option<&str>, body: &[u8]) -> CallResult {
     let mut headers = HeaderList::from([("retry-after", "7")]);

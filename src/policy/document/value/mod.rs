@@ -10,5 +10,4 @@ pub use duration::DurationText;
 pub use moment::Moment;
 pub use named::Named;
 pub use secret::Secret;
-
 pub(in crate::policy) use shape::{MapOnly, given};

@@ -122,9 +122,10 @@ mod schema {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
 
     #[test]
     fn secrets_are_text_or_a_variable_and_never_quoted() {
