@@ -146,15 +146,16 @@ async fn a_real_servers_tokens_open_the_rules_that_they_satisfy_and_no_other() {
         // The server refuses us, which is not the caller's fault.
         ("/wrong", &orders, UNAVAILABLE, None),
         ("/wrong", "garbage", UNAVAILABLE, None),
-        // The server refuses the question: it knows such tokens, and answers 400 because they are to be verified, not introspected.
-        ("/read", &jwt, UNAVAILABLE, None),
+        // The server answers 400: such tokens are to be verified, not introspected. That is about the token, and is kept.
+        ("/read", &jwt, INVALID, Some(invalid)),
+        ("/read", &jwt, INVALID, Some(invalid)),
     ] {
         let answer = envoy.send(Request::get(path).bearer(token)).await;
         assert_eq!(verdict(&answer), expected, "{path} {token}");
         assert_eq!(challenges(&answer), Vec::from_iter(challenge), "{path} {token}");
     }
     assert_eq!(calls(&envoy, "wrong", "refused_us").await, 2, "a refusal of us is not kept");
-    assert_eq!(calls(&envoy, "basic", "status").await, 1);
+    assert_eq!(calls(&envoy, "basic", "unreadable").await, 1);
     assert_eq!(
         calls(&envoy, "basic", "ok").await,
         4,

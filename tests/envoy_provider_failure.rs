@@ -349,7 +349,7 @@ async fn the_log_of_the_module_holds_no_credential() {
         }
     }
     assert!(log.contains(SECRET), "the level is one at which something could be seen");
-    for expected in ["code=13", "code=20", "code=22", "code=24", "the policy is refused"] {
+    for expected in ["code=13", "code=20", "code=22", "code=24", "the policy is rejected"] {
         assert!(entries.contains(expected), "{expected}");
     }
     assert!(!entries.contains(SECRET), "{entries}");

@@ -91,7 +91,7 @@ fn assert_told(rejected: &Rejected, told: &[&str]) {
     for part in told {
         assert!(rejected.log.contains(part), "{part}: {rejected}");
     }
-    assert!(rejected.log.contains("the policy is refused:"), "{rejected}");
+    assert!(rejected.log.contains("the policy is rejected:"), "{rejected}");
     assert!(!rejected.log.contains("panicked"), "{rejected}");
 }
 

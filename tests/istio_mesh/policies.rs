@@ -56,7 +56,7 @@ async fn a_wrong_policy_leaves_the_last_good_one_and_is_named_in_the_log() {
     let callers = Callers::start(CALLERS, address, &order().header("apikey", KEY));
     shop.mesh.kubernetes().apply(&wrong);
     logged(&shop.orders, "apis[0] (orders).rules[1].acces: unknown field `acces`").await;
-    logged(&shop.orders, "the policy is refused:").await;
+    logged(&shop.orders, "the policy is rejected:").await;
     assert_eq!(revision(&shop.orders).await.as_deref(), Some("good"));
 
     // What comes after it is taken.
