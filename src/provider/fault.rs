@@ -102,6 +102,20 @@ impl ProviderFault {
         }
     }
 
+    /// Whether the provider answered, though not as it should have.
+    pub const fn is_an_answer(self) -> bool {
+        match self {
+            Self::Rejected { .. } | Self::NotJson | Self::Malformed | Self::TooLong => true,
+            Self::Status { .. } => !self.calls_for_rest(),
+            Self::TimedOut
+            | Self::Failed
+            | Self::UnknownCluster
+            | Self::NoHealthyHost
+            | Self::Overloaded
+            | Self::Resting => false,
+        }
+    }
+
     /// Whether the provider should be left alone for a while: it hangs, cannot be reached, or fails itself.
     pub const fn calls_for_rest(self) -> bool {
         match self {

@@ -70,7 +70,7 @@ pub async fn introspect<S: Store>(
                         if leads {
                             rests.begin(ports.store(), provider.digest(), settings.terms.cooldown);
                         }
-                    } else if turn == Turn::Try {
+                    } else if turn == Turn::Try && fault.is_an_answer() {
                         rests.end(ports.store(), provider.digest());
                     }
                     (fault, call)
