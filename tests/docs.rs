@@ -1,6 +1,6 @@
-//! Holds the documents to the code: what they list is what there is, and what they show works.
+//! Compares the documents with the code: what they list exists, and their examples work.
 #![cfg(not(target_family = "wasm"))]
-#![expect(clippy::panic, clippy::unwrap_used, reason = "what cannot be read is a test that fails")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a document that cannot be read fails the test")]
 
 use std::{
     collections::BTreeSet,
@@ -45,12 +45,12 @@ fn fences<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
     text.split(&opening).skip(1).map(|rest| rest.split("\n```").next().unwrap()).collect()
 }
 
-/// What stands outside of fenced blocks.
+/// The text outside of fenced blocks.
 fn prose(text: &str) -> String {
     text.split("```").step_by(2).collect()
 }
 
-/// What stands between backticks.
+/// The texts between backticks.
 fn code_spans(text: &str) -> BTreeSet<String> {
     prose(text).split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
@@ -70,7 +70,7 @@ fn errors_md_has_the_catalogue_row_by_row() {
     assert_eq!(rows.len(), catalogue.len());
     for (row, cause) in rows.iter().zip(catalogue) {
         let expected = cause.row();
-        let [code, status, grpc, fault, message, headers] = row[..] else { panic!("{row:?}") };
+        let [code, status, grpc, fault, message, title, headers] = row[..] else { panic!("{row:?}") };
         let fault_of = match expected.blame {
             Blame::Caller => "caller",
             Blame::Operator => "operator",
@@ -80,7 +80,7 @@ fn errors_md_has_the_catalogue_row_by_row() {
         assert!(code.starts_with(&format!("[{}]", expected.code.digits())), "{row:?}");
         assert_eq!(status, expected.status.to_string(), "{row:?}");
         assert_eq!(grpc.split(' ').next(), Some(expected.grpc_status.to_string().as_str()), "{row:?}");
-        assert_eq!((fault, message), (fault_of, expected.message));
+        assert_eq!((fault, message, title), (fault_of, expected.message, expected.title));
         assert_eq!(
             headers.contains("www-authenticate"),
             matches!(expected.code.number(), 13 | 20..=23),
@@ -91,9 +91,9 @@ fn errors_md_has_the_catalogue_row_by_row() {
             matches!(expected.code.number(), 14 | 24 | 25),
             "{row:?}"
         );
-        let told = page.contains(&format!("\n## {}\n", expected.code.digits()))
+        let explained = page.contains(&format!("\n## {}\n", expected.code.digits()))
             || (3..=7).contains(&expected.code.number());
-        assert!(told, "no section on {}", expected.code.digits());
+        assert!(explained, "no section on {}", expected.code.digits());
     }
 }
 
