@@ -11,6 +11,7 @@ use std::{
 use sidegate::{
     gate::{Ending, Request, drive::Driver},
     policy::{Policy, StateName},
+    provider::{CallOutcome, ProviderFault},
     refusal::{Blame, Cause},
     shell::telemetry::Measure,
     store::Memory,
@@ -122,6 +123,36 @@ fn operations_md_lists_every_metric_with_its_labels() {
             assert!(tags.contains(&tag), "no stats_tag for {label}");
         }
     }
+}
+
+#[test]
+fn operations_md_lists_every_result_of_a_provider_call() {
+    use ProviderFault::{
+        Failed, Malformed, NoHealthyHost, NotJson, Overloaded, Rejected, Status, TimedOut, TooLong,
+        UnknownCluster,
+    };
+    let page = read("docs/operations.md");
+    let section = page.split("### Results of provider calls").nth(1).unwrap().split("\n### ").next().unwrap();
+    let listed: BTreeSet<&str> = rows(section).map(|row| row[0]).filter(|cell| *cell != "`result`").collect();
+    let rejected = Rejected { status: 401 };
+    let status = Status { status: 500, retry_after: None };
+    // `Resting` is not among them, because no call is made.
+    let faults = [
+        rejected,
+        status,
+        NotJson,
+        Malformed,
+        TooLong,
+        TimedOut,
+        Failed,
+        UnknownCluster,
+        NoHealthyHost,
+        Overloaded,
+    ];
+    let outcomes =
+        [CallOutcome::Answered, CallOutcome::Unreadable].into_iter().chain(faults.map(CallOutcome::Fault));
+    let labels: Vec<String> = outcomes.map(|outcome| format!("`{}`", outcome.label())).collect();
+    assert_eq!(listed, labels.iter().map(String::as_str).collect());
 }
 
 #[test]
