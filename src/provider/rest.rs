@@ -63,6 +63,14 @@ impl Rests {
         }
     }
 
+    /// The request that was to try `provider` could not: another may, and the rest goes on.
+    pub fn pass_on(&self, store: Session<'_, impl Store>, provider: &Digest) {
+        let _noted = self.0.update(store, provider, |entry| {
+            let change = entry.and_then(decode).map(|(_, expires)| put(Timestamp::default(), expires));
+            (change.unwrap_or(Change::Keep), ())
+        });
+    }
+
     /// `provider` answered: its rest is over.
     pub fn end(&self, store: Session<'_, impl Store>, provider: &Digest) {
         self.write(store, provider, store.now());
@@ -139,6 +147,18 @@ mod tests {
         bench.rests.begin(bench.at(210), &bench.provider, COOLDOWN);
         assert_eq!([210, 211].map(|millis| bench.turn(millis)), [Turn::Try, Turn::Leave], "it failed again");
         assert_eq!(bench.rests.turn(bench.at(211), &Digest::of(b"other"), TIMEOUT), Turn::Call);
+    }
+
+    #[test]
+    fn a_turn_that_was_not_used_passes_to_another_request() {
+        let bench = Bench::new();
+        bench.rests.pass_on(bench.at(0), &bench.provider);
+        assert_eq!(bench.turn(0), Turn::Call, "there is no rest");
+        bench.rests.begin(bench.at(0), &bench.provider, COOLDOWN);
+        assert_eq!(bench.turn(1), Turn::Try);
+        bench.rests.pass_on(bench.at(1), &bench.provider);
+        assert_eq!([1, 1].map(|millis| bench.turn(millis)), [Turn::Try, Turn::Leave]);
+        assert_eq!(bench.turn(1000), Turn::Call, "the rest ends when it would have");
     }
 
     #[test]

@@ -72,6 +72,8 @@ pub async fn introspect<S: Store>(
                         }
                     } else if turn == Turn::Try && fault.is_an_answer() {
                         rests.end(ports.store(), provider.digest());
+                    } else if turn == Turn::Try {
+                        rests.pass_on(ports.store(), provider.digest());
                     }
                     (fault, call)
                 }
