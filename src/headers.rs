@@ -3,24 +3,99 @@
 use std::borrow::Cow;
 
 /// The header map of a request: pseudo-headers included, names in lower case, in the order received.
+///
+/// The texts stay in the bytes in which proxy-wasm hands the map over. All numbers in them are little-endian:
+///
+/// ```text
+/// count (4) | name length (4) value length (4) | …        one pair of lengths for each field
+///           | name 0 value 0 | …                          one pair of texts for each field, each followed by a zero
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HeaderMap(Vec<(String, Vec<u8>)>);
+pub struct HeaderMap {
+    bytes: Vec<u8>,
+    fields: Vec<Field>,
+}
+
+/// Where the texts of a field are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Field {
+    name: Span,
+    value: Span,
+}
+
+/// A part of the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    start: usize,
+    end: usize,
+}
 
 impl HeaderMap {
-    /// All fields, one item per line of the request.
+    /// The map in these bytes. Where they end too early, so does the map.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        let fields = index(&bytes).unwrap_or_default();
+        Self { bytes, fields }
+    }
+
+    /// All fields, one item per line of the request. A name that is not UTF-8 is empty.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+        let text = |span: Span| self.bytes.get(span.start..span.end).unwrap_or_default();
+        self.fields
+            .iter()
+            .map(move |field| (str::from_utf8(text(field.name)).unwrap_or_default(), text(field.value)))
+    }
+
+    /// The values of `name`, one item per line of the request.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> + Clone {
+        let text = |span: Span| self.bytes.get(span.start..span.end).unwrap_or_default();
+        self.fields
+            .iter()
+            .filter(move |field| text(field.name) == name.as_bytes())
+            .map(move |field| text(field.value))
     }
 
     /// How much memory the fields take, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.iter().fold(0, |sum, (name, value)| sum.saturating_add(name.len()).saturating_add(value.len()))
+    pub const fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 }
 
+/// Where the fields are in the bytes of a map.
+fn index(bytes: &[u8]) -> Option<Vec<Field>> {
+    let number = |bytes: &[u8; 4]| usize::try_from(u32::from_le_bytes(*bytes)).ok();
+    let (count, rest) = bytes.split_first_chunk()?;
+    let lengths = number(count)?.checked_mul(8)?;
+    let (pairs, _) = rest.split_at_checked(lengths)?.0.as_chunks::<8>();
+    let mut fields = Vec::with_capacity(pairs.len());
+    let mut next = lengths.checked_add(4)?;
+    let mut text = |length: &[u8; 4]| {
+        let span = Span { start: next, end: next.checked_add(number(length)?)? };
+        next = span.end.checked_add(1)?;
+        (next <= bytes.len()).then_some(span)
+    };
+    for pair in pairs {
+        let (name, value) = (pair.first_chunk()?, pair.last_chunk()?);
+        let Some(field) = text(name).zip(text(value)) else { break };
+        fields.push(Field { name: field.0, value: field.1 });
+    }
+    Some(fields)
+}
+
+/// For tests, and for hosts that hand fields over one by one. Names become lower case.
 impl From<Vec<(String, Vec<u8>)>> for HeaderMap {
     fn from(fields: Vec<(String, Vec<u8>)>) -> Self {
-        Self(fields)
+        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+        let mut bytes = number(fields.len()).to_vec();
+        for (name, value) in &fields {
+            bytes.extend([number(name.len()), number(value.len())].concat());
+        }
+        for (name, value) in &fields {
+            bytes.extend_from_slice(name.to_ascii_lowercase().as_bytes());
+            bytes.push(0);
+            bytes.extend_from_slice(value);
+            bytes.push(0);
+        }
+        Self::from_bytes(bytes)
     }
 }
 
@@ -96,9 +171,35 @@ mod tests {
         assert_eq!(list.all("a").collect::<Vec<_>>(), ["1", "3"]);
     }
 
+    fn fields() -> Vec<(String, Vec<u8>)> {
+        [("ab", "cde"), ("f", ""), ("", "g"), ("ab", "\u{0}h")]
+            .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
+            .to_vec()
+    }
+
+    fn read(map: &HeaderMap) -> Vec<(String, Vec<u8>)> {
+        map.iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect()
+    }
+
     #[test]
-    fn the_size_of_a_map_is_that_of_its_names_and_values() {
-        let map = HeaderMap::from(vec![("ab".to_owned(), b"cde".to_vec()), ("f".to_owned(), Vec::new())]);
-        assert_eq!(map.bytes(), 6);
+    fn a_map_is_read_in_the_bytes_in_which_it_came() {
+        assert_eq!(read(&HeaderMap::from(fields())), fields());
+        let bytes = b"\x01\0\0\0\x02\0\0\0\x03\0\0\0ab\0cde\0";
+        assert_eq!(read(&HeaderMap::from_bytes(bytes.to_vec())), fields()[..1]);
+        assert_eq!(read(&HeaderMap::default()), []);
+        let name = b"\x01\0\0\0\x01\0\0\0\x01\0\0\0\xff\0v\0";
+        assert_eq!(read(&HeaderMap::from_bytes(name.to_vec())), [(String::new(), b"v".to_vec())]);
+    }
+
+    #[test]
+    fn a_map_that_ends_too_early_is_read_as_far_as_it_goes() {
+        let whole = HeaderMap::from(fields());
+        for length in 0..whole.bytes() {
+            let cut = HeaderMap::from_bytes(whole.bytes[..length].to_vec());
+            let read = read(&cut);
+            assert!(fields().starts_with(&read) && read.len() < 4, "{length}: {read:?}");
+        }
+        let huge = HeaderMap::from_bytes(vec![0xff; 64]);
+        assert_eq!(read(&huge), []);
     }
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use crate::grammar::is_token_byte;
+use crate::{grammar::is_token_byte, headers::HeaderMap};
 
 mod location;
 
@@ -36,24 +36,51 @@ pub enum MisplacedCredential {
     TooLong,
 }
 
-/// Finds the credential of a request in one of `locations`. It is borrowed unless it had to be decoded.
+/// A credential that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located<'r> {
+    /// The credential, borrowed unless it had to be decoded.
+    pub credential: Cow<'r, str>,
+    /// Where it was found: an index into the locations.
+    pub location: usize,
+}
+
+/// Finds the credential of a request in one of `locations`. Query and cookies are read once, whatever the number of locations.
 ///
-/// `headers` has one item per header line; `query` is the text after the first `?`, not decoded.
+/// `query` is the text after the first `?`, not decoded.
 pub fn locate<'r>(
     locations: &[Location],
-    headers: impl Iterator<Item = (&'r str, &'r [u8])> + Clone,
+    headers: &'r HeaderMap,
     query: Option<&'r str>,
-) -> Result<Option<Cow<'r, str>>, MisplacedCredential> {
+) -> Result<Option<Located<'r>>, MisplacedCredential> {
     let mut found = None;
-    for Location(place) in locations {
-        let here = match place {
-            Place::Header { name, scheme } => {
-                in_header(name, scheme.as_deref(), headers.clone())?.map(Cow::Borrowed)
+    for (location, Location(place)) in locations.iter().enumerate() {
+        if let Place::Header { name, scheme } = place
+            && let Some(credential) = in_header(name, scheme.as_deref(), headers)?
+        {
+            found = only_one(found, Located { credential: Cow::Borrowed(credential), location })?;
+        }
+    }
+    for (name, value) in query.filter(|_| has_query(locations)).into_iter().flat_map(parameters) {
+        if !value.is_empty()
+            && let Some(location) = query_location(locations, name)
+        {
+            let credential = form_decode(value).ok_or(MisplacedCredential::Undecodable)?;
+            if credential.len() > MAX_CREDENTIAL {
+                return Err(MisplacedCredential::TooLong);
             }
-            Place::Query(name) => in_query(name, query)?,
-            Place::Cookie(name) => in_cookies(name, headers.clone())?.map(Cow::Borrowed),
-        };
-        found = only_one(found, here)?;
+            found = only_one(found, Located { credential, location })?;
+        }
+    }
+    if has_cookie(locations) {
+        for pair in cookies(headers) {
+            let (name, value) = cookie(pair);
+            if !value.is_empty()
+                && let Some(location) = cookie_location(locations, name)
+            {
+                found = only_one(found, Located { credential: Cow::Borrowed(readable(value)?), location })?;
+            }
+        }
     }
     Ok(found)
 }
@@ -71,58 +98,45 @@ pub struct Removal<'l> {
 }
 
 /// What to remove from a request so that none of `locations` holds anything, even where [`locate`] refuses.
-pub fn removal<'l, 'r>(
-    locations: &'l [Location],
-    headers: impl Iterator<Item = (&'r str, &'r [u8])> + Clone,
-    query: Option<&'r str>,
-) -> Removal<'l> {
-    let mut removed = Vec::new();
+pub fn removal<'l>(locations: &'l [Location], headers: &HeaderMap, query: Option<&str>) -> Removal<'l> {
+    let mut removal = Removal::default();
     for Location(place) in locations {
         if let Place::Header { name, scheme } = place
-            && lines(name, headers.clone()).any(|line| carries(line, scheme.as_deref()))
+            && lines(name, headers).any(|line| carries(line, scheme.as_deref()))
         {
-            removed.push(name.as_str());
+            removal.headers.push(name.as_str());
         }
     }
-
-    let is_secret_parameter = |pair: &&str| {
-        let (name, _) = parameter(pair);
-        locations
-            .iter()
-            .any(|Location(place)| matches!(place, Place::Query(wanted) if is_named(name, wanted)))
-    };
-    let query = query.filter(|query| query.split('&').any(|pair| is_secret_parameter(&pair))).map(|query| {
-        query.split('&').filter(|pair| !is_secret_parameter(pair)).collect::<Vec<_>>().join("&")
-    });
-
-    let is_secret_cookie = |pair: &&[u8]| {
-        let (name, _) = cookie(pair);
-        locations
-            .iter()
-            .any(|Location(place)| matches!(place, Place::Cookie(wanted) if wanted.as_bytes() == name))
-    };
-    let mut cookie = None;
-    if cookies(headers.clone()).any(|pair| is_secret_cookie(&pair)) {
-        let kept: Vec<_> = cookies(headers).filter(|pair| !is_secret_cookie(pair)).collect();
-        if kept.is_empty() {
-            removed.push("cookie");
-        } else {
-            cookie = Some(kept.join(b"; ".as_slice()));
+    if let Some(query) = query.filter(|_| has_query(locations)) {
+        let is_kept = |pair: &&str| query_location(locations, parameter(pair).0).is_none();
+        let kept: Vec<_> = query.split('&').filter(is_kept).collect();
+        let rest = kept.join("&");
+        removal.query = Some(rest).filter(|rest| rest.len() < query.len());
+    }
+    if has_cookie(locations) {
+        let is_secret = |pair: &&[u8]| cookie_location(locations, cookie(pair).0).is_some();
+        if cookies(headers).any(|pair| is_secret(&pair)) {
+            let kept: Vec<_> = cookies(headers).filter(|pair| !is_secret(pair)).collect();
+            if kept.is_empty() {
+                removal.headers.push("cookie");
+            } else {
+                removal.cookie = Some(kept.join(b"; ".as_slice()));
+            }
         }
     }
-    Removal { headers: removed, query, cookie }
+    removal
 }
 
 fn in_header<'r>(
     name: &str,
     scheme: Option<&str>,
-    headers: impl Iterator<Item = (&'r str, &'r [u8])> + Clone,
+    headers: &'r HeaderMap,
 ) -> Result<Option<&'r str>, MisplacedCredential> {
     let lines = lines(name, headers).filter(|line| !line.is_empty());
     let Some(line) = lines.clone().find(|line| carries(line, scheme)) else {
         return Ok(None);
     };
-    if lines.count() > 1 {
+    if lines.skip(1).next().is_some() {
         return Err(MisplacedCredential::Twice);
     }
     let credential = match scheme {
@@ -132,39 +146,29 @@ fn in_header<'r>(
     readable(credential).map(Some)
 }
 
-fn in_query<'r>(wanted: &str, query: Option<&'r str>) -> Result<Option<Cow<'r, str>>, MisplacedCredential> {
-    let mut found = None;
-    for pair in query.into_iter().flat_map(|query| query.split('&')) {
-        let (name, value) = parameter(pair);
-        if !value.is_empty() && is_named(name, wanted) {
-            let value = form_decode(value).ok_or(MisplacedCredential::Undecodable)?;
-            if value.len() > MAX_CREDENTIAL {
-                return Err(MisplacedCredential::TooLong);
-            }
-            found = only_one(found, Some(value))?;
-        }
-    }
-    Ok(found)
+fn has_query(locations: &[Location]) -> bool {
+    locations.iter().any(|Location(place)| matches!(place, Place::Query(_)))
 }
 
-fn in_cookies<'r>(
-    wanted: &str,
-    headers: impl Iterator<Item = (&'r str, &'r [u8])>,
-) -> Result<Option<&'r str>, MisplacedCredential> {
-    let mut found = None;
-    for pair in cookies(headers) {
-        let (name, value) = cookie(pair);
-        if !value.is_empty() && name == wanted.as_bytes() {
-            found = only_one(found, Some(readable(value)?))?;
-        }
-    }
-    Ok(found)
+fn has_cookie(locations: &[Location]) -> bool {
+    locations.iter().any(|Location(place)| matches!(place, Place::Cookie(_)))
 }
 
-fn only_one<T>(first: Option<T>, second: Option<T>) -> Result<Option<T>, MisplacedCredential> {
-    match (first, second) {
-        (Some(_), Some(_)) => Err(MisplacedCredential::Twice),
-        (first, second) => Ok(first.or(second)),
+/// The location for a query parameter with this name, which is not decoded yet.
+fn query_location(locations: &[Location], raw: &str) -> Option<usize> {
+    let name = form_decode(raw)?;
+    locations.iter().position(|Location(place)| matches!(place, Place::Query(wanted) if *wanted == name))
+}
+
+fn cookie_location(locations: &[Location], name: &[u8]) -> Option<usize> {
+    let is_named = |place: &Place| matches!(place, Place::Cookie(wanted) if wanted.as_bytes() == name);
+    locations.iter().position(|Location(place)| is_named(place))
+}
+
+fn only_one<T>(first: Option<T>, second: T) -> Result<Option<T>, MisplacedCredential> {
+    match first {
+        Some(_) => Err(MisplacedCredential::Twice),
+        None => Ok(Some(second)),
     }
 }
 
@@ -176,11 +180,8 @@ fn readable(value: &[u8]) -> Result<&str, MisplacedCredential> {
 }
 
 /// The values of one header, without surrounding white space.
-fn lines<'r>(
-    name: &str,
-    headers: impl Iterator<Item = (&'r str, &'r [u8])> + Clone,
-) -> impl Iterator<Item = &'r [u8]> + Clone {
-    headers.filter(move |(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim_ascii())
+fn lines<'r>(name: &str, headers: &'r HeaderMap) -> impl Iterator<Item = &'r [u8]> + Clone {
+    headers.values(name).map(<[u8]>::trim_ascii)
 }
 
 /// Whether a line carries a credential, well-formed or not. Without a scheme every line does.
@@ -230,13 +231,14 @@ fn token68(after_scheme: &[u8]) -> Option<&[u8]> {
     (!text.is_empty() && text.iter().all(allowed)).then_some(token)
 }
 
+/// The parameters of a query, each a name and a value, not decoded.
+fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').map(parameter)
+}
+
 /// The name and value of a form-urlencoded parameter, not decoded.
 fn parameter(pair: &str) -> (&str, &str) {
     pair.split_once('=').unwrap_or((pair, ""))
-}
-
-fn is_named(raw: &str, wanted: &str) -> bool {
-    form_decode(raw).is_some_and(|name| name == wanted)
 }
 
 /// Decodes a form-urlencoded text. Unlike the `form_urlencoded` crate, it rejects malformed escapes and bytes
@@ -258,10 +260,10 @@ fn form_decode(raw: &str) -> Option<Cow<'_, str>> {
 }
 
 /// All cookies of a request, each `name=value` without surrounding white space (RFC 6265 section 4.2.1).
-fn cookies<'r>(headers: impl Iterator<Item = (&'r str, &'r [u8])>) -> impl Iterator<Item = &'r [u8]> {
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     headers
-        .filter(|(name, _)| name.eq_ignore_ascii_case("cookie"))
-        .flat_map(|(_, line)| line.split(|byte| *byte == b';'))
+        .values("cookie")
+        .flat_map(|line| line.split(|byte| *byte == b';'))
         .map(<[u8]>::trim_ascii)
         .filter(|pair| !pair.is_empty())
 }

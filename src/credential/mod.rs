@@ -3,7 +3,9 @@
 mod locate;
 mod secret;
 
-pub use locate::{InvalidLocation, Location, MAX_CREDENTIAL, MisplacedCredential, Removal, locate, removal};
+pub use locate::{
+    InvalidLocation, Located, Location, MAX_CREDENTIAL, MisplacedCredential, Removal, locate, removal,
+};
 pub use secret::{AccessToken, ApiKey, ProviderSecret};
 
 pub use crate::digest::{Digest, InvalidDigest};

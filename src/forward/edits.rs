@@ -44,7 +44,7 @@ impl Edits {
         let mut query = path.and_then(RequestPath::query).map(str::to_owned);
         let mut changed = path.is_some_and(RequestPath::is_changed);
         if !stripping.credentials.is_empty() {
-            let removal = removal(stripping.credentials, headers.iter(), path.and_then(RequestPath::query));
+            let removal = removal(stripping.credentials, headers, path.and_then(RequestPath::query));
             edits.remove.extend(removal.headers.into_iter().map(str::to_owned));
             if let Some(cookie) = removal.cookie {
                 edits.set.push(("cookie".into(), cookie));

@@ -9,10 +9,13 @@ pub(super) fn explain(trail: &Trail, headers: &mut HeaderList) {
         return;
     }
     let usage = usage(trail);
+    let credential = trail.credential().map(ToString::to_string);
     for (name, value) in [
         ("x-sidegate-api", trail.api()),
         ("x-sidegate-rule", trail.rule()),
+        ("x-sidegate-credential", credential.as_deref()),
         ("x-sidegate-consumer", trail.consumer()),
+        ("x-sidegate-key", trail.key.as_deref()),
         ("x-sidegate-plan", trail.plan()),
         ("x-sidegate-usage", usage.as_deref()),
         ("x-sidegate-cache", trail.lookup.map(Lookup::as_str)),

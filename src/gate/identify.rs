@@ -3,10 +3,10 @@
 use super::{
     place::Place,
     request::Request,
-    trail::{ProviderCall, Trail},
+    trail::{CredentialPlace, ProviderCall, Trail},
 };
 use crate::{
-    credential::{AccessToken, ApiKey, locate},
+    credential::{AccessToken, ApiKey, Located, locate},
     identity::{
         Identity, Requirement, TokenFault, Vouched, check,
         introspection::{Consulted, introspect},
@@ -54,9 +54,13 @@ pub(super) async fn identify<S: Store>(
             Access::ApiKey => &place.api.key_locations,
             Access::Introspection { .. } => &place.api.token_locations,
         };
-        let located = locate(locations, request.headers().iter(), place.query);
+        let located = locate(locations, request.headers(), place.query);
         let located = located.map_err(|misplaced| Cause::Malformed.because(Reason::of(&misplaced)))?;
-        let Some(credential) = located else { continue };
+        let Some(Located { credential, location }) = located else { continue };
+        trail.credential = Some(match access {
+            Access::Introspection { .. } => CredentialPlace::Token(location),
+            Access::Allow | Access::Deny | Access::ApiKey => CredentialPlace::Key(location),
+        });
         return match access {
             Access::Introspection { provider, requirement } => {
                 by_token(place, *provider, requirement, &AccessToken::new(credential), ports, trail).await

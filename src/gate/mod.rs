@@ -29,4 +29,4 @@ mod trail;
 pub use ending::{Answer, Ending, Permit, Refused};
 pub use flow::decide;
 pub use request::Request;
-pub use trail::{ProviderCall, Trail};
+pub use trail::{CredentialPlace, ProviderCall, Trail};

@@ -5,7 +5,7 @@ use std::{fmt, rc::Rc};
 
 use super::{identify::Caller, request::Head};
 use crate::{
-    credential::Digest,
+    credential::{Digest, Location},
     forward::Field,
     identity::Lookup,
     matching::Usage,
@@ -23,6 +23,8 @@ pub struct Trail {
     pub api: Option<usize>,
     /// The rule that matched, by its place in the API.
     pub rule: Option<usize>,
+    /// Where the credential was found that decided.
+    pub credential: Option<CredentialPlace>,
     /// The consumer that calls.
     pub consumer: Option<usize>,
     /// The operator's name for the API key that was presented.
@@ -44,6 +46,15 @@ pub struct Trail {
     /// Who calls, once that is known and authorized.
     pub(super) caller: Option<Caller>,
     audience: Audience,
+}
+
+/// Where a credential was found: an index into the API's places of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialPlace {
+    /// An API key.
+    Key(usize),
+    /// An access token.
+    Token(usize),
 }
 
 /// A call to a provider.
@@ -74,6 +85,7 @@ impl Trail {
             policy: Rc::clone(policy),
             api: None,
             rule: None,
+            credential: None,
             consumer: None,
             key: None,
             plan: None,
@@ -96,6 +108,15 @@ impl Trail {
     /// The rule, named by its path.
     pub fn rule(&self) -> Option<&str> {
         self.matched_api()?.rules.get(self.rule?).map(|rule| rule.name.as_str())
+    }
+
+    /// The place of the credential that decided, and nothing of the credential itself.
+    pub fn credential(&self) -> Option<&Location> {
+        let api = self.matched_api()?;
+        match self.credential? {
+            CredentialPlace::Key(place) => api.key_locations.get(place),
+            CredentialPlace::Token(place) => api.token_locations.get(place),
+        }
     }
 
     /// The consumer's name.

@@ -17,6 +17,7 @@ use proxy_wasm::{
     types::{BufferType, ContextType, GrpcStatusCode, LogLevel, MapType, MetricType, Status},
 };
 
+use super::header_map;
 use crate::{
     forward::Edits,
     headers::{HeaderList, HeaderMap},
@@ -255,7 +256,7 @@ fn select(fields: &[(String, Vec<u8>)], wanted: &'static [&'static str]) -> Head
 
 impl RequestHost for Envoy {
     fn request_headers(&self) -> HeaderMap {
-        hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default().into()
+        header_map::read(MapType::HttpRequestHeaders)
     }
 
     fn source_address(&self) -> Option<String> {

@@ -153,6 +153,7 @@ fn only_the_holder_of_the_debug_secret_sees_how_it_was_decided() {
         [
             "x-sidegate-api: orders",
             "x-sidegate-rule: /{id}",
+            "x-sidegate-credential: header apikey",
             "x-sidegate-consumer: acme",
             "x-sidegate-plan: basic",
             "x-sidegate-usage: hits=1",

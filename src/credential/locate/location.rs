@@ -1,5 +1,7 @@
 //! The places in a request where a policy looks for credentials.
 
+use std::fmt;
+
 use crate::grammar::is_token;
 
 /// A place in a request that may hold a credential.
@@ -72,6 +74,17 @@ impl Location {
                 a == b && s.as_ref().zip(t.as_ref()).is_none_or(|(s, t)| s.eq_ignore_ascii_case(t))
             }
             (a, b) => a == b,
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Place::Header { name, scheme: None } => write!(f, "header {name}"),
+            Place::Header { name, scheme: Some(scheme) } => write!(f, "header {name} ({scheme})"),
+            Place::Query(name) => write!(f, "query {}", name.escape_default()),
+            Place::Cookie(name) => write!(f, "cookie {name}"),
         }
     }
 }

@@ -1,0 +1,45 @@
+//! Reads Envoy's header map as the bytes in which it comes. The SDK would make a `String` and a `Vec` of every field.
+//!
+//! This is the one file with `unsafe` code. It is sound because
+//!
+//! * the host function is declared as the ABI has it (proxy-wasm 0.2.1, `proxy_get_header_map_pairs`), and the SDK declares it
+//!   likewise;
+//! * the host writes both return values, and nothing else, before it answers `Ok`. The pointers lead to two local variables that
+//!   outlive the call;
+//! * the buffer that it returns was allocated by the module's own `proxy_on_memory_allocate`, which the SDK exports: a
+//!   `Box<[u8]>` of exactly the size that the host asked for, given up by `Box::into_raw`. The host fills all of it and keeps no
+//!   pointer to it. So a `Vec<u8>` of that pointer, length and capacity owns what nobody else does, and frees it as it was allocated.
+
+use proxy_wasm::types::MapType;
+
+use crate::headers::HeaderMap;
+
+/// The status of a call that did what it was asked to.
+const OK: u32 = 0;
+
+#[link(wasm_import_module = "env")]
+#[expect(unsafe_code, reason = "a host function; the module's documentation says why calling it is sound")]
+unsafe extern "C" {
+    fn proxy_get_header_map_pairs(
+        map_type: MapType,
+        return_map_data: *mut *mut u8,
+        return_map_size: *mut usize,
+    ) -> u32;
+}
+
+/// The map of the current context; empty where there is none.
+pub(super) fn read(map: MapType) -> HeaderMap {
+    let mut data: *mut u8 = std::ptr::null_mut();
+    let mut size: usize = 0;
+    #[expect(unsafe_code, reason = "a host function; the module's documentation says why it is sound")]
+    let status = unsafe { proxy_get_header_map_pairs(map, &raw mut data, &raw mut size) };
+    if status != OK || data.is_null() {
+        return HeaderMap::default();
+    }
+    #[expect(
+        unsafe_code,
+        reason = "the buffer is the module's own; its documentation says why this is sound"
+    )]
+    let bytes = unsafe { Vec::from_raw_parts(data, size, size) };
+    HeaderMap::from_bytes(bytes)
+}
