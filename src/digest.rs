@@ -39,7 +39,7 @@ impl Digest {
         Self(joined)
     }
 
-    /// Reads 64 hexadecimal digits, in either case.
+    /// Parses 64 hexadecimal digits, in either case.
     pub fn from_hex(text: &str) -> Result<Self, InvalidDigest> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidDigest)?;

@@ -1,11 +1,11 @@
-//! What strangers send, as functions of bytes: the targets of `fuzz/` and of `tests/fuzz_regressions.rs`.
+//! Fuzz targets for untrusted input, as functions of bytes. Used by `fuzz/` and `tests/fuzz_regressions.rs`.
 //!
-//! Each target takes any bytes. It panics where a promise does not hold, and that is what fuzzers look for.
+//! Each target accepts any bytes, and panics if a property does not hold.
 
 #![expect(
     clippy::expect_used,
     clippy::panic,
-    reason = "a fuzz target says by a panic that a promise does not hold"
+    reason = "a fuzz target reports a violated property by a panic"
 )]
 
 use std::{num::NonZeroU32, rc::Rc};
@@ -27,7 +27,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// A target with its name, which its corpus has too.
+/// A target with its name, which is also the name of its corpus.
 pub type NamedTarget = (&'static str, fn(&[u8]));
 
 /// All targets.
@@ -36,7 +36,7 @@ pub const TARGETS: [NamedTarget; 4] =
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
-/// The policy that [`request`] sends its requests through. The key is `test`.
+/// The policy that [`request`] uses. The key is `test`.
 const POLICY: &str = r#"{
     "sidegate": "v1",
     "gate": {"debug": {"secret_sha256": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"}},
@@ -59,7 +59,8 @@ const POLICY: &str = r#"{
     }]
 }"#;
 
-/// A policy document: it loads, or everything that is wrong is told, each thing on one line, and the same each time.
+/// A policy document: it either loads, or everything wrong with it is reported, each problem on one line, and
+/// the same way each time.
 pub fn policy(json: &[u8]) {
     let environment = |name: &str| (!name.is_empty()).then(|| "secret".to_owned());
     match (Policy::load(json, &environment), Policy::load(json, &environment)) {
@@ -71,22 +72,23 @@ pub fn policy(json: &[u8]) {
             );
         }
         (Err(problems), Err(again)) => {
-            assert!(!problems.list.is_empty(), "refused without a problem");
-            assert_eq!(problems, again, "told differently the second time");
+            assert!(!problems.list.is_empty(), "rejected without a problem");
+            assert_eq!(problems, again, "reported differently the second time");
             let listed = problems.list.len();
             assert!(
                 (listed..=listed.saturating_add(1)).contains(&problems.to_string().lines().count()),
                 "{problems}"
             );
         }
-        _ => panic!("the same document loads once and not twice"),
+        _ => panic!("the same document loads only once"),
     }
 }
 
-/// A request, its method, target, host and headers on a line each, through `POLICY`: what is closed stays closed, and what goes on
-/// is the path that was decided on, without forged identity.
+/// A request with method, target, host and headers on a line each, decided by `POLICY`. Closed paths stay
+/// closed, and a permitted request is forwarded with the path that was decided on and without a forged
+/// identity.
 pub fn request(lines: &[u8]) {
-    let policy = Policy::load(POLICY.as_bytes(), &|_| None).expect("the policy is right");
+    let policy = Policy::load(POLICY.as_bytes(), &|_| None).expect("the policy is valid");
     let driver = Driver::new(Rc::new(policy), Memory::new());
     let headers = headers(lines);
     for reply in [r#"{"active":true,"client_id":"web","scope":"read"}"#, r#"{"active":false}"#] {
@@ -94,7 +96,7 @@ pub fn request(lines: &[u8]) {
     }
 }
 
-/// An introspection endpoint's reply: what is read of it survives the cache.
+/// The reply of an introspection endpoint: the answer that is read from it survives the cache.
 pub fn introspection(body: &[u8]) {
     if let Ok(Read::Vouched(introspected)) = read(&answered(body)) {
         let answer = KeptAnswer::new(introspected, NOW);
@@ -102,11 +104,11 @@ pub fn introspection(body: &[u8]) {
     }
 }
 
-/// Bytes in the store, as a whole slot and as the payload of an entry: nothing in them admits more than the limit.
+/// Bytes in the store, as a whole slot and as the payload of an entry: they never admit more than the limit.
 pub fn store(bytes: &[u8]) {
-    let metrics = Metrics::new(&[("hits", None)]).expect("the metric is right");
-    let hits = metrics.find("hits").expect("the metric is there");
-    let limit = |window, shape| Limit::new(&metrics, "hits", 2, window, shape).expect("the limit is right");
+    let metrics = Metrics::new(&[("hits", None)]).expect("the metric is valid");
+    let hits = metrics.find("hits").expect("the metric exists");
+    let limit = |window, shape| Limit::new(&metrics, "hits", 2, window, shape).expect("the limit is valid");
     let limits = [limit(Window::Day, Shape::Fixed), limit(Window::Hour, Shape::Sliding)];
     let mut usage = Usage::new();
     usage.add(&metrics, hits, 1);
@@ -123,7 +125,7 @@ pub fn store(bytes: &[u8]) {
         let demands = [Demand { meter, limits: &limits }];
         let charge = || quota::charge(&ports, &table, &demands, usage.clone()).map(Receipt::settle);
         let admitted = (0..4).filter(|_| charge().is_ok()).count();
-        assert!(admitted <= 2, "{admitted} are admitted");
+        assert!(admitted <= 2, "{admitted} requests were admitted");
     }
     if let Some(answer) = KeptAnswer::decode(bytes) {
         assert_eq!(KeptAnswer::decode(&answer.encode()), Some(answer));
@@ -146,7 +148,7 @@ fn headers(lines: &[u8]) -> Vec<(String, Vec<u8>)> {
     headers
 }
 
-/// Takes a request to its end, where providers answer with `body`.
+/// Runs a request to its end with providers that answer with `body`.
 fn decide(driver: &Driver<Memory>, headers: &[(String, Vec<u8>)], body: &[u8]) {
     let request = Request::new(HeaderMap::from(headers.to_vec()), || Some("192.0.2.1".to_owned()), 1);
     let ending = driver.decide(request, NOW, |_| answered(body));
@@ -159,16 +161,16 @@ fn decide(driver: &Driver<Memory>, headers: &[(String, Vec<u8>)], body: &[u8]) {
         |name: &str| driver.policy().identity_headers.contains(name) || name.starts_with("x-sidegate-");
     assert!(
         !headers.iter().any(|(name, _)| identity(name) && forged(name)),
-        "a forged identity goes on: {edits:?}"
+        "a forged identity is forwarded: {edits:?}"
     );
 
     let set = edits.set.iter().find(|(name, _)| **name == *":path").map(|(_, path)| path);
     let sent = headers.iter().rfind(|(name, _)| name == ":path").map(|(_, path)| path);
     let path = set.or(sent).and_then(|path| std::str::from_utf8(path).ok());
     if let Some(Ok(Target::Path(path))) = path.map(normalise) {
-        assert!(!path.is_changed(), "another path goes on than was decided on: {edits:?}");
+        assert!(!path.is_changed(), "the forwarded path is not the one decided on: {edits:?}");
         let closed = path.path() == "/v1/closed" || path.path().starts_with("/v1/closed/");
-        assert!(!closed || permit.trail().api() != Some("a"), "what is closed opens: {edits:?}");
+        assert!(!closed || permit.trail().api() != Some("a"), "a closed path was opened: {edits:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Header fields: those of a request as the host hands them over, and those that Sidegate writes itself.
+//! Header fields: those of a request as received from the host, and those that Sidegate writes.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,8 @@ use std::borrow::Cow;
 /// The texts stay in the bytes in which proxy-wasm hands the map over. All numbers in them are little-endian:
 ///
 /// ```text
-/// count (4) | name length (4) value length (4) | …        one pair of lengths for each field
-///           | name 0 value 0 | …                          one pair of texts for each field, each followed by a zero
+/// count (4) | name length (4) value length (4) | …     a pair of lengths for each field
+///           | name 0 value 0 | …                       a pair of texts for each field, each followed by a zero
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderMap {
@@ -54,7 +54,7 @@ impl HeaderMap {
             .map(move |field| text(field.value))
     }
 
-    /// How much memory the fields take, in bytes.
+    /// The total size of the fields, in bytes.
     pub const fn bytes(&self) -> usize {
         self.bytes.len()
     }
@@ -99,17 +99,18 @@ impl From<Vec<(String, Vec<u8>)>> for HeaderMap {
     }
 }
 
-/// Header fields that Sidegate writes, in order: of a reply, of a response, or of a call to a provider. Names are in lower case.
+/// Header fields that Sidegate writes, in order: of a reply, of a response, or of a call to a provider. Names
+/// are in lower case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderList(Vec<(Cow<'static, str>, String)>);
 
 impl HeaderList {
-    /// No fields.
+    /// An empty list.
     pub const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// No fields, and room for `capacity` of them.
+    /// An empty list with room for `capacity` fields.
     pub fn with_capacity(capacity: usize) -> Self {
         Self(Vec::with_capacity(capacity))
     }

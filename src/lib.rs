@@ -1,8 +1,9 @@
 //! Sidegate: API management inside the proxy.
 //!
-//! One WebAssembly module, `sidegate.wasm`, runs in Envoy and answers four questions about every request before it reaches the service:
-//! which API rule is this, who is calling, may they, and have they any quota left? A request that passes goes on without its credentials
-//! and with headers that say who called; any other is answered in the service's place.
+//! One WebAssembly module, `sidegate.wasm`, runs in Envoy and answers four questions about every request
+//! before it reaches the service: which API rule applies, who is calling, is the caller allowed, and is there
+//! quota left? A request that passes goes on without its credentials and with headers that name the caller.
+//! Any other request is answered in the service's place.
 //!
 //! ```text
 //!              ┌──────────────────── pure core: no host, no clock, no I/O ────────────────────┐
@@ -16,34 +17,37 @@
 //!
 //! # What it does not do
 //!
-//! Routing, TLS, retries and load balancing are Envoy's. Sidegate issues no tokens, reads no bodies, and keeps no database: counters and
-//! cached identities live in Envoy's own memory, shared by its workers and by nobody else.
+//! Routing, TLS, retries and load balancing are left to Envoy. Sidegate does not issue tokens, does not read
+//! bodies, and has no database: counters and cached identities live in Envoy's own memory, which its workers
+//! share.
 //!
 //! # Where to look
 //!
-//! From the top floor down; imports only go down.
+//! From the top layer down; a module imports only from those below it.
 //!
 //! * `hosts`: Envoy by proxy-wasm, in the module only
-//! * [`shell`]: what every host needs: runs requests and background tasks, makes calls, writes logs and metrics
+//! * [`shell`]: what every host needs: runs requests and background tasks, makes calls, writes logs and
+//!   metrics
 //! * [`gate`]: the flow that takes a request through all of the following
 //! * [`policy`]: what the operator writes, compiled once
-//! * [`forward`]: what the service sees of its caller
-//! * [`identity`]: who a credential turns out to be
+//! * [`forward`]: what the service receives about its caller
+//! * [`identity`]: turns a credential into an identity
 //! * [`access`]: bindings, scopes, audiences
 //! * [`quota`]: limits, windows, meters, payers, receipts
 //! * [`matching`]: which API and which rule a request is for, and what it uses
-//! * [`ports`]: everything that the core may ask for, and how its futures are run
+//! * [`ports`]: everything that the core may ask for, and how its futures run
 //! * [`provider`]: calls to providers as data
 //! * [`credential`]: where credentials sit in a request; secrets that do not print
 //! * [`refusal`]: every reason why a request does not pass, and the one rendering of it
 //! * [`store`]: the port to shared bytes, and the table laid over it
-//! * [`reply`], [`headers`], [`time`], [`digest`]: small things that all rooms use
+//! * [`reply`], [`headers`], [`time`], [`digest`]: small types that all modules use
 //!
-//! `docs/architecture.md` is a walk through the house, `docs/policy.md` has the policy, `docs/errors.md` the refusals.
+//! `docs/architecture.md` describes the structure, `docs/policy.md` the policy, and `docs/errors.md` the
+//! refusals.
 //!
 //! # Example
 //!
-//! The core decides anywhere; here over a store in this process's memory.
+//! The core runs anywhere. Here it runs with a store in this process's memory.
 //!
 //! ```
 //! use std::rc::Rc;
@@ -56,7 +60,7 @@
 //!     time::Timestamp,
 //! };
 //!
-//! // The key is `acme-key`; the policy knows only its digest.
+//! // The key is `acme-key`; the policy holds only its digest.
 //! let document = br#"{
 //!     "sidegate": "v1",
 //!     "plans": {"free": {"limits": [{"metric": "hits", "max": 1, "per": "minute"}]}},
@@ -75,20 +79,21 @@
 //!
 //! let now = Timestamp::from_seconds(1_800_000_000);
 //! let ask = |key: &str| {
-//!     let headers = [(":method", "GET"), (":path", "/orders/17"), (":authority", "example.com"), ("apikey", key)]
-//!         .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+//!     let fields =
+//!         [(":method", "GET"), (":path", "/orders/17"), (":authority", "example.com"), ("apikey", key)];
+//!     let headers = fields.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
 //!     let request = Request::new(headers.to_vec().into(), || None, 1);
 //!     driver.decide(request, now, |_call| Err(CallFailure::UnknownCluster))
 //! };
 //!
-//! let Ending::Permit(permit) = ask("acme-key") else { panic!("acme may") };
+//! let Ending::Permit(permit) = ask("acme-key") else { panic!("acme is allowed") };
 //! assert!(permit.edits().remove.iter().any(|name| name == "apikey"));
 //! assert!(permit.edits().set.iter().any(|(name, value)| &**name == "x-consumer" && value == b"acme"));
 //!
-//! let Ending::Refused(refused) = ask("acme-key") else { panic!("once a minute") };
+//! let Ending::Refused(refused) = ask("acme-key") else { panic!("one request per minute is allowed") };
 //! assert_eq!((refused.reply().status, refused.refusal().cause.code().digits()), (429, "14"));
 //!
-//! let Ending::Refused(refused) = ask("a guess") else { panic!("nobody's key") };
+//! let Ending::Refused(refused) = ask("a guess") else { panic!("the key is unknown") };
 //! assert_eq!((refused.reply().status, refused.refusal().cause.code().digits()), (401, "13"));
 //! # Ok::<(), sidegate::policy::Problems>(())
 //! ```

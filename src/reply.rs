@@ -7,7 +7,7 @@ use crate::headers::HeaderList;
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// What a gRPC caller receives instead of status and body.
+    /// What a gRPC caller receives instead of the status and the body.
     pub grpc: GrpcStatus,
     /// Header fields.
     pub headers: HeaderList,
@@ -24,7 +24,7 @@ pub struct GrpcStatus {
     pub message: String,
 }
 
-/// How the caller expects to be answered.
+/// The protocol that the caller expects in a reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
     /// With status, headers and body.

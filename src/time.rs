@@ -1,4 +1,4 @@
-//! Moments, as the core sees them: milliseconds since the Unix epoch, UTC, always handed in by the caller.
+//! Moments in milliseconds since the Unix epoch, UTC. The core has no clock: the time is always passed in.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The latest moment there is; stands for "never".
+    /// The latest moment; used for "never".
     pub const MAX: Self = Self(u64::MAX);
 
     /// The moment `millis` milliseconds after the epoch.
@@ -30,17 +30,17 @@ impl Timestamp {
         self.0 / 1000
     }
 
-    /// This moment and `duration` more.
+    /// The moment `duration` after this one.
     pub fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis(duration)))
     }
 
-    /// This moment less `duration`; not before the epoch.
+    /// The moment `duration` before this one, but not before the epoch.
     pub fn saturating_sub(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(millis(duration)))
     }
 
-    /// How long after `earlier` this moment is; zero if it is not after it.
+    /// The time from `earlier` to this moment; zero if this moment is not later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }

@@ -296,19 +296,19 @@ fn options_of_render_that_contradict_each_other_are_reported() {
     for (options, message) in [
         ("--as wasmplugin --selector a=b", "`--as wasmplugin` needs `--image`"),
         ("--as wasmplugin --image a", "`--as wasmplugin` needs `--selector`: the labels of the pods"),
-        ("--as wasmplugin --image a --module /b", "`--as wasmplugin` has no use for `--module`"),
+        ("--as wasmplugin --image a --module /b", "`--as wasmplugin` does not take `--module`"),
         (
             "--as trafficextension --image ftp://a",
-            "`--as trafficextension` takes images by `oci`, `https`, `http` and `file` only",
+            "`--as trafficextension` takes image URLs with `oci`, `https`, `http` or `file` only",
         ),
         (
             "--as wasmplugin --image file:///a --sha256 DIGEST",
-            "`--as wasmplugin` has no use for `--sha256` where the module is a file",
+            "`--as wasmplugin` does not take `--sha256` if the module is a file",
         ),
-        ("--as envoyfilter --selector a=b --image a", "`--as envoyfilter` has no use for `--image`"),
+        ("--as envoyfilter --selector a=b --image a", "`--as envoyfilter` does not take `--image`"),
         (
             "--as envoyfilter --selector a=b --pull-secret a",
-            "`--as envoyfilter` has no use for `--pull-secret`",
+            "`--as envoyfilter` does not take `--pull-secret`",
         ),
         ("--as envoyfilter", "`--as envoyfilter` needs `--selector`: the labels of the pods"),
         (
@@ -317,16 +317,16 @@ fn options_of_render_that_contradict_each_other_are_reported() {
         ),
         (
             "--as envoyfilter --for gateway --sha256 DIGEST",
-            "`--as envoyfilter` has no use for `--sha256` where the module is a file",
+            "`--as envoyfilter` does not take `--sha256` if the module is a file",
         ),
         (
             "--as envoy --module oci://a --sha256 DIGEST",
-            "`--as envoy` takes modules by path, `https` and `http` only",
+            "`--as envoy` takes the module as a path or as an `https` or `http` URL only",
         ),
-        ("--as envoy --module a.wasm", "`--as envoy` needs the whole path of the module, from `/`"),
-        ("--as envoy --for sidecar", "`--as envoy` has no use for `--for`"),
-        ("--as envoy --namespace a", "`--as envoy` has no use for `--namespace`"),
-        ("--as envoy --selector a=b", "`--as envoy` has no use for `--selector`"),
+        ("--as envoy --module a.wasm", "`--as envoy` needs an absolute path to the module"),
+        ("--as envoy --for sidecar", "`--as envoy` does not take `--for`"),
+        ("--as envoy --namespace a", "`--as envoy` does not take `--namespace`"),
+        ("--as envoy --selector a=b", "`--as envoy` does not take `--selector`"),
     ] {
         let options = options.replace("DIGEST", &digest);
         let arguments: Vec<_> = ["render", "--policy", "-"].into_iter().chain(options.split(' ')).collect();

@@ -66,7 +66,7 @@ impl Tour<'_> {
         self.table.ask("GET /v2/reports", "acme", key(ACME), refused(404, "00"), "no such API").await;
         self.table.ask("POST /v1/health", "nobody", bare, refused(405, "26"), "no such method").await;
         self.table
-            .ask("GET /v1/admin/users", "acme", key(ACME), refused(403, "27"), "the rule says deny")
+            .ask("GET /v1/admin/users", "acme", key(ACME), refused(403, "27"), "the rule denies all access")
             .await;
         let around = "GET /v1/orders/../admin/users";
         self.table.ask(around, "acme", key(ACME), refused(403, "27"), "however one gets there").await;

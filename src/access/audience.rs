@@ -1,7 +1,7 @@
-//! Audiences: whom a token must have been issued for.
+//! Audiences: the services that a token must have been issued for.
 
-/// The audiences of which a token must name any, or all. At least one, without duplicates; compared byte by
-/// byte.
+/// Audiences of which a token must name at least one, or all. The list is not empty and has no duplicates.
+/// Values are compared byte by byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audience {
     needs: Needs,
@@ -30,11 +30,19 @@ pub enum InvalidAudience {
 
 impl Audience {
     /// Tokens must name at least one of `values`.
+    ///
+    /// # Errors
+    ///
+    /// The list is empty, or contains a duplicate or an empty audience.
     pub fn any(values: Vec<String>) -> Result<Self, InvalidAudience> {
         Self::new(Needs::Any, values)
     }
 
     /// Tokens must name every one of `values`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::any`].
     pub fn all(values: Vec<String>) -> Result<Self, InvalidAudience> {
         Self::new(Needs::All, values)
     }

@@ -1,4 +1,5 @@
-//! Scopes: what a rule requires, and whether a token's scopes cover it, by one of Ory's three strategies.
+//! Scopes: what a rule requires, and whether a token's scopes cover it, compared by one of Ory's three
+//! strategies.
 
 /// How a granted scope is compared with a required one. Dots separate segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub enum InvalidScopes {
     #[error("a list of required scopes must not be empty")]
     Empty,
     /// Not a `scope-token` (RFC 6749 section 3.3).
-    #[error("`{0}` is not a scope: visible ASCII characters without quotes and backslashes are")]
+    #[error("`{0}` is not a scope: expected visible ASCII characters without quotes and backslashes")]
     NotAScope(String),
     /// A scope appears twice.
     #[error("scope `{0}` is listed twice")]
@@ -36,6 +37,10 @@ pub enum InvalidScopes {
 
 impl RequiredScopes {
     /// Requires all of `scopes`.
+    ///
+    /// # Errors
+    ///
+    /// The list is empty, or contains a duplicate or something that is not a scope.
     pub fn new(strategy: ScopeStrategy, scopes: Vec<String>) -> Result<Self, InvalidScopes> {
         if scopes.is_empty() {
             return Err(InvalidScopes::Empty);

@@ -5,6 +5,6 @@ fn main() -> std::process::ExitCode {
     sidegate::cli::main()
 }
 
-/// There is no command where there is no system to run it on; Cargo builds it all the same.
+/// The command does not exist for WebAssembly, but Cargo builds this file for it too.
 #[cfg(target_family = "wasm")]
 fn main() {}

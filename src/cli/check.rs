@@ -1,4 +1,4 @@
-//! `sidegate check`: reports everything that is wrong with policies.
+//! `sidegate check`: reports all problems in policies.
 
 use std::io;
 

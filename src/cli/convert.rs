@@ -1,4 +1,4 @@
-//! `sidegate convert`: the plugin configuration that a policy is.
+//! `sidegate convert`: turns a policy into the plugin configuration.
 
 use std::io;
 
@@ -24,7 +24,7 @@ pub struct Arguments {
     environment: environment::Arguments,
 }
 
-/// Checks the policy and writes it as one line of JSON, without a line break at its end: a plugin that is
+/// Checks the policy and writes it as one line of JSON, without a line break at its end. A plugin that is
 /// configured with exactly these bytes shows the same digest.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ pub struct Arguments {
     without_secrets: bool,
 }
 
-/// Gives the values of variables.
+/// Returns the values of variables.
 pub type Environment<'a> = Box<dyn Fn(&str) -> Option<String> + 'a>;
 
 /// The value of a variable of the process's own environment.
@@ -29,7 +29,7 @@ pub fn of_process(name: &str) -> Option<String> {
 }
 
 impl Arguments {
-    /// The environment that the arguments ask for, `process` being that of the process.
+    /// The environment according to the arguments; `process` is the environment of the process.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ fn read(text: &str) -> io::Result<HashMap<String, String>> {
         .map(|(place, line)| {
             let setting = line.split_once('=').filter(|(name, _)| is_name(name));
             let (name, value) = setting.ok_or_else(|| {
-                // The line may hold a secret, so the message has only its number.
+                // The line may contain a secret, so the message has only its number.
                 let line = place.saturating_add(1);
                 io::Error::new(
                     io::ErrorKind::InvalidData,

@@ -13,7 +13,7 @@ use serde_saphyr::{Error, Options, UserMessageFormatter};
 
 use super::places::Place;
 
-/// A policy to be read: a file, or `-` for standard input.
+/// The source of a policy: a file, or `-` for standard input.
 #[derive(Clone, Debug)]
 pub struct Source(PathBuf);
 
@@ -24,16 +24,16 @@ impl From<&OsStr> for Source {
 }
 
 impl Source {
-    /// How messages name it.
+    /// The source's name in messages.
     pub fn name(&self) -> String {
         if self.is_standard_input() { "stdin".to_owned() } else { self.0.display().to_string() }
     }
 
-    /// Everything that is in it.
+    /// Reads all content.
     ///
     /// # Errors
     ///
-    /// It cannot be read; the message does not repeat its name.
+    /// The source cannot be read; the message does not repeat its name.
     pub fn read(&self, input: &mut dyn Read) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         if self.is_standard_input() {
@@ -44,11 +44,11 @@ impl Source {
         Ok(bytes)
     }
 
-    /// The plugin configuration that the text is: JSON stays as it is, YAML becomes one line of JSON.
+    /// Converts the text into the plugin configuration: JSON is unchanged, and YAML becomes one line of JSON.
     ///
     /// # Errors
     ///
-    /// What is wrong with the text. The message quotes nothing but keys: values may be secrets.
+    /// The text is invalid. The message quotes only keys, because values may be secrets.
     pub fn configuration(&self, text: &[u8]) -> Result<Vec<u8>, Misread> {
         let json = serde_json::from_slice::<IgnoredAny>(text);
         let is_json = self.0.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
@@ -74,9 +74,9 @@ impl Source {
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Misread {
-    /// Where.
+    /// The place of the problem.
     pub place: Option<Place>,
-    /// What is wrong, on one line.
+    /// The problem, on one line.
     pub message: String,
 }
 
@@ -97,7 +97,7 @@ impl Misread {
     }
 }
 
-/// A message without the place at its end, which is printed in front of it.
+/// The message without the place at its end, because the place is printed before the message.
 fn without_place(message: &str) -> &str {
     message.split(" at line ").next().unwrap_or(message)
 }
@@ -106,13 +106,13 @@ fn without_place(message: &str) -> &str {
 ///
 /// # Errors
 ///
-/// What is wrong with it, as [`Source::configuration`] reports it.
+/// The text is not valid YAML; see [`Source::configuration`].
 pub(super) fn from_yaml(text: &[u8]) -> Result<Value, Misread> {
     serde_saphyr::from_slice_with_options(text, options()).map_err(|error| Misread::yaml(&error))
 }
 
-/// How YAML is read. Policies are large and their authors are trusted; the usual budgets against hostile
-/// documents would refuse 100,000 consumers. Aliases stay bounded.
+/// The options for reading YAML. Policies are large and their authors are trusted; the usual limits against
+/// hostile documents would reject 100,000 consumers. Aliases stay limited.
 pub(super) fn options() -> Options {
     serde_saphyr::options! {
         budget: None,
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_does_not_go_off() {
+    fn nested_aliases_are_rejected() {
         let mut yaml = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for depth in 1..12 {
             let alias = format!("*a{}", depth - 1);

@@ -1,4 +1,4 @@
-//! `sidegate key`: API keys, of which policies hold the digests only.
+//! `sidegate key`: creates API keys. Policies hold only their digests.
 
 use std::io;
 
@@ -30,7 +30,7 @@ pub struct Arguments {
     digest: bool,
 }
 
-/// Makes a key, or the digest of one.
+/// Creates a key, or the digest of one.
 ///
 /// # Errors
 ///
@@ -39,7 +39,7 @@ pub fn run(arguments: &Arguments, streams: &mut Streams<'_>) -> io::Result<Statu
     if arguments.digest {
         let mut text = String::new();
         streams.input.read_to_string(&mut text)?;
-        // Editors and `echo` end a line; no key has a line break.
+        // Editors and `echo` end the line, but a key has no line break.
         let key = text.strip_suffix('\n').unwrap_or(&text);
         let key = key.strip_suffix('\r').unwrap_or(key);
         if key.is_empty() || key.chars().any(|c| c.is_control() || c.is_whitespace()) {
@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments, streams: &mut Streams<'_>) -> io::Result<Statu
     Ok(Status::Done)
 }
 
-/// The key as an entry of a consumer's `keys`.
+/// The entry for the key in a consumer's `keys`.
 fn entry(key: &str) -> String {
     format!("{{sha256: \"{}\"}}", Digest::of(key.as_bytes()).to_hex())
 }

@@ -1,4 +1,4 @@
-//! Loads the policy that a command is about, and prints everything that is wrong with it.
+//! Loads the policy of a command, and prints all problems in it.
 
 use std::{fmt, io};
 
@@ -20,7 +20,7 @@ pub struct Loaded {
     pub text: Vec<u8>,
 }
 
-/// Loads the policy; or prints what is wrong with it and returns what the command ends with.
+/// Loads the policy, or prints its problems and returns the status of the command.
 ///
 /// # Errors
 ///
@@ -56,7 +56,7 @@ pub fn load(
     Ok(Err(Status::Invalid))
 }
 
-/// Prints problems with their places, in the order of the text; `path` is that of a problem.
+/// Prints problems with their places, in the order of the text. `path` returns the path of a problem.
 ///
 /// # Errors
 ///
@@ -78,7 +78,7 @@ pub fn print<P: fmt::Display>(
     Ok(())
 }
 
-/// The name of a file with a place in it, as editors and terminals know how to open it.
+/// The name of a file with a place in it, in the form that editors and terminals recognise.
 fn at(name: &str, place: Option<Place>) -> String {
     match place {
         Some(Place { line, column }) => format!("{name}:{line}:{column}"),

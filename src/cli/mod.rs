@@ -1,5 +1,5 @@
-//! The `sidegate` command: checks, converts and renders policies and makes keys, with the same core that runs
-//! in Envoy.
+//! The `sidegate` command: checks, converts and renders policies and creates keys, with the same core that
+//! runs in Envoy.
 //!
 //! Commands take their input, output and environment as arguments; only [`main`] uses those of the process.
 
@@ -20,10 +20,10 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-/// What a command ends with, the best first.
+/// The status of a finished command, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
-    /// The command did what it was asked to: exit code 0.
+    /// The command succeeded: exit code 0.
     Done,
     /// A document is invalid, and standard error says why: exit code 1.
     Invalid,
@@ -76,7 +76,7 @@ pub fn main() -> ExitCode {
     let (mut input, mut output, mut errors) = (io::stdin().lock(), io::stdout().lock(), io::stderr().lock());
     let streams = &mut Streams { input: &mut input, output: &mut output, errors: &mut errors };
     let status = run(arguments.command, &environment::of_process, streams).unwrap_or_else(|error| {
-        // If standard error is closed as well, nobody can be told.
+        // If standard error is closed as well, the error cannot be reported.
         let _written = writeln!(streams.errors, "sidegate: {error}");
         Status::Failed
     });

@@ -1,4 +1,4 @@
-//! Where in a text the attributes of its document are.
+//! The places of a document's attributes in its text.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::input::options;
 
-/// A line and a column, from 1 on.
+/// A line and a column, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The line.
@@ -16,7 +16,7 @@ pub struct Place {
     pub column: u64,
 }
 
-/// The places of everything in a document, in YAML or JSON.
+/// The places of all values in a document, in YAML or JSON.
 pub struct Places(Node);
 
 struct Node {
@@ -27,17 +27,18 @@ struct Node {
 enum Content {
     Scalar,
     List(Vec<Node>),
-    /// The names with their own places.
+    /// The names, each with its own place.
     Map(Vec<(Place, String, Node)>),
 }
 
 impl Places {
-    /// The places in a text; none if it cannot be read.
+    /// The places in a text; `None` if it cannot be read.
     pub fn of(text: &[u8]) -> Option<Self> {
         serde_saphyr::from_slice_with_options(text, options()).ok().map(Self)
     }
 
-    /// The place of the attribute at a path such as `apis[0].rules[2].path`, or of what should have it.
+    /// The place of the attribute at a path such as `apis[0].rules[2].path`. If the attribute is missing, the
+    /// place of the closest parent.
     pub fn find(&self, path: &str) -> Option<Place> {
         if path.is_empty() {
             return None;
@@ -56,14 +57,14 @@ impl Places {
     }
 }
 
-/// The item that the path begins with: its place, the item, and the rest of the path.
+/// The item at the start of the path: its place, the item, and the rest of the path.
 fn item<'n, 'p>(items: &'n [Node], path: &'p str) -> Option<(Place, &'n Node, &'p str)> {
     let (index, rest) = path.strip_prefix('[')?.split_once(']')?;
     let node = items.get(index.parse::<usize>().ok()?)?;
     Some((node.place, node, rest))
 }
 
-/// The same for a member. Names may contain dots and brackets, so the longest name that fits is meant.
+/// The same for a member. Names may contain dots and brackets, so the longest matching name wins.
 fn member<'n, 'p>(members: &'n [(Place, String, Node)], path: &'p str) -> Option<(Place, &'n Node, &'p str)> {
     let path = path.strip_prefix('.').unwrap_or(path);
     let fitting = members.iter().filter_map(|(place, name, node)| {
@@ -178,7 +179,7 @@ apis:
             ("apis[0]", (7, 5)),
             ("apis[0].rules[0].path", (9, 7)),
             ("apis[0].rules[1].methods[1]", (10, 33)),
-            // What is missing is at the place of what should have it.
+            // A missing attribute has the place of its parent.
             ("apis[0].rules[1].access[3].introspection", (10, 7)),
         ] {
             let Place { line, column } = places.find(path).unwrap();

@@ -1,4 +1,4 @@
-//! `sidegate render`: the policy inside the manifest that Istio takes, or the file that Envoy watches.
+//! `sidegate render`: puts the policy into the manifest for Istio, or into the file that Envoy watches.
 
 mod arguments;
 mod numbers;
@@ -15,13 +15,13 @@ use super::{
     load::{load, print},
 };
 
-/// What goes into a manifest.
+/// The contents of a manifest.
 struct Contents {
     /// The policy, for manifests that hold it as an object.
     policy: Value,
-    /// The same as one line of JSON, for those that hold it as a string.
+    /// The policy as one line of JSON, for manifests that hold it as a string.
     text: String,
-    /// The variables that its secrets name.
+    /// The variables that the policy's secrets name.
     variables: BTreeSet<String>,
 }
 
@@ -38,7 +38,7 @@ pub fn run(
     let manifest = arguments.manifest()?;
     let environment = arguments.environment.environment(process)?;
     let variables = RefCell::new(BTreeSet::new());
-    // The module will ask for the same variables.
+    // The module will read the same variables.
     let noting: Environment<'_> = Box::new(|name| {
         variables.borrow_mut().insert(name.to_owned());
         environment(name)

@@ -16,8 +16,8 @@ pub fn text() -> String {
     format!("{:#}\n", Value::from(schema))
 }
 
-/// What the document asks for and schemars does not: attributes may be absent but not `null`, and no list is
-/// empty.
+/// Requirements of the document that schemars does not express: attributes may be absent but not `null`, and
+/// lists are not empty.
 #[derive(Clone)]
 struct Strict;
 
@@ -26,7 +26,7 @@ impl Transform for Strict {
         transform_subschemas(self, schema);
         let Some(members) = schema.as_object_mut() else { return };
         if let Some(Value::String(description)) = members.get_mut("description") {
-            // Comments wrap where code wraps.
+            // Line breaks in comments are only for the width of the code.
             *description = description.replace('\n', " ");
         }
         if let Some(Value::Array(types)) = members.get_mut("type") {

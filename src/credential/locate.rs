@@ -1,7 +1,7 @@
 //! Finds the credential of a request, and removes it from what the upstream receives.
 //!
-//! A credential that arrives twice is refused, because another reader of the request might choose the other
-//! one. An empty value (`apikey:`, `?api_key=`) counts as absent.
+//! A credential that arrives twice is refused, because the service might read the other one. An empty value
+//! (`apikey:`, `?api_key=`) counts as absent.
 
 use std::borrow::Cow;
 
@@ -21,9 +21,9 @@ pub const MAX_CREDENTIAL: usize = 16 * 1024;
 /// `invalid_request`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MisplacedCredential {
-    /// In two places, or twice in one. Other lines of the header, and other elements of a list in it, count
-    /// whatever scheme they have.
-    #[error("the credential arrives twice")]
+    /// In two places, or twice in one place. Other lines of the same header count, and so do other elements
+    /// of a list in it, with any scheme.
+    #[error("the credential appears twice")]
     Twice,
     /// Not UTF-8, or a malformed percent-escape.
     #[error("the credential cannot be decoded")]
@@ -45,9 +45,14 @@ pub struct Located<'r> {
     pub location: usize,
 }
 
-/// Finds the credential of a request in one of `locations`. Query and cookies are read once, whatever the number of locations.
+/// Finds the credential of a request in one of `locations`. Query and cookies are read once, whatever the
+/// number of locations.
 ///
 /// `query` is the text after the first `?`, not decoded.
+///
+/// # Errors
+///
+/// The credential appears twice, cannot be decoded, is too long, or is not a single token after its scheme.
 pub fn locate<'r>(
     locations: &[Location],
     headers: &'r HeaderMap,
@@ -85,7 +90,7 @@ pub fn locate<'r>(
     Ok(found)
 }
 
-/// The changes after which a request has no credential. Everything else stays the same, byte for byte.
+/// The changes that remove the credential from a request. Everything else stays the same, byte for byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removal<'l> {
     /// Headers to remove, all lines of each.
@@ -97,7 +102,8 @@ pub struct Removal<'l> {
     pub cookie: Option<Vec<u8>>,
 }
 
-/// What to remove from a request so that none of `locations` holds anything, even where [`locate`] refuses.
+/// What to remove from a request so that none of `locations` holds a credential, even if [`locate`] refuses
+/// it.
 pub fn removal<'l>(locations: &'l [Location], headers: &HeaderMap, query: Option<&str>) -> Removal<'l> {
     let mut removal = Removal::default();
     for Location(place) in locations {
@@ -132,11 +138,11 @@ fn in_header<'r>(
     scheme: Option<&str>,
     headers: &'r HeaderMap,
 ) -> Result<Option<&'r str>, MisplacedCredential> {
-    let lines = lines(name, headers).filter(|line| !line.is_empty());
+    let mut lines = lines(name, headers).filter(|line| !line.is_empty());
     let Some(line) = lines.clone().find(|line| carries(line, scheme)) else {
         return Ok(None);
     };
-    if lines.skip(1).next().is_some() {
+    if lines.nth(1).is_some() {
         return Err(MisplacedCredential::Twice);
     }
     let credential = match scheme {

@@ -1,5 +1,5 @@
-//! Secrets as types. They have no `Display`, no comparison, and a `Debug` that shows nothing; one accessor,
-//! whose name is easy to search for, returns the text.
+//! Secrets as types. They have no `Display`, no comparison, and a `Debug` that shows nothing. One accessor
+//! with a name that is easy to search for returns the text.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ macro_rules! secret {
                 Self(text.into())
             }
 
-            /// The secret itself. Use it only to send it where it belongs.
+            /// The secret text. Use it only to send it to its recipient.
             pub fn secret(&self) -> &str {
                 &self.0
             }

@@ -9,7 +9,7 @@ use crate::{
     matching::RequestPath,
 };
 
-/// Changes to a request on its way to the service. Names are lower case.
+/// Changes to a request on its way to the service. Header names are in lower case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edits {
     /// Headers to remove.
@@ -18,21 +18,21 @@ pub struct Edits {
     pub set: Vec<(Rc<str>, Vec<u8>)>,
 }
 
-/// The prefix of names that are Sidegate's own: never taken from a caller.
+/// The prefix of header names that are reserved for Sidegate. Such headers are never accepted from a caller.
 pub const OWN_PREFIX: &str = "x-sidegate-";
 
-/// What is taken out of a request, whoever sent it.
+/// What is removed from every request.
 #[derive(Clone, Copy, Debug)]
 pub struct Stripping<'a> {
-    /// Headers by which services know their callers, beside those under [`OWN_PREFIX`].
+    /// Headers that identify callers to services, in addition to those under [`OWN_PREFIX`].
     pub identity_headers: &'a BTreeSet<Rc<str>>,
-    /// The places whose credentials the service must not see.
+    /// The places of credentials that the service must not see.
     pub credentials: &'a [Location],
 }
 
 impl Edits {
-    /// The changes that hold for every request: credentials and names that are ours are removed, and the path is the one that was
-    /// decided on.
+    /// The changes that apply to every request: credentials and reserved headers are removed, and the path
+    /// becomes the one that was decided on.
     pub fn strip(stripping: Stripping<'_>, headers: &HeaderMap, path: Option<&RequestPath<'_>>) -> Self {
         let mut edits = Self::default();
         for (name, _) in headers.iter() {
@@ -60,7 +60,8 @@ impl Edits {
         edits
     }
 
-    /// Sets the headers by which the service knows its caller; one whose fields have no value is left out.
+    /// Sets the headers that identify the caller to the service. A header is left out if one of its fields
+    /// has no value.
     pub fn identify<'a>(
         &mut self,
         headers: &[(Rc<str>, HeaderTemplate)],

@@ -1,4 +1,4 @@
-//! What the service behind the gate sees: no credentials, and the caller's identity in headers that nobody can forge.
+//! What the service receives: no credentials, and the caller's identity in headers that callers cannot forge.
 
 mod edits;
 mod template;

@@ -1,11 +1,11 @@
-//! Header values with fields that are filled in for each request.
+//! Header values with fields that are filled in for each request, such as `plan-{plan}`.
 
-/// What a header for the service may tell.
+/// A field in a header for the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     /// The API's name.
     Api,
-    /// The rule, as in metrics.
+    /// The rule's name, as in metrics.
     Rule,
     /// The consumer's name.
     Consumer,
@@ -21,7 +21,7 @@ pub enum Field {
     Scope,
 }
 
-/// A header value with fields to be filled in.
+/// A header value with fields that are filled in for each request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderTemplate(Vec<Part>);
 
@@ -31,24 +31,24 @@ enum Part {
     Field(Field),
 }
 
-/// The text is not a header value with fields.
+/// Why a text is not a header template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTemplate {
-    /// A field that does not exist.
+    /// The field does not exist.
     #[error(
-        "`{{{0}}}` is none of `{{api}}`, `{{rule}}`, `{{consumer}}`, `{{plan}}`, `{{environment}}`, `{{client_id}}`, `{{subject}}`, `{{scope}}`"
+        "unknown field `{{{0}}}`: expected `{{api}}`, `{{rule}}`, `{{consumer}}`, `{{plan}}`, `{{environment}}`, `{{client_id}}`, `{{subject}}` or `{{scope}}`"
     )]
     UnknownField(String),
-    /// A brace without its partner.
-    #[error("a brace has no partner")]
+    /// A brace that is not matched by another.
+    #[error("unmatched brace")]
     Brace,
-    /// A control character, or nothing at all.
+    /// The text contains a control character, or is empty.
     #[error("not a header value")]
     NotAValue,
 }
 
 impl HeaderTemplate {
-    /// Reads a template such as `plan-{plan}`.
+    /// Parses a template such as `plan-{plan}`.
     pub fn parse(text: &str) -> Result<Self, InvalidTemplate> {
         if text.is_empty() || text.chars().any(char::is_control) {
             return Err(InvalidTemplate::NotAValue);
@@ -74,7 +74,8 @@ impl HeaderTemplate {
         Ok(Self(parts))
     }
 
-    /// The value with its fields filled in; none where a field has no value, or one that no header may carry.
+    /// The header value with its fields filled in. `None` if a field has no value, or one that is not valid
+    /// in a header.
     pub fn fill<'a>(&self, value: impl Fn(Field) -> Option<&'a str>) -> Option<String> {
         let mut filled = String::new();
         for part in &self.0 {
@@ -132,14 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_missing_or_no_header_value_leaves_the_header_out() {
+    fn a_missing_or_invalid_value_leaves_the_header_out() {
         assert_eq!(fill("{environment}"), None);
         assert_eq!(fill("x-{environment}"), None);
         assert_eq!(fill("{scope}"), None);
     }
 
     #[test]
-    fn bad_templates_are_told() {
+    fn invalid_templates_are_errors() {
         assert_eq!(HeaderTemplate::parse("{color}"), Err(InvalidTemplate::UnknownField("color".to_owned())));
         for text in ["{plan", "plan}", "{pl{an}"] {
             assert!(HeaderTemplate::parse(text).is_err(), "{text}");

@@ -1,4 +1,5 @@
-//! May they: is the consumer active, is it bound to the API, and does the binding grant method and path?
+//! Authorization: is the consumer active, is it bound to the API, and does the binding grant the method and
+//! path?
 
 use super::{
     identify::{Caller, Credential},
@@ -13,20 +14,20 @@ use crate::{
 /// What the caller was granted.
 pub(super) struct Grant<'a> {
     pub consumer: Option<usize>,
-    /// The binding that grants it, where the API has bindings.
+    /// The binding that grants access, if the API has bindings.
     pub binding: Option<&'a Binding>,
-    /// The consumer's own plan, where the binding names no other.
+    /// The consumer's own plan, unless the binding names another.
     pub own_plan: Option<usize>,
 }
 
-/// Whether `caller` may use the rule. From here on the trail says who calls.
+/// Checks whether `caller` may use the rule, and records the caller in the trail.
 pub(super) fn authorize<'a>(
     place: &Place<'a>,
     caller: Caller,
     trail: &mut Trail,
 ) -> Result<Grant<'a>, Refusal> {
     let binding = binding(place, &caller).map_err(|reason| {
-        // Kanali's callers read 13, whatever is wrong with an API key.
+        // Kanali's callers expect 13 for every problem with an API key.
         match caller.credential {
             Credential::Key => Cause::KeyRefused.because(reason),
             Credential::None | Credential::Token => Cause::Forbidden.because(reason),
@@ -42,7 +43,7 @@ pub(super) fn authorize<'a>(
     Ok(grant)
 }
 
-/// The binding under which the request is allowed, if the API has bindings; or why it is not.
+/// The binding that allows the request, if the API has bindings; or why the request is not allowed.
 fn binding<'a>(place: &Place<'a>, caller: &Caller) -> Result<Option<&'a Binding>, &'static str> {
     let consumer = caller.consumer.and_then(|consumer| place.policy.consumers.get(consumer));
     if consumer.is_some_and(|consumer| !consumer.active) {
@@ -58,6 +59,6 @@ fn binding<'a>(place: &Place<'a>, caller: &Caller) -> Result<Option<&'a Binding>
     if binding.permits(place.inside, place.method) {
         Ok(Some(binding))
     } else {
-        Err("the binding does not grant method and path")
+        Err("the binding does not grant this method and path")
     }
 }

@@ -1,4 +1,4 @@
-//! Have they any quota left: what the request uses, who pays for it, and the receipt.
+//! Charging: what the request uses, who pays for it, and the receipt.
 
 use super::{authorize::Grant, place::Place, request::Request, trail::Trail};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     store::{NotWritten, Store},
 };
 
-/// Charges the request to everybody who pays for it.
+/// Charges the request to everyone who pays for it.
 pub(super) fn charge<'a, S: Store>(
     place: &Place<'a>,
     grant: &Grant<'a>,
@@ -51,11 +51,11 @@ fn refusal(denied: &Denied) -> Refusal {
             let retry_after = retry_after.map(std::num::NonZeroU64::get);
             Cause::LimitReached { retry_after }.because(reached(tightest(&denied.standings)))
         }
-        Denial::Never => Cause::Forbidden.because("a limit of the metric is 0 or below the request's usage"),
+        Denial::Never => Cause::Forbidden.because("a limit is 0 or smaller than the request's usage"),
         Denial::NotCounted(NotWritten::Contended(_)) => {
             Cause::QuotaUnavailable { retry_after: Some(1) }.because("the store is contended")
         }
-        // Room comes with the end of other meters' windows: nobody knows when.
+        // Room appears when the windows of other meters end, which cannot be predicted.
         Denial::NotCounted(NotWritten::Full) => {
             Cause::QuotaUnavailable { retry_after: None }.because("the store has no room for another meter")
         }

@@ -1,5 +1,5 @@
-//! Runs the gate where there is no Envoy: in tests, in fuzzing and on the command line. Whoever drives it plays the providers and the
-//! clock.
+//! Runs the gate without Envoy: in tests, in fuzzing and on the command line. The caller plays the providers
+//! and the clock.
 
 use std::{fmt, rc::Rc};
 
@@ -12,17 +12,17 @@ use crate::{
     time::Timestamp,
 };
 
-/// A policy and a store, and requests that are decided by them.
+/// A policy and a store. It decides requests.
 pub struct Driver<S> {
     policy: Rc<Policy>,
     ports: Rc<Ports<S>>,
 }
 
-/// How far a request has come.
+/// The result of one step of a request.
 pub enum Step<S> {
-    /// It has ended.
+    /// The request has ended.
     Ended(Ending),
-    /// It waits.
+    /// The request waits.
     Waits(Waiting<S>),
 }
 
@@ -34,7 +34,7 @@ pub struct Waiting<S> {
 }
 
 impl<S: Store + 'static> Driver<S> {
-    /// Decides by `policy` and counts in `store`.
+    /// A driver that decides by `policy` and counts in `store`.
     pub fn new(policy: Rc<Policy>, store: S) -> Self {
         Self { policy, ports: Ports::new(store) }
     }
@@ -44,12 +44,12 @@ impl<S: Store + 'static> Driver<S> {
         &self.policy
     }
 
-    /// The ports, with the store behind them.
+    /// The ports, which hold the store.
     pub const fn ports(&self) -> &Rc<Ports<S>> {
         &self.ports
     }
 
-    /// Takes a request that arrives at `now` as far as it goes.
+    /// Starts a request that arrives at `now`, and runs it until it waits or ends.
     pub fn begin(&self, request: Request, now: Timestamp) -> Step<S> {
         let flow = decide(Rc::clone(&self.policy), request, Rc::clone(&self.ports));
         let mut running = Running::new(&self.ports, flow);
@@ -58,7 +58,8 @@ impl<S: Store + 'static> Driver<S> {
         step(progress, running, &self.ports)
     }
 
-    /// Takes a request that arrives at `now` to its end: `provider` answers its calls at once, and the clock moves on where it sleeps.
+    /// Runs a request that arrives at `now` to its end. `provider` answers its calls immediately, and when
+    /// the request sleeps, the clock moves forward.
     pub fn decide(
         &self,
         request: Request,
@@ -86,12 +87,12 @@ impl<S: Store + 'static> Driver<S> {
 }
 
 impl<S: Store> Waiting<S> {
-    /// What it waits for.
+    /// What the request waits for.
     pub const fn wish(&self) -> &Wish {
         &self.wish
     }
 
-    /// The call whose response it waits for.
+    /// The call whose response the request waits for; `None` if it waits for a moment.
     pub fn call(&self) -> Option<&Call> {
         match &self.wish {
             Wish::Response(call) => Some(call),
@@ -99,18 +100,18 @@ impl<S: Store> Waiting<S> {
         }
     }
 
-    /// The call that it made comes back at `now`.
+    /// Continues with the response to the request's own call, received at `now`.
     pub fn answer(self, result: CallResult, now: Timestamp) -> Step<S> {
         self.answer_as(Role::Leader, &Rc::new(result), now)
     }
 
-    /// A call comes back that it shares with others.
+    /// Continues with the response to a call that the request shares with others.
     pub fn answer_as(self, role: Role, result: &Rc<CallResult>, now: Timestamp) -> Step<S> {
         let took = now.since(self.ports.now());
         self.resume(Arrival::Response(Answered { result: Rc::clone(result), role, took }), now)
     }
 
-    /// The moment that it waits for has come.
+    /// Continues because the moment that the request waits for has come.
     pub fn wake(self, now: Timestamp) -> Step<S> {
         self.resume(Arrival::Moment(Wake::Due), now)
     }

@@ -1,4 +1,4 @@
-//! How a request's way through the gate ends. Each ending can be made by the gate alone.
+//! How a request ends. Only the gate can create an ending.
 
 use super::{
     explain::explain,
@@ -14,18 +14,18 @@ use crate::{
     time::Timestamp,
 };
 
-/// How a request's way through the gate ends.
+/// How a request ends.
 #[derive(Debug)]
 pub enum Ending {
-    /// It goes on to the service.
+    /// The request goes on to the service.
     Permit(Box<Permit>),
-    /// It does not pass.
+    /// The request is refused.
     Refused(Box<Refused>),
-    /// It passed, and is answered in the service's place.
+    /// The request passed, and is answered in the service's place.
     Answer(Box<Answer>),
 }
 
-/// Proof that a request passed, with what has to be changed on its way. Only a permit resumes a request.
+/// Proof that a request passed, with the changes to make to it. Only a permit resumes a request.
 #[derive(Debug)]
 pub struct Permit {
     edits: Edits,
@@ -35,7 +35,7 @@ pub struct Permit {
     trail: Trail,
 }
 
-/// Proof that a request did not pass, with the reply to it.
+/// Proof that a request was refused, with the reply to it.
 #[derive(Debug)]
 pub struct Refused {
     refusal: Refusal,
@@ -52,11 +52,11 @@ pub struct Answer {
     reply: Reply,
 }
 
-/// A request at its end, with what endings are made of.
+/// A decided request, with everything that its ending is made from.
 pub(super) struct End<'a> {
     pub request: &'a Request,
     pub head: &'a Head<'a>,
-    /// `None` where it is malformed.
+    /// `None` if the request line is malformed.
     pub line: Option<&'a RequestLine<'a>>,
     pub now: Timestamp,
 }
@@ -64,7 +64,8 @@ pub(super) struct End<'a> {
 // === impl End ===
 
 impl End<'_> {
-    /// The ending of a request that was `admitted` or not. Here, and nowhere else, shadow mode lets a refused request pass.
+    /// The ending of a request that was `admitted` or not. This is the only place where shadow mode lets a
+    /// refused request pass.
     pub(super) fn of(&self, admitted: Result<(), Refusal>, mut trail: Trail) -> Ending {
         let in_shadow = trail.matched_api().is_some_and(|api| api.shadow);
         match admitted {
@@ -105,7 +106,7 @@ impl End<'_> {
         Refused { refusal, reply, protocol: self.head.protocol, correlation, trail }
     }
 
-    /// The id by which the request is found in logs: its own, or one made of time and stream.
+    /// The id for finding the request in logs: its own, or one made from the time and the stream's number.
     fn correlation(&self) -> String {
         let own = self.head.own_id().map(str::to_owned);
         own.unwrap_or_else(|| format!("{:x}-{:x}", self.now.millis(), self.request.stream()))
@@ -126,12 +127,12 @@ impl Ending {
 }
 
 impl Permit {
-    /// What has to be changed in the request before it goes on.
+    /// The changes to make to the request before it goes on.
     pub const fn edits(&self) -> &Edits {
         &self.edits
     }
 
-    /// The id by which the request is found in logs; only where shadow mode let it pass.
+    /// The id for finding the request in logs; `None` unless it passed only because of shadow mode.
     pub fn correlation(&self) -> Option<&str> {
         self.correlation.as_deref()
     }
@@ -141,12 +142,12 @@ impl Permit {
         &self.trail
     }
 
-    /// Headers for the caller, on the service's response.
+    /// Headers to add to the service's response.
     pub fn into_response_headers(self) -> HeaderList {
         self.response_headers
     }
 
-    /// The request is answered with `reply` in the service's place.
+    /// Turns the permit into an answer: the request gets `reply` in the service's place.
     pub fn answered(self, mut reply: Reply) -> Answer {
         reply.headers.append(self.response_headers.clone());
         Answer { permit: self, reply }
@@ -154,22 +155,22 @@ impl Permit {
 }
 
 impl Refused {
-    /// Why.
+    /// Why the request was refused.
     pub const fn refusal(&self) -> &Refusal {
         &self.refusal
     }
 
-    /// What the caller gets.
+    /// The reply that the caller gets.
     pub const fn reply(&self) -> &Reply {
         &self.reply
     }
 
-    /// How the caller expects to be answered.
+    /// The protocol of the reply.
     pub const fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// The id by which the request is found in logs.
+    /// The id for finding the request in logs.
     pub fn correlation(&self) -> &str {
         &self.correlation
     }
@@ -181,12 +182,12 @@ impl Refused {
 }
 
 impl Answer {
-    /// What the caller gets.
+    /// The reply that the caller gets.
     pub const fn reply(&self) -> &Reply {
         &self.reply
     }
 
-    /// How the caller expects to be answered.
+    /// The protocol of the reply.
     pub const fn protocol(&self) -> Protocol {
         self.permit.protocol
     }

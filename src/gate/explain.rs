@@ -1,9 +1,9 @@
-//! Explanation headers: the trail as the holder of the debug secret sees it.
+//! Explanation headers: the trail, rendered for callers that present the debug secret.
 
 use super::trail::Trail;
 use crate::{headers::HeaderList, identity::Lookup};
 
-/// Adds the headers that say how the request was decided, where the caller may see them.
+/// Adds the headers that explain the decision, if the caller may see them.
 pub(super) fn explain(trail: &Trail, headers: &mut HeaderList) {
     if !trail.is_for_the_caller() {
         return;
@@ -28,7 +28,7 @@ pub(super) fn explain(trail: &Trail, headers: &mut HeaderList) {
     }
 }
 
-/// `hits=1, reads=1`; `None` where the request was not metered.
+/// For example `hits=1, reads=1`; `None` if the request was not metered.
 fn usage(trail: &Trail) -> Option<String> {
     trail.caller.as_ref()?;
     let metrics = &trail.policy.metrics;

@@ -15,8 +15,8 @@ use crate::{policy::Policy, ports::Ports, refusal::Refusal, store::Store};
 
 /// Decides about `request` by `policy`.
 ///
-/// The future waits for nothing but `ports`. It owns the request and its policy, so a policy that is replaced in the meantime changes
-/// nothing for it. Dropped while it waits, it gives back what it has charged.
+/// The future waits only for `ports`. It owns the request and its policy, so replacing the policy does not
+/// affect it. If it is dropped while it waits, it gives its charges back.
 pub async fn decide<S: Store>(policy: Rc<Policy>, request: Request, ports: Rc<Ports<S>>) -> Ending {
     let head = request.head();
     let mut trail = Trail::new(&policy, &head);
@@ -31,7 +31,7 @@ pub async fn decide<S: Store>(policy: Rc<Policy>, request: Request, ports: Rc<Po
     end.of(admitted, trail)
 }
 
-/// Whether the request may pass. The trail says what was found out, also where it may not.
+/// Decides whether the request may pass. The trail records what was found out, whether it passes or not.
 async fn admit<S: Store>(
     policy: &Policy,
     request: &Request,
@@ -41,7 +41,7 @@ async fn admit<S: Store>(
 ) -> Result<(), Refusal> {
     let place = match find(policy, line, trail)? {
         Found::Place(place) => place,
-        // It matches no API and the policy lets that pass, or it is a CORS preflight.
+        // The request matches no API and the policy allows that, or it is a CORS preflight.
         Found::Open => return Ok(()),
     };
     let caller = identify(&place, request, ports, trail).await?;

@@ -1,4 +1,5 @@
-//! Who is calling: the rule's ways in, tried in order; the first whose credential is present decides.
+//! Identification: the rule's access strategies, tried in order. The first whose credential is present
+//! decides.
 
 use super::{
     place::Place,
@@ -18,19 +19,19 @@ use crate::{
     store::Store,
 };
 
-/// Who the credential turned out to be.
+/// Who the credential belongs to.
 pub(super) struct Caller {
     pub credential: Credential,
-    /// By its place among the policy's consumers.
+    /// The consumer, as an index into the policy's consumers.
     pub consumer: Option<usize>,
-    /// What a provider says of the caller.
+    /// What a provider says about the caller.
     pub identity: Option<Identity<'static>>,
 }
 
-/// What the caller was recognised by.
+/// The kind of credential that identified the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Credential {
-    /// Nothing: the rule is open to everybody.
+    /// None: the rule is open to everyone.
     None,
     /// An API key.
     Key,
@@ -38,7 +39,7 @@ pub(super) enum Credential {
     Token,
 }
 
-/// Tries the rule's ways in.
+/// Tries the rule's access strategies in order.
 pub(super) async fn identify<S: Store>(
     place: &Place<'_>,
     request: &Request,
@@ -50,7 +51,7 @@ pub(super) async fn identify<S: Store>(
             Access::Allow => {
                 return Ok(Caller { credential: Credential::None, consumer: None, identity: None });
             }
-            Access::Deny => return Err(Cause::Forbidden.because("the rule says deny")),
+            Access::Deny => return Err(Cause::Forbidden.because("the rule denies all access")),
             Access::ApiKey => &place.api.key_locations,
             Access::Introspection { .. } => &place.api.token_locations,
         };
@@ -71,9 +72,9 @@ pub(super) async fn identify<S: Store>(
         };
     }
     Err(if place.rule.challenges.token {
-        Cause::TokenMissing.because("nothing presented")
+        Cause::TokenMissing.because("no credential was presented")
     } else {
-        Cause::KeyMissing.because("no API key presented")
+        Cause::KeyMissing.because("no API key was presented")
     })
 }
 
@@ -104,14 +105,14 @@ async fn by_token<S: Store>(
 ) -> Result<Caller, Refusal> {
     let policy = place.policy;
     let Some(provider) = policy.providers.get(index) else {
-        return Err(Cause::ProviderMissing.because("there is no such provider"));
+        return Err(Cause::ProviderMissing.because("the provider does not exist"));
     };
     let Consulted { result, call } =
         introspect(provider, token, &policy.identities, &policy.rests, ports).await;
     trail.calls.extend(call.map(|record| ProviderCall { provider: index, record }));
     let (introspected, lookup) = result.map_err(unavailable)?;
     trail.lookup = Some(lookup);
-    // Also where the answer was cached for another rule.
+    // This also applies if the answer was cached for another rule.
     check(&introspected, requirement, ports.now(), provider.settings().leeway)
         .map_err(|fault| rejected(fault, requirement))?;
     let Vouched::Active(claims) = introspected else {

@@ -9,11 +9,12 @@
 //!                         one rendering ──▶ Refused: status, headers, body
 //! ```
 //!
-//! [`decide`] takes a request from its headers to its [`Ending`]. The flow itself is `admit` in `flow.rs`, read from top to bottom;
-//! what it finds out on the way goes into the [`Trail`]. It waits for nothing but the [`ports`](crate::ports), so anything that can
-//! poll a future can run it: the shell in Envoy, [`drive`] everywhere else.
+//! [`decide`] takes a request from its headers to its [`Ending`]. The flow itself is `admit` in `flow.rs`, to
+//! be read from top to bottom. What it finds out is recorded in the [`Trail`]. It waits only for the
+//! [`ports`](crate::ports), so anything that can poll a future can run it: the shell in Envoy, and [`drive`]
+//! everywhere else.
 //!
-//! Only a [`Permit`] lets a request go on, and only this module makes one.
+//! Only a [`Permit`] lets a request go on, and only this module creates one.
 
 mod authorize;
 mod charge;

@@ -7,7 +7,7 @@ use crate::{
     refusal::{Cause, Refusal},
 };
 
-/// Where a request arrives: the rule that decides about it, and what it asks for there.
+/// The API and rule that apply to a request, and what it asks for there.
 pub(super) struct Place<'a> {
     pub policy: &'a Policy,
     pub api: &'a Api,
@@ -18,15 +18,15 @@ pub(super) struct Place<'a> {
     pub query: Option<&'a str>,
 }
 
-/// What was found for a request.
+/// The result of the search for a rule.
 pub(super) enum Found<'a> {
-    /// A rule that decides.
+    /// A rule that decides about the request.
     Place(Place<'a>),
-    /// Nothing has to be decided.
+    /// Nothing has to be decided: the request passes.
     Open,
 }
 
-/// Finds API and rule. A CORS preflight goes by the rule for the method that it asks about.
+/// Finds the API and the rule. For a CORS preflight, that is the rule for the method that it asks about.
 pub(super) fn find<'a>(
     policy: &'a Policy,
     line: &'a RequestLine<'_>,
@@ -39,7 +39,8 @@ pub(super) fn find<'a>(
             Unmatched::Pass => Ok(Found::Open),
         };
     };
-    let api = policy.api(matched.api).ok_or_else(|| Cause::Internal.because("the table names no API"))?;
+    let api =
+        policy.api(matched.api).ok_or_else(|| Cause::Internal.because("the matched API does not exist"))?;
     trail.api = Some(matched.api);
     let preflight_for = line.preflight_for.filter(|_| policy.preflight == Preflight::Pass);
     let index = match api.table.find(matched.inside, preflight_for.unwrap_or(line.method)) {
@@ -50,7 +51,8 @@ pub(super) fn find<'a>(
         }
         matching::Found::None => return Err(Cause::NoRoute.because("no rule for the path")),
     };
-    let rule = api.rules.get(index).ok_or_else(|| Cause::Internal.because("the table names no rule"))?;
+    let rule =
+        api.rules.get(index).ok_or_else(|| Cause::Internal.because("the matched rule does not exist"))?;
     trail.rule = Some(index);
     if preflight_for.is_some() && !rule.denies() {
         return Ok(Found::Open);

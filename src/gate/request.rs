@@ -1,4 +1,4 @@
-//! A request as the gate sees it: its header map, and what is read of it in one pass.
+//! A request as the gate sees it: its header map, and the fields that are read from it in one pass.
 
 use crate::{
     headers::HeaderMap,
@@ -7,14 +7,14 @@ use crate::{
     reply::Protocol,
 };
 
-/// A request. The gate owns it from beginning to end.
+/// A request. The gate owns it until it ends.
 pub struct Request {
     headers: HeaderMap,
     address: Box<dyn Fn() -> Option<String>>,
     stream: u32,
 }
 
-/// What the gate reads of the header map.
+/// The fields that the gate reads from the header map.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Head<'a> {
     pub method: Option<&'a [u8]>,
@@ -23,11 +23,12 @@ pub(super) struct Head<'a> {
     pub request_id: Option<&'a [u8]>,
     pub debug_secret: Option<&'a [u8]>,
     pub protocol: Protocol,
-    /// The method that a CORS preflight asks about (Fetch standard, section 3.2.2); `None` for any other request.
+    /// The method that a CORS preflight asks about (Fetch standard, section 3.2.2); `None` for other
+    /// requests.
     pub preflight_for: Option<&'a str>,
 }
 
-/// What the request is for.
+/// The method, host and path of a request.
 pub(super) struct RequestLine<'a> {
     pub method: &'a str,
     pub authority: &'a str,
@@ -39,8 +40,9 @@ pub(super) struct RequestLine<'a> {
 impl Request {
     /// A request with these header fields.
     ///
-    /// `address` gives the caller's network address without port. It is asked for only where a limit counts by it. `stream` is the
-    /// stream's number in its worker; it names the request in logs where it has no id of its own.
+    /// `address` returns the caller's network address without the port. It is called only if a limit counts
+    /// by address. `stream` is the number of the stream in its worker. It is used to name a request without
+    /// an id in logs.
     pub fn new(headers: HeaderMap, address: impl Fn() -> Option<String> + 'static, stream: u32) -> Self {
         Self { headers, address: Box::new(address), stream }
     }
@@ -89,7 +91,7 @@ impl<'a> Head<'a> {
         head
     }
 
-    /// Method, host and path, where they are what HTTP asks for. The path is normalised here, once.
+    /// The method, host and path, if they are valid HTTP. The path is normalised here, once.
     pub(super) fn line(&self) -> Result<RequestLine<'a>, Refusal> {
         let text = |bytes: Option<&'a [u8]>| str::from_utf8(bytes.unwrap_or_default());
         let (Ok(method), Ok(authority), Ok(path)) =
@@ -105,7 +107,7 @@ impl<'a> Head<'a> {
         Ok(RequestLine { method, authority, path, preflight_for: self.preflight_for })
     }
 
-    /// The id by which the request is found in logs: its own, where it can stand in a log line and a header.
+    /// The request's own id, if it is safe in a log line and in a header.
     pub(super) fn own_id(&self) -> Option<&'a str> {
         let is_plain = |id: &&str| {
             (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"')
@@ -114,7 +116,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// gRPC is `application/grpc`, alone or followed by `+…` or `;…`.
+/// gRPC is `application/grpc`, optionally followed by `+…` or `;…`.
 fn protocol(content_type: &[u8]) -> Protocol {
     match content_type.strip_prefix(b"application/grpc").map(<[u8]>::first) {
         Some(None | Some(b'+' | b';')) => Protocol::Grpc,
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preflight_is_options_with_origin_and_asked_method() {
+    fn a_preflight_is_options_with_an_origin_and_a_requested_method() {
         let asked = ("access-control-request-method", "PUT");
         let origin = ("origin", "https://a");
         for (pairs, expected) in [

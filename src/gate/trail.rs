@@ -1,5 +1,5 @@
-//! The trail: what was found out about a request on its way, as data. Metrics, log lines, filter state and explanation headers are
-//! renderings of it.
+//! The trail: what was found out about a request, as data. Metrics, log lines, filter state and explanation
+//! headers are rendered from it.
 
 use std::{fmt, rc::Rc};
 
@@ -15,35 +15,37 @@ use crate::{
     refusal::{Challenges, Refusal},
 };
 
-/// What was found out about a request, as far as it got. Numbers are places in the policy that decided.
+/// What was found out about a request so far. APIs, rules, consumers, plans and metering entries are indexes
+/// into the policy.
 pub struct Trail {
     /// The policy that decided.
     pub policy: Rc<Policy>,
     /// The API that matched.
     pub api: Option<usize>,
-    /// The rule that matched, by its place in the API.
+    /// The rule that matched, as an index into the API's rules.
     pub rule: Option<usize>,
     /// Where the credential was found that decided.
     pub credential: Option<CredentialPlace>,
-    /// The consumer that calls.
+    /// The consumer that sent the request.
     pub consumer: Option<usize>,
-    /// The operator's name for the API key that was presented.
+    /// The operator's name for the presented API key.
     pub key: Option<Rc<str>>,
     /// The plan that applies.
     pub plan: Option<usize>,
-    /// How the caller's identity was obtained, where a provider vouches for it.
+    /// How the caller's identity was obtained, if a provider vouches for it.
     pub lookup: Option<Lookup>,
     /// The calls that this request made.
     pub calls: Vec<ProviderCall>,
     /// What the request uses of each metric.
     pub usage: Usage,
-    /// The metering entries that matched, by their place in the API. Empty unless somebody may ask for an explanation.
+    /// The metering entries that matched, as indexes into the API's entries. Empty unless the caller may see
+    /// an explanation.
     pub metering: Vec<usize>,
-    /// How the limits stand that the request touches.
+    /// The state of the limits that the request touches.
     pub standings: Vec<Standing>,
-    /// Why the request was refused, or would have been but for shadow mode.
+    /// Why the request was refused, or would have been without shadow mode.
     pub refusal: Option<Refusal>,
-    /// Who calls, once that is known and authorized.
+    /// The caller, once it is known and authorized.
     pub(super) caller: Option<Caller>,
     audience: Audience,
 }
@@ -60,18 +62,18 @@ pub enum CredentialPlace {
 /// A call to a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProviderCall {
-    /// The provider's place in the policy.
+    /// The provider, as an index into the policy's providers.
     pub provider: usize,
-    /// What came of it.
+    /// The outcome of the call.
     pub record: CallRecord,
 }
 
 /// Who may see how the request was decided.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Audience {
-    /// The operator alone.
+    /// Only the operator.
     Operator,
-    /// The caller too, who holds the debug secret.
+    /// The caller as well, because it presented the debug secret.
     Caller,
 }
 
@@ -134,7 +136,7 @@ impl Trail {
         self.policy.plans.get(self.plan?)?.environment.as_deref()
     }
 
-    /// The value of a field in headers for the service.
+    /// The value of a field for headers to the service.
     pub(super) fn field(&self, field: Field) -> Option<&str> {
         let identity = || self.caller.as_ref()?.identity.as_ref();
         match field {
@@ -154,13 +156,13 @@ impl Trail {
         self.policy.api(self.api?)
     }
 
-    /// Which challenges are due where the request is refused.
+    /// The kinds of challenges to send if the request is refused.
     pub(super) fn challenges(&self) -> Challenges {
         let rule = self.matched_api().and_then(|api| api.rules.get(self.rule?));
         rule.map(|rule| rule.challenges).unwrap_or_default()
     }
 
-    /// A metering entry has matched.
+    /// Records that a metering entry matched.
     pub(super) fn metered(&mut self, entry: usize) {
         if self.is_for_the_caller() {
             self.metering.push(entry);

@@ -1,4 +1,4 @@
-//! Hosts: what the module runs in. Today that is Envoy, by proxy-wasm.
+//! Hosts: what the module runs in. So far that is Envoy, through proxy-wasm.
 
 mod header_map;
 pub mod proxy_wasm;

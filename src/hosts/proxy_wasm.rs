@@ -1,9 +1,9 @@
-//! Envoy by proxy-wasm: the one place that speaks to it.
+//! Envoy as a host: the only place that uses the proxy-wasm SDK.
 //!
-//! The SDK's functions panic on answers that the ABI does not promise. Those that remain reachable here are: reading the request's
-//! header map (only in its callback, where it is there), reading a response to a call (only where it has headers), and setting
-//! headers of a request that is held or in its callback. `get_grpc_status` is never called: it panics where a provider's message is
-//! not UTF-8.
+//! The SDK's functions panic on host results that the ABI does not promise. The calls that remain reachable
+//! here are safe: the request's header map is read only in its callback, where it exists; a response to a
+//! call is read only if it has headers; and headers are set only on a request that is held or in its
+//! callback. `get_grpc_status` is never called, because it panics if a provider's message is not UTF-8.
 
 use std::{
     marker::PhantomData,
@@ -43,9 +43,9 @@ pub struct Envoy;
 /// A worker in Envoy.
 pub type EnvoyWorker = Worker<Envoy, Envoy>;
 
-/// What runs in the module.
+/// What runs in the module: Sidegate, or an extension of it.
 pub trait Plugin: 'static {
-    /// A policy was loaded: starts background tasks.
+    /// A policy was loaded. This is where background tasks start.
     fn start(_: &EnvoyWorker) {}
 
     /// A request's headers have arrived.
@@ -59,7 +59,7 @@ pub struct Sidegate;
 
 impl Plugin for Sidegate {}
 
-/// The entry point of the module. Whoever embeds Sidegate in another module has one of their own.
+/// The entry point of the module. A module that embeds Sidegate has its own.
 #[cfg(not(feature = "embedded"))]
 mod entry {
     proxy_wasm::main! {{
@@ -68,7 +68,7 @@ mod entry {
     }}
 }
 
-/// Makes the root context with this number.
+/// Creates the root context with this number.
 pub fn root<P: Plugin>(id: ContextId) -> Box<dyn RootContext> {
     Box::new(Root::<P> { id, worker: None, plugin: PhantomData })
 }
@@ -181,9 +181,10 @@ fn http_response(worker: &EnvoyWorker, home: Home, call: u32, headers: usize, bo
     }
 }
 
-/// A call that failed while its response came in comes back without headers; one that failed earlier with a 502 or 503 of Envoy's
-/// own, one that took too long with a 504. Envoy's own replies are plain text without a date; a provider's that look the same do no
-/// harm: all of them are answers that cannot be used, and only what asks for patience must not be overlooked.
+/// A call that failed while its response arrived has no headers. A call that failed earlier has a 502 or 503
+/// from Envoy itself, and one that took too long a 504. Envoy's own replies are plain text without a date. A
+/// provider's reply that looks the same does no harm, because such an answer cannot be used either, and a
+/// reply with `retry-after` is not mistaken for Envoy's.
 fn read_http(wanted: Wanted, headers: usize, body: usize, trailers: usize) -> CallResult {
     if headers == 0 {
         return Err(CallFailure::Failed);
@@ -222,7 +223,8 @@ fn grpc_response(worker: &EnvoyWorker, home: Home, call: u32, status: u32, size:
     }
 }
 
-/// Envoy reports a call that failed or took too long as `UNAVAILABLE`, which is also what a provider that is about to end says.
+/// Envoy reports a call that failed or took too long as `UNAVAILABLE`. A provider that is shutting down
+/// reports the same.
 fn read_grpc(wanted: Wanted, status: u32, size: usize) -> CallResult {
     const UNAVAILABLE: u32 = 14;
     if status == UNAVAILABLE {
@@ -240,7 +242,7 @@ fn read_body(buffer: BufferType, size: usize, most: usize) -> Body {
     }
 }
 
-/// The first field of each wanted name, as far as it is UTF-8.
+/// The first field of each wanted name, if its value is UTF-8.
 fn select(fields: &[(String, Vec<u8>)], wanted: &'static [&'static str]) -> HeaderList {
     let mut selected = HeaderList::new();
     for name in wanted {

@@ -1,4 +1,5 @@
-//! API keys: the policy knows them by digest, with whose they are and whether they are accepted.
+//! API keys: the policy holds their digests, with the consumer that owns each key and whether the key is
+//! accepted.
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -11,54 +12,54 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct ApiKeys(HashMap<Digest, KeyRecord>);
 
-/// What is known of one API key.
+/// What the policy says about one API key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRecord {
-    /// Whose key it is, by its place among the consumers.
+    /// The consumer that owns the key, as an index into the policy's consumers.
     pub consumer: usize,
     /// The operator's name for the key.
     pub id: Option<Rc<str>>,
-    /// Whether it is accepted.
+    /// Whether the key is active.
     pub state: KeyState,
-    /// From this moment on it is not.
+    /// The moment from which the key is no longer accepted.
     pub not_after: Timestamp,
 }
 
 /// Whether a key is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyState {
-    /// It is.
+    /// The key is accepted.
     Active,
-    /// It is not.
+    /// The key is not accepted.
     Inactive,
 }
 
 /// Why an API key is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
-    /// No consumer has it.
+    /// No consumer owns the key.
     #[error("the API key is unknown")]
     Unknown,
-    /// It is switched off.
+    /// The key is deactivated.
     #[error("the API key is inactive")]
     Inactive,
-    /// Its time is over.
+    /// The key has expired.
     #[error("the API key has expired")]
     Expired,
 }
 
 impl ApiKeys {
-    /// No keys, and room for `capacity` of them.
+    /// An empty set with room for `capacity` keys.
     pub fn with_capacity(capacity: usize) -> Self {
         Self(HashMap::with_capacity(capacity))
     }
 
-    /// Adds the key with this digest; returns what was known of it before.
+    /// Adds the key with this digest; returns the record that it replaces, if there is one.
     pub fn insert(&mut self, digest: Digest, record: KeyRecord) -> Option<KeyRecord> {
         self.0.insert(digest, record)
     }
 
-    /// The record of a key that is accepted at `now`.
+    /// The record of `key`, if the key is accepted at `now`; otherwise why it is not.
     pub fn find(&self, key: &ApiKey, now: Timestamp) -> Result<&KeyRecord, KeyFault> {
         let record = self.0.get(&key.digest()).ok_or(KeyFault::Unknown)?;
         if record.state == KeyState::Inactive {

@@ -1,7 +1,7 @@
-//! The cache of identities: providers' answers, and how long each may be used. Faults are never kept.
+//! The cache of identities: answers of providers, and how long each may be used. Faults are never cached.
 //!
-//! What is kept is the answer and when it came, nothing that was computed from settings: a `ttl` that an operator lowers
-//! counts at once, and a hit extends nothing.
+//! An entry holds the answer and the time it was received, and nothing computed from settings. If an operator
+//! lowers a `ttl`, that takes effect immediately; a hit never extends an entry.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// Answers of providers, shared by all workers.
+/// Cached answers of providers, shared by all workers.
 #[derive(Clone, Debug)]
 pub struct IdentityCache(Table);
 
@@ -24,22 +24,22 @@ pub enum Lookup {
     Hit,
     /// From the provider.
     Miss,
-    /// From the cache, past its time, because the provider is unavailable.
+    /// From the cache after its `ttl`, because the provider is unavailable.
     Stale,
 }
 
-/// The terms on which answers of one provider are used.
+/// The terms for using the answers of one provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// How long they are kept.
+    /// How long answers are cached.
     pub keeping: Keeping,
-    /// What happens when there is no new one.
+    /// What to do when there is no new answer.
     pub when_unavailable: WhenUnavailable,
     /// How long the provider rests after a failure.
     pub cooldown: Duration,
 }
 
-/// A provider's answer, and when it came.
+/// A provider's answer, and when it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptAnswer<'a> {
     fetched_at: Timestamp,
@@ -49,7 +49,7 @@ pub struct KeptAnswer<'a> {
 // === impl Lookup ===
 
 impl Lookup {
-    /// The word for it in logs and metrics.
+    /// The lookup's name in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",
@@ -62,7 +62,7 @@ impl Lookup {
 // === impl Terms ===
 
 impl Terms {
-    /// How long a provider rests after a failure where nothing else is configured.
+    /// The default time that a provider rests after a failure.
     pub const DEFAULT_COOLDOWN: Duration = Duration::from_secs(1);
 }
 
@@ -79,12 +79,12 @@ impl Default for Terms {
 // === impl IdentityCache ===
 
 impl IdentityCache {
-    /// A cache for `capacity` answers.
+    /// A cache with room for `capacity` answers.
     pub fn new(capacity: NonZeroU32) -> Self {
         Self(Table::cache("tokens", capacity))
     }
 
-    /// The answer that is kept under `key`.
+    /// The answer that is cached under `key`.
     pub fn find(&self, store: Session<'_, impl Store>, key: &Digest) -> Option<KeptAnswer<'static>> {
         self.0.read(store, key, |bytes| {
             let answer = KeptAnswer::decode(bytes?).map(KeptAnswer::into_owned);
@@ -95,8 +95,9 @@ impl IdentityCache {
         })
     }
 
-    /// Keeps an answer for all workers. Where it cannot be kept, the next request asks again; an earlier answer is removed in any
-    /// case, or it would be used in place of this one while the provider is unavailable.
+    /// Caches an answer for all workers. If it cannot be cached, the next request asks again. An earlier
+    /// answer is removed in any case, because otherwise it would be used in place of this one while the
+    /// provider is unavailable.
     pub fn keep(
         &self,
         store: Session<'_, impl Store>,
@@ -117,7 +118,7 @@ impl IdentityCache {
 // === impl KeptAnswer ===
 
 impl<'a> KeptAnswer<'a> {
-    /// An answer that came at `now`.
+    /// An answer received at `now`.
     pub const fn new(introspected: Vouched<'a>, now: Timestamp) -> Self {
         Self { fetched_at: now, introspected }
     }
@@ -127,13 +128,14 @@ impl<'a> KeptAnswer<'a> {
         self.introspected
     }
 
-    /// The same, independent of the bytes it was decoded from.
+    /// The same answer, independent of the bytes it was decoded from.
     pub fn into_owned(self) -> KeptAnswer<'static> {
         KeptAnswer { fetched_at: self.fetched_at, introspected: self.introspected.into_owned() }
     }
 
-    /// From this moment on it is not fresh any more: `ttl` after it came, or at the token's `exp` if that is earlier;
-    /// `negative_ttl` after it came if the token is inactive.
+    /// The moment from which the answer is no longer fresh. For an active token that is `ttl` after it was
+    /// received, or the token's `exp` if that is earlier. For an inactive token it is `negative_ttl` after it
+    /// was received.
     pub fn fresh_until(&self, terms: &Terms) -> Timestamp {
         let Keeping { ttl, negative_ttl, stale_if_error: _ } = terms.keeping;
         match &self.introspected {
@@ -142,14 +144,14 @@ impl<'a> KeptAnswer<'a> {
         }
     }
 
-    /// Until when the cache should keep it; `None` if it should not take it at all.
+    /// Until when the cache should hold the answer; `None` if the answer should not be cached.
     pub fn kept_until(&self, terms: &Terms) -> Option<Timestamp> {
         let until = self.usable_until(terms);
         (until > self.fetched_at).then_some(until)
     }
 
-    /// What it is good for at `now`. An answer from the future is good for nothing: the clock was set back, and nobody
-    /// knows how old it is.
+    /// How the answer may be used at `now`. An answer from the future cannot be used: the clock was set back,
+    /// so its age is unknown.
     pub fn freshness(&self, terms: &Terms, now: Timestamp) -> Freshness {
         if now < self.fetched_at {
             Freshness::Expired
@@ -162,7 +164,7 @@ impl<'a> KeptAnswer<'a> {
         }
     }
 
-    /// The answer, if it may be used in place of one that the provider failed to give at `now`.
+    /// The answer, if it may be used at `now` although the provider failed.
     pub fn despite_fault(self, terms: &Terms, now: Timestamp) -> Option<Vouched<'a>> {
         let Vouched::Active(claims) = &self.introspected else {
             return None;
@@ -187,14 +189,14 @@ impl<'a> KeptAnswer<'a> {
         }
     }
 
-    /// The bytes for the cache.
+    /// Encodes the answer for the cache.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = self.fetched_at.millis().to_le_bytes().to_vec();
         self.introspected.encode(&mut bytes);
         bytes
     }
 
-    /// Reads what [`Self::encode`] wrote, borrowing all texts; `None` for anything else.
+    /// Decodes what [`Self::encode`] wrote, and borrows all texts; `None` if the bytes are invalid.
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (fetched_at, introspected) = bytes.split_first_chunk()?;
         Some(Self {
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_active_token_is_fresh_for_its_ttl_and_then_stale_where_that_is_asked_for() {
+    fn an_active_token_is_fresh_for_its_ttl_and_then_stale_if_configured() {
         use Freshness::{Expired, Fresh, Stale};
         let seconds = [1_000, 1_029, 1_030, 1_089, 1_090];
         let entry = active(Some(2_000));
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inactive_token_is_known_for_the_negative_ttl_and_never_stale() {
+    fn an_inactive_token_is_cached_for_the_negative_ttl_and_never_stale() {
         use Freshness::{Expired, Fresh};
         let entry = KeptAnswer::new(Vouched::Inactive, NOW);
         let stale = terms(WhenUnavailable::Stale);
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_keeps_nothing() {
+    fn zero_disables_caching() {
         let keeping = Keeping { ttl: Duration::ZERO, negative_ttl: Duration::ZERO, ..Keeping::default() };
         let off = Terms { keeping, ..Terms::default() };
         for entry in [active(None), KeptAnswer::new(Vouched::Inactive, NOW)] {
@@ -281,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_kept_as_long_as_it_may_be_used() {
+    fn an_answer_is_kept_as_long_as_it_may_be_used() {
         let entry = active(None);
         assert_eq!(entry.kept_until(&terms(WhenUnavailable::Deny)), Some(Timestamp::from_seconds(1_030)));
         assert_eq!(entry.kept_until(&terms(WhenUnavailable::Stale)), Some(Timestamp::from_seconds(1_090)));
@@ -296,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mode_decides_who_is_served_despite_a_fault() {
+    fn the_mode_decides_which_callers_are_served_despite_a_fault() {
         let late = Timestamp::from_seconds(1_040);
         let table = [
             (WhenUnavailable::Deny, false),
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_read_back() {
+    fn encoded_answers_are_decoded() {
         for entry in [active(Some(2_000)), KeptAnswer::new(Vouched::Inactive, NOW)] {
             assert_eq!(KeptAnswer::decode(&entry.encode()), Some(entry));
         }

@@ -1,4 +1,4 @@
-//! Checks whether a token satisfies a rule: on every request, whether the answer was cached or not.
+//! Checks whether a token satisfies a rule. This runs on every request, whether the answer was cached or not.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::{
     time::Timestamp,
 };
 
-/// What a rule requires of tokens.
+/// A rule's requirements for tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requirement {
-    /// Trusted issuers, compared byte by byte. If there are any, a token must name one of them.
+    /// Trusted issuers, compared byte by byte. If the list is not empty, a token must name one of them.
     pub issuers: Vec<String>,
     /// The audiences that the token must name.
     pub audience: Option<Audience>,
@@ -22,10 +22,10 @@ pub struct Requirement {
 /// Why a token does not satisfy a rule. The caller's fault; all but the last are `invalid_token` in RFC 6750.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
-    /// The server says that it is not.
+    /// The server says that the token is inactive.
     #[error("the token is not active")]
     Inactive,
-    /// `token_use` is not `access_token`; or only `typ` is present, and it is that of a refresh or ID token.
+    /// `token_use` is not `access_token`; or only `typ` is present, and names a refresh token or an ID token.
     #[error("the token is not an access token")]
     NotAnAccessToken,
     /// `token_type` is neither `Bearer` nor `access_token`.
@@ -43,7 +43,7 @@ pub enum TokenFault {
     /// `iss` is missing or not a trusted issuer.
     #[error("the issuer of the token is not trusted")]
     WrongIssuer,
-    /// `aud` is missing or does not name us.
+    /// `aud` is missing, or does not contain a required audience.
     #[error("the token is meant for another audience")]
     WrongAudience,
     /// `cnf`: only the holder of a key may use the token, and we cannot verify that the caller is the holder.
@@ -54,11 +54,11 @@ pub enum TokenFault {
     InsufficientScope,
 }
 
-/// Runs the checks in a fixed order and returns the first that fails. Scopes come last, so that only valid
+/// Runs the checks in a fixed order and returns the first failure. Scopes come last, so that only valid
 /// tokens get a 403.
 ///
-/// `leeway` applies to `nbf` and `iat`. There is none for `exp`: the server that says "active" has checked it
-/// already, and an answer must not outlive it (RFC 7662 section 4).
+/// `leeway` applies to `nbf` and `iat`, but not to `exp`: the server that says "active" has already checked
+/// it, and an answer must not outlive the token (RFC 7662 section 4).
 pub fn check(
     introspected: &Vouched<'_>,
     requirement: &Requirement,
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_token_satisfies_a_strict_rule_and_a_bare_one_a_lax_rule() {
+    fn a_full_token_satisfies_a_strict_rule_and_a_minimal_token_a_lax_rule() {
         assert_eq!(checked(full(), &strict()), Ok(()));
         assert_eq!(checked(Identity::default(), &Requirement::default()), Ok(()));
         assert_eq!(checked(Identity { token_type: Some("bEARER".into()), ..full() }, &strict()), Ok(()));
@@ -173,13 +173,13 @@ mod tests {
         assert_eq!(check(&Vouched::Inactive, &Requirement::default(), NOW, LEEWAY), Err(Inactive));
     }
 
-    /// Identity that name the kind of token by `typ` alone, as Keycloak 22 does.
+    /// A token whose kind is given only by `typ`, as Keycloak 22 does.
     fn typed(typ: &'static str) -> Identity<'static> {
         Identity { token_type: None, token_use: None, typ: Some(typ.into()), ..full() }
     }
 
     #[test]
-    fn typ_decides_if_it_alone_names_the_kind_of_token() {
+    fn typ_decides_if_nothing_else_gives_the_kind_of_token() {
         for typ in ["Bearer", "bearer", "JWT", "at+jwt", "AT+JWT"] {
             assert_eq!(checked(typed(typ), &strict()), Ok(()), "{typ}");
         }

@@ -1,21 +1,20 @@
-//! The compact form in which all workers share an answer.
+//! The compact encoding of answers that all workers share.
 //!
-//! Every cached request decodes it, so decoding borrows all texts and allocates nothing.
+//! Every request with a cached answer decodes it, so decoding borrows all texts and allocates nothing.
 
 use std::borrow::Cow;
 
 use super::{Audiences, Identity, Vouched};
 use crate::time::Timestamp;
 
-/// The form of the encoding; bytes in any other are not read.
+/// The version of the encoding; bytes with any other version are not decoded.
 const VERSION: u8 = 2;
 const INACTIVE: u8 = 0;
 const ACTIVE: u8 = 1;
 const ACTIVE_SENDER_CONSTRAINED: u8 = 2;
 
 impl<'a> Vouched<'a> {
-    /// Appends the encoding: version, kind, then three times, seven texts, scopes and audiences, in that
-    /// order.
+    /// Appends the encoding: version, kind, three times, seven texts, scopes and audiences, in that order.
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.push(VERSION);
         let Self::Active(claims) = self else {
@@ -52,7 +51,7 @@ impl<'a> Vouched<'a> {
         encode_text(&audiences.0, bytes);
     }
 
-    /// Reads exactly what [`Self::encode`] writes, to the last byte.
+    /// Decodes exactly what [`Self::encode`] writes; every byte must be consumed.
     pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let mut bytes = Bytes(bytes);
         if bytes.byte()? != VERSION {
@@ -86,7 +85,7 @@ fn encode_text(text: &str, bytes: &mut Vec<u8>) {
     bytes.extend(text.as_bytes());
 }
 
-/// What remains to be decoded.
+/// The bytes that remain to be decoded.
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -111,7 +110,7 @@ impl<'a> Bytes<'a> {
         str::from_utf8(text).ok().map(Cow::Borrowed)
     }
 
-    /// The outer `None`: bytes that do not parse; the inner one: a value that is absent.
+    /// The outer `None` means that the bytes are invalid, the inner one that the value is absent.
     fn optional<T>(&mut self, value: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         match self.byte()? {
             0 => Some(None),
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_cut_extended_or_of_another_version_are_not_read() {
+    fn truncated_extended_and_other_versions_are_rejected() {
         let bytes = encoded(&Vouched::Active(full()));
         for length in 0..bytes.len() {
             assert_eq!(Vouched::decode(&bytes[..length]), None, "{length}");

@@ -1,10 +1,10 @@
-//! Who is calling: how each kind of credential is turned into an identity, and how long that may be remembered.
+//! Identity: turns each kind of credential into an identity, and caches it.
 //!
-//! * [`api_key`]: keys that the policy knows by digest
+//! * [`api_key`]: keys that the policy holds as digests
 //! * [`introspection`]: access tokens that an endpoint vouches for (RFC 7662)
-//! * [`IdentityCache`]: answers of providers, whatever their kind, shared by all workers
-//! * [`check`]: whether a token satisfies a rule; it runs on every request, also on cached answers, because what a lax rule put into
-//!   the cache must not open a strict one
+//! * [`IdentityCache`]: answers of all kinds of providers, shared by all workers
+//! * [`check`]: whether a token satisfies a rule. It runs on every request, including those with cached
+//!   answers, because an answer that was cached for a lax rule must not satisfy a strict one.
 
 pub mod api_key;
 mod cache;

@@ -4,43 +4,43 @@ use std::borrow::Cow;
 
 use crate::time::Timestamp;
 
-/// The answer to an introspection request.
+/// A provider's answer about a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Vouched<'a> {
     /// The token is not active; the server does not say why.
     Inactive,
-    /// The token is active, and this is what is known about it.
+    /// The token is active, with what is known about it.
     Active(Identity<'a>),
 }
 
-/// What is known about an active token, RFC 7662 section 2.2. Texts are as the server wrote them.
+/// What is known about an active token (RFC 7662 section 2.2). Texts are as the server wrote them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity<'a> {
-    /// When it expires.
+    /// When the token expires.
     pub exp: Option<Timestamp>,
-    /// The moment before which it is not valid.
+    /// The moment before which the token is not valid.
     pub nbf: Option<Timestamp>,
-    /// When it was issued.
+    /// When the token was issued.
     pub iat: Option<Timestamp>,
-    /// On whose behalf it is used.
+    /// The subject that the token represents.
     pub sub: Option<Cow<'a, str>>,
-    /// The OAuth2 client that it was issued to: `client_id`, or else `azp`.
+    /// The OAuth2 client that the token was issued to: `client_id`, or else `azp`.
     pub client_id: Option<Cow<'a, str>>,
     /// The user's readable name.
     pub username: Option<Cow<'a, str>>,
-    /// Who issued it.
+    /// The issuer of the token.
     pub iss: Option<Cow<'a, str>>,
     /// `Bearer`, `DPoP`, …
     pub token_type: Option<Cow<'a, str>>,
-    /// `access_token` or `refresh_token`, as Ory Hydra says it.
+    /// `access_token` or `refresh_token`, as Ory Hydra reports it.
     pub token_use: Option<Cow<'a, str>>,
-    /// `Bearer`, `Refresh`, `ID`, …: the kind of token, in Keycloak's words.
+    /// The kind of token, as Keycloak reports it: `Bearer`, `Refresh`, `ID`, ….
     pub typ: Option<Cow<'a, str>>,
     /// Granted scopes, separated by ASCII spaces.
     pub scope: Cow<'a, str>,
-    /// Whom it is intended for.
+    /// The audiences that the token was issued for.
     pub audiences: Audiences<'a>,
-    /// Whether only the holder of some key may use it (`cnf`, RFC 7800).
+    /// Whether only the holder of a key may use the token (`cnf`, RFC 7800).
     pub is_sender_constrained: bool,
 }
 
@@ -51,8 +51,8 @@ pub struct Audiences<'a>(pub(super) Cow<'a, str>);
 impl Audiences<'_> {
     const SEPARATOR: char = '\n';
 
-    /// Takes audiences as listed, without empty ones; `None` if one contains a line break, which no audience
-    /// does.
+    /// The audiences in `values`, in order and without empty ones; `None` if one contains a line break, which
+    /// valid audiences never do.
     pub fn new(values: &[String]) -> Option<Audiences<'static>> {
         if values.iter().any(|value| value.contains(Self::SEPARATOR)) {
             return None;
@@ -61,7 +61,7 @@ impl Audiences<'_> {
         Some(Audiences(Cow::Owned(values.join("\n"))))
     }
 
-    /// The audiences, as listed.
+    /// The audiences, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> + Clone {
         self.0.split(Self::SEPARATOR).filter(|value| !value.is_empty())
     }
@@ -75,7 +75,7 @@ impl Identity<'_> {
 }
 
 impl Vouched<'_> {
-    /// The same, independent of the bytes it was decoded from.
+    /// The same answer, independent of the bytes it was decoded from.
     pub fn into_owned(self) -> Vouched<'static> {
         match self {
             Self::Inactive => Vouched::Inactive,
@@ -85,7 +85,7 @@ impl Vouched<'_> {
 }
 
 impl Identity<'_> {
-    /// The same, independent of the bytes it was decoded from.
+    /// The same identity, independent of the bytes it was decoded from.
     pub fn into_owned(self) -> Identity<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         let Self {

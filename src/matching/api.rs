@@ -9,7 +9,7 @@ use super::{
     template::{PathTemplate, Segment},
 };
 
-/// The path under which an API lies, in whole segments. The default, `/`, covers all paths.
+/// The path that an API is served under, in whole segments. The default, `/`, covers all paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BasePath(Vec<String>);
 
@@ -41,14 +41,14 @@ pub struct ApiTable {
     any_host: Node,
 }
 
-/// Two APIs for the same requests, or one API that names a host twice.
+/// Two APIs for the same requests, or one API that lists a host twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiConflict {
     /// Index of the API that comes first.
     pub first: usize,
-    /// Index of the API that comes second; the same if one API names a host twice.
+    /// Index of the API that comes second; equal to `first` if one API lists a host twice.
     pub second: usize,
-    /// The host that both name; `None` if both cover any host.
+    /// The host that both list; `None` if both cover any host.
     pub host: Option<HostPattern>,
 }
 
@@ -69,7 +69,7 @@ struct Node {
 
 impl ApiTable {
     /// Builds the table from the hosts and base path of each API, in order. An API without hosts covers any
-    /// host. Reports all conflicts.
+    /// host. Fails with all conflicts.
     pub fn build<'a>(
         apis: impl IntoIterator<Item = (&'a [HostPattern], &'a BasePath)>,
     ) -> Result<Self, Vec<ApiConflict>> {
@@ -88,7 +88,7 @@ impl ApiTable {
         if conflicts.is_empty() { Ok(table) } else { Err(conflicts) }
     }
 
-    /// Finds the API for a request. The host is chosen first: if an API names it, APIs for wider hosts are
+    /// Finds the API for a request. The host is chosen first: if an API lists it, APIs for wider hosts are
     /// ignored.
     pub fn find<'a>(&self, authority: &str, path: &'a RequestPath<'_>) -> Option<ApiMatch<'a>> {
         let by_host = host_of(authority).and_then(|host| self.by_host.choose(&host));
@@ -97,7 +97,7 @@ impl ApiTable {
 }
 
 impl Node {
-    /// If there is an API already, keeps it and returns its index.
+    /// Adds the API, or returns the index of the one that is already there.
     fn insert(&mut self, base_path: &BasePath, api: usize) -> Option<usize> {
         let mut node = self;
         for segment in &base_path.0 {
@@ -108,7 +108,7 @@ impl Node {
         first
     }
 
-    /// Goes no deeper than the longest base path, however long the request's path is.
+    /// The work is bounded by the longest base path, not by the length of the request's path.
     fn find<'a>(&self, path: &'a str) -> Option<ApiMatch<'a>> {
         let mut node = self;
         let mut rest = path;
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_base_path_slash_means_everything() {
+    fn the_base_path_slash_covers_all_paths() {
         let table = build(&[(&[], "/"), (&[], "/a")]).unwrap();
         assert_eq!(find(&table, "", "/"), Some((0, "/".to_owned())));
         assert_eq!(find(&table, "", "/b/c"), Some((0, "/b/c".to_owned())));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn wider_hosts_are_ignored_once_a_host_is_named() {
+    fn wider_hosts_are_ignored_if_a_host_is_listed() {
         let table = build(&[
             (&["a.example.com", "B.example.com"], "/v1"),
             (&["*.example.com"], "/v2"),

@@ -6,8 +6,8 @@ use std::{borrow::Cow, collections::HashMap, fmt, net::Ipv6Addr};
 const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
 
-/// A host that an API serves: `api.example.com`, `*.example.com` (one or more labels in place of `*`),
-/// `127.0.0.1` or `[::1]`. Kept in lower case.
+/// A host that an API serves: `api.example.com`, `*.example.com` (the `*` matches one or more labels),
+/// `127.0.0.1` or `[::1]`. Stored in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostPattern {
     wildcard: bool,

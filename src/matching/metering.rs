@@ -1,5 +1,5 @@
-//! Metering rules: which requests count, for which metric, and how much. Unlike access rules, all that match
-//! apply.
+//! Metering rules: which requests count, for which metric, and how much. Unlike access rules, all matching
+//! rules apply.
 
 use super::{MetricId, methods::Methods, pattern::PathPattern, prefix::PrefixPattern};
 
@@ -12,11 +12,11 @@ pub struct Metering(Vec<MeteringRule>);
 pub struct MeteringRule {
     /// Paths inside the API.
     pub path: MeteringPath,
-    /// Methods; `GET` covers `HEAD` unless a rule for the same path and query names `HEAD`.
+    /// Methods; `GET` covers `HEAD` unless a rule for the same path and query lists `HEAD`.
     pub methods: Methods,
     /// Query parameters that must be present, by decoded name.
     pub query: Vec<(String, QueryValue)>,
-    /// What is counted.
+    /// The metric that is counted.
     pub metric: MetricId,
     /// How much a request adds.
     pub by: u64,
@@ -33,7 +33,7 @@ pub enum MeteringPath {
     Prefix(PrefixPattern),
 }
 
-/// What a query parameter must be.
+/// The condition on a query parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueryValue {
     /// Any value, even an empty one.
@@ -55,9 +55,10 @@ impl Metering {
         Self(rules)
     }
 
-    /// The rules that apply to a request, with their indexes: all that match, up to the first with `last`.
+    /// The rules that apply to a request, with their indexes: all matching rules, up to the first with
+    /// `last`.
     ///
-    /// `inside` is the normalised path inside the API, `query` the text after the `?`.
+    /// `inside` is the normalised path inside the API, and `query` the text after the `?`.
     pub fn matching<'a>(
         &'a self,
         inside: &'a str,
@@ -82,7 +83,7 @@ impl MeteringRule {
         self.methods.contain(method)
             && self.path.matches(inside)
             && self.query.iter().all(|(name, value)| {
-                // One matching value is enough: a second one must not hide a request from its rule.
+                // One matching value is enough: otherwise, a second value could hide a request from the rule.
                 form_urlencoded::parse(query.unwrap_or_default().as_bytes())
                     .any(|(key, given)| key == *name && value.admits(&given))
             })
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn all_rules_that_match_count_until_one_says_last() {
+    fn all_matching_rules_count_up_to_the_first_with_last() {
         let last = MeteringRule { last: true, ..rule("GET", "/orders/{id}", 1, 5) };
         let metering = Metering::new(vec![rule("*", "/**", 0, 1), last, rule("*", "^/orders", 0, 2)]);
         assert_eq!(matching(&metering, "GET", "/orders/7"), [0, 1]);
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn get_covers_head_unless_a_rule_for_the_same_path_names_it() {
+    fn get_covers_head_unless_a_rule_for_the_same_path_lists_it() {
         let metering = Metering::new(vec![
             rule("GET", "/a", 0, 1),
             rule("GET", "/{b}", 0, 1),

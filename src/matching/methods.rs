@@ -10,13 +10,13 @@ pub struct Methods(Option<Vec<String>>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMethods {
     /// The list is empty.
-    #[error("no method is named")]
+    #[error("a list of methods must not be empty")]
     Empty,
     /// The name is not a token (RFC 9110, section 9.1).
     #[error("`{0}` is not a method")]
     NotAToken(String),
     /// The name appears twice.
-    #[error("the method `{0}` is named twice")]
+    #[error("the method `{0}` is listed twice")]
     Duplicate(String),
 }
 
@@ -25,6 +25,10 @@ impl Methods {
     pub const ALL: Self = Self(None);
 
     /// Exactly these methods.
+    ///
+    /// # Errors
+    ///
+    /// The list is empty, or contains a duplicate or something that is not a method.
     pub fn named(names: Vec<String>) -> Result<Self, InvalidMethods> {
         if names.is_empty() {
             return Err(InvalidMethods::Empty);
@@ -41,12 +45,12 @@ impl Methods {
         Ok(Self(Some(names)))
     }
 
-    /// Whether `method` is one of them; `GET` covers `HEAD`.
+    /// Whether the list covers `method`; `GET` covers `HEAD`.
     pub fn admit(&self, method: &str) -> bool {
         self.contain(method) || (method == "HEAD" && self.contain("GET"))
     }
 
-    /// Whether `method` itself is one of them.
+    /// Whether the list names `method` itself.
     pub(super) fn contain(&self, method: &str) -> bool {
         self.0.as_ref().is_none_or(|names| names.iter().any(|name| name == method))
     }

@@ -1,28 +1,28 @@
 //! Finds the API, the rule and the metering rules for a request. Pure computation on tables built at load.
 //!
 //! ```text
-//! :path ──normalise──▶ RequestPath ─┐                                    ┌─▶ RuleTable::find ──▶ rule, 405 or 404
-//!                                   ├─ ApiTable::find ─▶ API, path in it ┤
-//! :authority ──────────host_of──────┘                                    └─▶ Metering::matching ▶ all that count
+//! :path ──normalise─▶ RequestPath ─┐                                  ┌▶ RuleTable::find ─▶ rule, 405, 404
+//!                                  ├ ApiTable::find ─▶ API, path in it┤
+//! :authority ──────────host_of─────┘                                  └▶ Metering::matching ─▶ all matches
 //! ```
 //!
-//! * **Normalised once.** The path is normalised before any decision, and forwarded as it was decided on.
-//!   What servers interpret differently (`%2F`, `\`, `..;`, …) is a [`MalformedTarget`]. A path has one
-//!   spelling, and patterns are brought into the same one at load, so matching compares bytes.
+//! * **Normalised once.** The path is normalised before any decision, and the same path is forwarded. Input
+//!   that servers interpret differently (`%2F`, `\`, `..;`, …) is a [`MalformedTarget`]. A normalised path
+//!   has only one spelling. Patterns are normalised too when they are loaded, so matching compares bytes.
 //! * **Host, then base path.** The exact host comes before the longest wildcard, and that before APIs for any
 //!   host. Once a host is chosen, wider ones are ignored. Then the longest base path of whole segments is
 //!   chosen.
 //! * **Path, then method.** The most specific path decides: segment by segment from the left, a literal
 //!   before `{parameter}` before `/**`; regular expressions after all templates, in list order. Among the
-//!   rules with that path, one that names the method comes before one for all methods. `GET` covers `HEAD`
-//!   unless a rule with that path names `HEAD`. A method without a rule is a 405 and never falls through to a
+//!   rules with that path, one that lists the method comes before one for all methods. `GET` covers `HEAD`
+//!   unless a rule with that path lists `HEAD`. A method without a rule is a 405 and never falls through to a
 //!   less specific path.
-//! * **Order is never decisive.** Two rules for the same requests are an [`Overlap`] if neither is more
+//! * **Order does not decide.** Two rules for the same requests are an [`Overlap`] if neither is more
 //!   specific, and two APIs an [`ApiConflict`]. Both are errors at load. Only expressions may overlap; the
-//!   first that matches wins.
+//!   first match wins.
 //! * **A trailing slash** is ignored. Expressions are tried without it and with one. Only a prefix that ends
 //!   in a slash requires it, as in 3scale.
-//! * **Metering is separate.** All metering rules that match apply, in order, up to the first with `last`.
+//! * **Metering is separate.** All matching metering rules apply, in order, up to the first with `last`.
 //! * **Bounded.** A request visits each node of a table at most once and tries each expression at most twice,
 //!   in time linear in its path. A normal path is matched without allocation unless expressions are reached.
 

@@ -1,4 +1,4 @@
-//! The request target. It is normalised once, before every decision, and forwarded as it was decided on.
+//! The request target. It is normalised once, before every decision, and the normalised path is forwarded.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ pub struct RequestPath<'a> {
     changed: bool,
 }
 
-/// Why a request target is refused. The caller is not told the reason.
+/// Why a request target is refused. The caller does not see the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedTarget {
     /// It does not start with `/`.
@@ -126,7 +126,7 @@ impl RequestPath<'_> {
     }
 }
 
-/// Brings every character of `path` into its one spelling. Does not look at segments.
+/// Normalises every character of `path` to its only spelling. Does not resolve segments.
 pub(super) fn canonical(path: &str) -> Result<String, MalformedTarget> {
     let mut out = String::with_capacity(path.len());
     let mut bytes = path.bytes();
@@ -151,7 +151,7 @@ pub(super) fn canonical(path: &str) -> Result<String, MalformedTarget> {
     if decoded.chars().any(char::is_control) { Err(MalformedTarget::Control) } else { Ok(out) }
 }
 
-/// Whether a server that cuts path parameters would read this canonical segment as `.` or `..`.
+/// Whether a server that ignores path parameters would read this canonical segment as `.` or `..`.
 pub(super) fn is_dot_parameter(segment: &str) -> bool {
     segment
         .strip_prefix("..")

@@ -10,8 +10,8 @@ use super::{path::MalformedTarget, template::PathTemplate};
 /// length of the path.
 const MAX_REGEX: usize = 64 * 1024;
 
-/// A pattern for paths inside an API. Two patterns are equal if their normalised texts are, apart from the names
-/// of parameters.
+/// A pattern for paths inside an API. Two patterns are equal if their normalised texts are, apart from the
+/// names of parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern(pub(super) Kind);
 
@@ -65,12 +65,12 @@ pub enum InvalidPath {
     Malformed {
         /// The segment, as written.
         text: String,
-        /// Why such a request is refused.
+        /// Why such a request would be refused.
         reason: MalformedTarget,
     },
     /// Braces that do not enclose a whole segment.
     #[error(
-        "`{0}` is not a parameter: braces enclose a whole segment, a name of letters, digits, `-` and `_`"
+        "`{0}` is not a parameter: braces must enclose a whole segment, with a name of letters, digits, `-` and `_`"
     )]
     Parameter(String),
     /// Braces in a prefix that do not enclose a name.
@@ -80,10 +80,10 @@ pub enum InvalidPath {
     #[error("the parameter `{0}` appears twice")]
     DuplicateParameter(String),
     /// A `*` that is not part of a last segment `**`.
-    #[error("`{0}` has a `*` elsewhere than in the final `/**` of a template")]
+    #[error("`{0}` has a `*` outside of a final `/**`")]
     Wildcard(String),
     /// It has parameters or wildcards where only literals are allowed.
-    #[error("`{0}` has a parameter or a wildcard, but only a literal path can stand here")]
+    #[error("`{0}` has a parameter or a wildcard, but a literal path is expected")]
     NotLiteral(String),
     /// More than 64 segments, or an expression that takes too much memory.
     #[error("`{0}` is too large for a pattern")]
@@ -123,10 +123,10 @@ impl PathRegex {
     fn parse(text: &str) -> Result<Self, InvalidPath> {
         let invalid = |reason: &str| InvalidPath::Regex { text: text.to_owned(), reason: reason.to_owned() };
         if text.is_empty() || !text.is_ascii() {
-            return Err(invalid("it is empty or not ASCII, but paths are ASCII, other characters escaped"));
+            return Err(invalid("it is empty or not ASCII; paths are ASCII, with other characters escaped"));
         }
-        // The text must compile on its own: `a)|(b` would close the group that anchors it. Flags in the text,
-        // such as `(?m)`, do not change the meaning of `\A` and `\z`.
+        // The text must compile by itself, because `a)|(b` would close the group that anchors it. Flags in
+        // the text, such as `(?m)`, do not change the meaning of `\A` and `\z`.
         compile(text).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => InvalidPath::TooLarge(text.to_owned()),
             // The crate shows the position on several lines; the last line is the reason.
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn anchors_in_the_text_change_nothing() {
+    fn anchors_in_the_text_have_no_effect() {
         let paths =
             ["/", "/users", "/users/", "/users/7", "/users/7/", "/users/7/x", "/x/users/7", "/users/x"];
         for expression in ["/users/[0-9]+", "/users|/users/7", "/users/.*", "/users/", "/"] {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_are_equal_whatever_their_parameters_are_called() {
+    fn patterns_with_different_parameter_names_are_equal() {
         assert_eq!(PathPattern::template("/{a}/b"), PathPattern::template("/{b}/b/"));
         assert_ne!(PathPattern::template("/{a}"), PathPattern::template("/{a}/**"));
         assert_ne!(PathPattern::template("/a"), PathPattern::regex("/a"));

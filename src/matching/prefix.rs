@@ -8,7 +8,7 @@ use super::{
 };
 
 /// The pattern of a 3scale mapping rule, without its query part. It is a prefix: `/auto` covers `/automatic`.
-/// `{anything}` matches one or more characters within a segment, and `$` at the end the end of the path.
+/// `{anything}` matches one or more characters within a segment, and a final `$` matches the end of the path.
 #[derive(Clone, Debug)]
 pub struct PrefixPattern(Regex);
 
@@ -31,7 +31,7 @@ impl PrefixPattern {
             expression.push('/');
         }
         if exact {
-            // A trailing slash is ignored. Otherwise it would hide a request from its rule.
+            // A trailing slash is ignored, because otherwise it would hide a request from its rule.
             expression.push_str(if path.ends_with('/') { "$" } else { "/?$" });
         }
         let regex = compile(&expression).map_err(|_| InvalidPath::TooLarge(text.to_owned()));

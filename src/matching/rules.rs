@@ -1,4 +1,4 @@
-//! The rule of an API that a request falls under: the most specific path first, then the method.
+//! The rule of an API that applies to a request: the most specific path first, then the method.
 
 use std::collections::HashMap;
 
@@ -33,20 +33,20 @@ pub struct RuleTable {
     regexes: Vec<(PathRegex, SamePath)>,
 }
 
-/// What a [`RuleTable`] has for a request.
+/// The result of a search in a [`RuleTable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found<'a> {
     /// The rule with this index.
     Rule(usize),
-    /// There are rules for the path, but none for the method. Holds the value of `Allow`.
+    /// There are rules for the path, but not for the method. Holds the value of `Allow`.
     MethodNotAllowed(&'a str),
     /// No rule covers the path.
     None,
 }
 
 /// A tree of segments. A request visits each node at most once, because only one path leads to it, and goes
-/// no deeper than the longest template. So backtracking is bounded by the size of the policy, whatever the
-/// path.
+/// no deeper than the longest template. Backtracking is therefore bounded by the size of the policy, not by
+/// the path.
 #[derive(Clone, Debug, Default)]
 struct Node {
     literals: HashMap<String, Node>,
@@ -64,7 +64,7 @@ struct SamePath {
 }
 
 impl RuleTable {
-    /// Builds the table; the index of a rule is its position in the list. Reports all overlaps.
+    /// Builds the table; the index of a rule is its position in the list. Fails with all overlaps.
     pub fn build(rules: Vec<RuleMatch>) -> Result<Self, Vec<Overlap>> {
         let paths = by_path(rules);
         let overlaps = overlaps(&paths);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_path_is_found_from_the_left() {
+    fn segments_are_compared_from_the_left() {
         let table = build(&[
             "* /**",
             "* /a/**",
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_work_is_bounded_by_the_table_whatever_the_path() {
+    fn the_work_is_bounded_by_the_table_and_not_by_the_path() {
         let parameters = |count| (0..count).map(|n| format!("/{{p{n}}}")).collect::<String>();
         let rules: Vec<String> =
             (0..63).map(|n| format!("* {}{}/x", "/a".repeat(n), parameters(63 - n))).collect();
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_names_the_method_comes_before_one_for_all() {
+    fn a_rule_that_lists_the_method_comes_before_one_for_all() {
         let table = build(&["* /a", "GET,PUT /a/", "POST /a"]).unwrap();
         for (method, rule) in [("GET", 1), ("HEAD", 1), ("PUT", 1), ("POST", 2), ("DELETE", 0), ("get", 0)] {
             assert_eq!(table.find("/a", method), Found::Rule(rule), "{method}");

@@ -1,11 +1,11 @@
-//! Path templates: literals, `{parameter}` for one whole segment, `/**` at the end for everything below.
+//! Path templates: literals, `{parameter}` for one whole segment, and a final `/**` for everything below.
 
 use super::{
     path::{MalformedTarget, canonical, is_dot_parameter},
     pattern::InvalidPath,
 };
 
-/// Bounds the depth of rule tables.
+/// The most segments in a template, which limits the depth of rule tables.
 const MAX_SEGMENTS: usize = 64;
 
 /// A pattern of whole segments.
@@ -144,9 +144,9 @@ mod tests {
             ("/a%2Fb", "`a%2Fb` matches no request: the path has an escaped slash"),
             ("/..;x", "`..;x` matches no request: the path has a dot segment with a parameter"),
             ("/{a}/{a}", "the parameter `a` appears twice"),
-            ("/a/*", "`/a/*` has a `*` elsewhere than in the final `/**` of a template"),
-            ("/**/a", "`/**/a` has a `*` elsewhere than in the final `/**` of a template"),
-            ("/a**", "`/a**` has a `*` elsewhere than in the final `/**` of a template"),
+            ("/a/*", "`/a/*` has a `*` outside of a final `/**`"),
+            ("/**/a", "`/**/a` has a `*` outside of a final `/**`"),
+            ("/a**", "`/a**` has a `*` outside of a final `/**`"),
         ] {
             assert_eq!(PathPattern::template(template).unwrap_err().to_string(), message);
         }

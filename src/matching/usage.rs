@@ -1,4 +1,4 @@
-//! Metrics and their tree; what one request uses of them.
+//! Metrics and their tree, and what one request uses of them.
 
 use std::collections::HashMap;
 
@@ -16,14 +16,14 @@ struct Metric {
     lineage: Box<[MetricId]>,
 }
 
-/// One metric of the [`Metrics`] it was found in.
+/// A metric in the [`Metrics`] that it was found in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MetricId(usize);
 
 /// Why a metric cannot be part of the tree.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMetric {
-    /// Names stand in headers and in the counters' identities.
+    /// The name cannot be used in headers and in the counters' identities.
     #[error(
         "invalid name of a metric `{metric}`: expected 1 to {NAME_MAX} ASCII letters, digits, `.`, `_` or `-`"
     )]
@@ -31,21 +31,21 @@ pub enum InvalidMetric {
         /// The metric.
         metric: String,
     },
-    /// Two metrics of one name.
+    /// Two metrics with the same name.
     #[error("metric `{metric}` is declared twice")]
     Duplicate {
         /// The metric.
         metric: String,
     },
-    /// A parent that is no metric.
+    /// The parent is not a metric.
     #[error("parent `{parent}` of metric `{metric}` is not declared")]
     UnknownParent {
         /// The metric.
         metric: String,
-        /// What it names as its parent.
+        /// The name of the parent.
         parent: String,
     },
-    /// A metric that is its own ancestor; reported for each metric of the circle.
+    /// The metric is its own ancestor; reported for each metric of the cycle.
     #[error("metric `{metric}` is its own ancestor")]
     Cycle {
         /// The metric.
@@ -66,8 +66,8 @@ impl InvalidMetric {
 }
 
 impl Metrics {
-    /// The tree of the declared metrics, each a name and the name of its parent, if it has one; or everything that is
-    /// wrong with them, in the order of declaration.
+    /// The tree of the declared metrics, each given by its name and the name of its parent, if it has one.
+    /// Fails with all problems, in the order of declaration.
     pub fn new(declared: &[(&str, Option<&str>)]) -> Result<Self, Vec<InvalidMetric>> {
         let mut ids = HashMap::with_capacity(declared.len());
         for (id, (name, _)) in declared.iter().enumerate() {
@@ -111,23 +111,23 @@ impl Metrics {
         self.0.get(id.0).map_or("", |metric| &metric.name)
     }
 
-    /// The metrics that usage of this one counts for: itself, its parent, and so on up.
+    /// The metrics that usage of this metric counts for: itself, its parent, and so on up.
     pub fn lineage(&self, id: MetricId) -> &[MetricId] {
         self.0.get(id.0).map_or(&[], |metric| &metric.lineage)
     }
 }
 
-/// What one request uses: an amount of each of a handful of metrics, ancestors included.
+/// What one request uses: an amount of each of a few metrics, including ancestors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage(Vec<(MetricId, u64)>);
 
 impl Usage {
-    /// Uses nothing.
+    /// No usage.
     pub const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// Uses `by` more of the metric and of all its ancestors.
+    /// Adds `by` to the usage of the metric and of all its ancestors.
     pub fn add(&mut self, metrics: &Metrics, metric: MetricId, by: u64) {
         if by == 0 {
             return;
@@ -140,7 +140,7 @@ impl Usage {
         }
     }
 
-    /// How much of the metric is used; zero if the request has nothing to do with it.
+    /// How much of the metric is used; zero if the request does not use it.
     pub fn of(&self, metric: MetricId) -> u64 {
         self.0.iter().find(|(used, _)| *used == metric).map_or(0, |(_, amount)| *amount)
     }
@@ -179,7 +179,7 @@ mod tests {
         usage.add(&metrics, reads, 3);
         usage.add(&metrics, writes, 0);
         assert_eq!([list, reads, hits, writes].map(|metric| usage.of(metric)), [2, 5, 5, 0]);
-        assert_eq!(usage.iter().count(), 3, "nothing is not a usage");
+        assert_eq!(usage.iter().count(), 3, "zero is not a usage");
         assert_eq!(metrics.name(reads), "reads");
         usage.add(&metrics, reads, u64::MAX);
         assert_eq!(usage.of(hits), u64::MAX, "amounts saturate");

@@ -1,13 +1,14 @@
-//! Ports: everything that the core may ask for while it decides. There is no other way out of it.
+//! Ports: everything that the core may ask for while it decides. It has no other access to the outside.
 //!
 //! * [`store`](Ports::store): bytes that all workers share
 //! * [`ask`](Ports::ask): a call to a provider
 //! * [`now`](Ports::now): the time
-//! * [`sleep_until`](Ports::sleep_until): a later moment
+//! * [`sleep_until`](Ports::sleep_until): a timer
 //!
-//! The core's futures wait for a response or for a moment and for nothing else, one thing at a time. So there is no runtime and no
-//! waker. A future that waits leaves a [`Wish`] in the outbox and returns; whoever polls it ([`Running`]) carries the wish out, puts
-//! what came of it into the inbox, and polls again. All futures of a worker share one [`Ports`], because only one is polled at a time.
+//! The core's futures wait only for a response or a timer, and for one thing at a time, so they need no
+//! runtime and no waker. A future that waits leaves a [`Wish`] in the outbox and returns. Its driver
+//! ([`Running`]) fulfils the wish, puts the result into the inbox, and polls again. All futures of a worker
+//! share one [`Ports`], because only one of them is polled at a time.
 
 mod running;
 
@@ -39,38 +40,38 @@ pub struct Ports<S> {
 /// What a future waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// The response to a call, which is to be made.
+    /// The response to this call, which has to be made.
     Response(Box<Call>),
-    /// A moment.
+    /// This moment.
     Moment(Timestamp),
 }
 
-/// What came of a wish.
+/// What fulfils a wish.
 #[derive(Clone, Debug)]
 pub enum Arrival {
-    /// To [`Wish::Response`].
+    /// Fulfils [`Wish::Response`].
     Response(Answered),
-    /// To [`Wish::Moment`].
+    /// Fulfils [`Wish::Moment`].
     Moment(Wake),
 }
 
-/// What a call came back with, and what it was for the one who asked.
+/// The result of a call, as one waiter receives it.
 #[derive(Clone, Debug)]
 pub struct Answered {
-    /// The response, or why there is none. All who share a call share it.
+    /// The response, or why there is none. Everyone who shares the call shares this value.
     pub result: Rc<CallResult>,
-    /// The part that the one who asked had in the call.
+    /// The role of this waiter in the call.
     pub role: Role,
     /// How long the call took.
     pub took: Duration,
 }
 
-/// The part in a call that answers several requests.
+/// The role of a waiter in a call that may answer several requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The first who still waits. It records the call and keeps the answer for the others.
+    /// The first waiter that still waits. It records the call and caches the answer for the others.
     Leader,
-    /// Somebody else leads.
+    /// A waiter other than the leader.
     Follower,
 }
 
@@ -79,7 +80,8 @@ pub enum Role {
 pub enum Wake {
     /// The moment has come.
     Due,
-    /// The policy is being replaced. This is the last turn: what the future waits for after it never arrives.
+    /// The policy is being replaced. This is the task's last turn: anything it waits for after this never
+    /// arrives.
     LastTurn,
 }
 
@@ -95,12 +97,12 @@ impl<S: Store> Ports<S> {
         })
     }
 
-    /// The store, now.
+    /// The store, in a session at the current time.
     pub const fn store(&self) -> Session<'_, S> {
         Session::new(&self.store, &self.incidents, self.now.get())
     }
 
-    /// The time. It stands still while a future is polled.
+    /// The current time. It does not change while a future is polled.
     pub const fn now(&self) -> Timestamp {
         self.now.get()
     }
@@ -109,7 +111,7 @@ impl<S: Store> Ports<S> {
     pub async fn ask(&self, call: Call) -> Answered {
         match self.wait(Wish::Response(Box::new(call))).await {
             Arrival::Response(answered) => answered,
-            // Nobody answers a call with a moment; if somebody did, there is no response.
+            // A moment never answers a call. If it did, the call would count as failed.
             Arrival::Moment(_) => Answered::failed(CallFailure::Failed),
         }
     }
@@ -127,19 +129,19 @@ impl<S: Store> Ports<S> {
         poll_fn(|_| self.inbox.take().map_or(Poll::Pending, Poll::Ready)).await
     }
 
-    /// Sets the time, for whoever polls the futures.
+    /// Sets the current time. For the driver.
     pub fn set_now(&self, now: Timestamp) {
         self.now.set(now);
     }
 
-    /// Takes the counts of what went less than well in the store, for whoever polls the futures.
+    /// Takes the counts of the store's incidents. For the driver.
     pub fn take_incidents(&self) -> Tally {
         self.incidents.take()
     }
 }
 
 impl Answered {
-    /// A call that failed at once.
+    /// The result of a call that could not be made.
     pub fn failed(failure: CallFailure) -> Self {
         Self { result: Rc::new(Err(failure)), role: Role::Leader, took: Duration::ZERO }
     }

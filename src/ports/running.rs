@@ -1,4 +1,4 @@
-//! A future of the core on its way. The shell, the tests and the command line all run futures by this.
+//! A running future of the core. The shell, the tests and the command line all run futures with it.
 
 use std::{
     pin::Pin,
@@ -9,33 +9,33 @@ use std::{
 use super::{Arrival, Ports, Wish};
 use crate::{store::Store, time::Timestamp};
 
-/// A future of the core on its way.
+/// A running future of the core.
 pub struct Running<T, S> {
     future: Pin<Box<dyn Future<Output = T>>>,
     ports: Rc<Ports<S>>,
 }
 
-/// How far a future has come.
+/// The result of polling a future once.
 #[derive(Debug)]
 pub enum Progress<T> {
-    /// It is done.
+    /// The future is done.
     Done(T),
-    /// It waits.
+    /// The future waits.
     Waits(Wish),
 }
 
 impl<T, S: Store> Running<T, S> {
-    /// `future`, which asks by way of `ports` and waits for nothing else. Nothing of it has run.
+    /// Wraps `future`, which must wait for nothing but `ports`. It has not been polled yet.
     pub fn new(ports: &Rc<Ports<S>>, future: impl Future<Output = T> + 'static) -> Self {
         Self { future: Box::pin(future), ports: Rc::clone(ports) }
     }
 
-    /// Runs it as far as it goes without anything arriving.
+    /// Polls the future for the first time, until it waits or is done.
     pub fn start(&mut self) -> Progress<T> {
         self.poll(None)
     }
 
-    /// What it waits for has arrived: runs it as far as it goes.
+    /// Polls the future with what it waited for, until it waits again or is done.
     pub fn resume(&mut self, arrival: Arrival) -> Progress<T> {
         self.poll(Some(arrival))
     }
@@ -46,7 +46,7 @@ impl<T, S: Store> Running<T, S> {
         let wish = self.ports.outbox.take();
         match polled {
             Poll::Ready(output) => Progress::Done(output),
-            // A future that waits for anything else than a port waits for ever.
+            // A future that waits for anything but a port waits forever.
             Poll::Pending => Progress::Waits(wish.unwrap_or(Wish::Moment(Timestamp::MAX))),
         }
     }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn two_futures_of_one_worker_do_not_take_what_is_for_the_other() {
+    fn two_futures_of_one_worker_do_not_mix_up_their_arrivals() {
         let ports = Ports::new(Memory::new());
         let sleeper = |until| {
             let ports = Rc::clone(&ports);
@@ -118,7 +118,7 @@ mod tests {
         assert!(matches!(one.start(), Progress::Waits(_)));
         assert!(matches!(other.start(), Progress::Waits(_)));
         assert!(matches!(other.resume(Arrival::Moment(Wake::LastTurn)), Progress::Done(Wake::LastTurn)));
-        assert!(matches!(one.start(), Progress::Waits(_)), "polled without an arrival, it goes on waiting");
+        assert!(matches!(one.start(), Progress::Waits(_)), "polled without an arrival, it continues to wait");
         assert!(matches!(one.resume(Arrival::Moment(Wake::Due)), Progress::Done(Wake::Due)));
     }
 

@@ -1,4 +1,4 @@
-//! A call to a provider, as data: the core makes it, the shell sends it.
+//! A call to a provider, as data: the core creates it, the shell sends it.
 
 use std::{fmt, time::Duration};
 
@@ -11,9 +11,9 @@ pub struct Call {
     pub cluster: String,
     /// What is sent.
     pub transport: Transport,
-    /// After this long the call fails with [`CallFailure::TimedOut`](super::CallFailure::TimedOut).
+    /// Time until the call fails with [`CallFailure::TimedOut`](super::CallFailure::TimedOut).
     pub timeout: Duration,
-    /// What of the response is handed to the core.
+    /// Which parts of the response the core needs.
     pub wanted: Wanted,
     /// Whether one response may serve several requests.
     pub sharing: Sharing,
@@ -58,27 +58,29 @@ pub struct GrpcRequest {
     pub message: Vec<u8>,
 }
 
-/// What the core reads of a response; the shell copies nothing else out of the host.
+/// Which parts of a response the core reads. The shell copies nothing else from the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Names of header fields, in lower case.
     pub headers: &'static [&'static str],
     /// Names of trailer fields, in lower case.
     pub trailers: &'static [&'static str],
-    /// The longest body that is read, in bytes; a longer one is [`Body::TooLong`](super::Body::TooLong).
+    /// The longest body that is read, in bytes. A longer one becomes [`Body::TooLong`](super::Body::TooLong).
     pub body: usize,
 }
 
 /// Whether one response may serve several requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
-    /// All who ask the same question while the call is in flight share its response. Asking twice does no harm.
+    /// Requests with the same question share the response of one call in flight. Repeating the call does no
+    /// harm.
     Joined(Digest),
-    /// Every call counts at the provider, as those to a rate limit service do: it is never shared and never repeated.
+    /// Every call counts at the provider, as with a rate limit service. It is never shared and never
+    /// repeated.
     Alone,
 }
 
-/// Headers, body, metadata and message carry credentials.
+/// Shows neither headers, body, metadata nor message, because they carry credentials.
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")

@@ -1,4 +1,4 @@
-//! The URL of an introspection endpoint, read once and strictly.
+//! The URL of an introspection endpoint, parsed strictly.
 
 use url::Url;
 
@@ -6,25 +6,25 @@ use url::Url;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint(Url);
 
-/// Why a text is no [`Endpoint`].
+/// Why a text is not an [`Endpoint`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoint {
-    /// Not `scheme://host…`.
+    /// The text is not of the form `scheme://host…`.
     #[error("not an absolute URL")]
     NotAUrl,
-    /// Another scheme.
+    /// The scheme is neither `http` nor `https`.
     #[error("the scheme must be `http` or `https`")]
     Scheme,
-    /// `user:password@` has no place in a URL that is logged.
-    #[error("credentials belong into `authentication`, not into the URL")]
+    /// The URL contains `user:password@`, which would be logged.
+    #[error("credentials belong in `authentication`, not in the URL")]
     UserInfo,
-    /// A fragment is never sent.
-    #[error("a fragment is never sent")]
+    /// The URL has a fragment, which is never sent to a server.
+    #[error("the URL must not have a fragment")]
     Fragment,
 }
 
 impl Endpoint {
-    /// Reads a URL; what browsers merely tolerate (backslashes, white space, one slash) is refused.
+    /// Parses a URL. What browsers merely tolerate (backslashes, white space, one slash) is an error.
     pub fn parse(text: &str) -> Result<Self, InvalidEndpoint> {
         let is_odd = |c: char| c.is_whitespace() || c.is_control() || c == '\\';
         let after_scheme = text.split_once("://").map_or("", |(_, rest)| rest);
@@ -54,7 +54,7 @@ impl Endpoint {
         self.0.scheme()
     }
 
-    /// Host, and port where it is not the scheme's own.
+    /// Host, and the port unless it is the scheme's default.
     pub fn authority(&self) -> &str {
         self.0.authority()
     }

@@ -1,31 +1,31 @@
-//! Why a provider's answer cannot be used: the same list for every kind of provider.
+//! Why a provider's answer cannot be used: one list for all kinds of providers.
 
 use std::time::Duration;
 
 use super::CallFailure;
 
-/// A call that was made, and what came of it.
+/// A call that was made, and its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallRecord {
-    /// What came of it.
+    /// The outcome.
     pub outcome: CallOutcome,
-    /// How long it took.
+    /// The duration.
     pub took: Duration,
 }
 
-/// What came of a call.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallOutcome {
     /// The provider answered.
     Answered,
-    /// The provider could not read the caller's credential, and said so.
+    /// The provider reported that it could not read the caller's credential.
     Unreadable,
-    /// There is no answer that can be used.
+    /// The provider gave no answer that can be used.
     Fault(ProviderFault),
 }
 
 impl CallOutcome {
-    /// The word for it in metrics.
+    /// The outcome's name in metrics.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Answered => "ok",
@@ -38,27 +38,27 @@ impl CallOutcome {
 /// Why a provider gave no answer that can be used. Never the caller's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderFault {
-    /// It rejects our own credentials (401 or 403), not those of the caller. The operator's fault.
+    /// The provider rejects our own credentials (401 or 403), not those of the caller. The operator's fault.
     #[error("the provider rejects our own credentials with status {status}")]
     Rejected {
         /// HTTP status.
         status: u16,
     },
-    /// It answered with a status that has no meaning here.
+    /// The provider answered with a status that has no meaning here.
     #[error("the provider answered with status {status}")]
     Status {
         /// HTTP status.
         status: u16,
-        /// After how many seconds it wants to be asked again; with 429 and 503 only.
+        /// Seconds after which the provider wants to be called again; with 429 and 503 only.
         retry_after: Option<u64>,
     },
     /// The content type is not JSON.
     #[error("the provider did not answer in JSON")]
     NotJson,
-    /// The content is not what the protocol asks for.
+    /// The content does not follow the protocol.
     #[error("the provider's answer is malformed")]
     Malformed,
-    /// The body is longer than the bound for this kind of answer.
+    /// The body is longer than the limit for this kind of answer.
     #[error("the provider's answer is too long")]
     TooLong,
     /// No answer in time.
@@ -67,17 +67,17 @@ pub enum ProviderFault {
     /// The connection failed, or Envoy could not hold the answer.
     #[error("the call to the provider failed")]
     Failed,
-    /// Envoy knows no cluster of that name. The operator's fault.
+    /// Envoy has no cluster with that name. The operator's fault.
     #[error("the provider's cluster is unknown")]
     UnknownCluster,
     /// The cluster has no healthy host.
     #[error("the provider's cluster has no healthy host")]
     NoHealthyHost,
-    /// This worker has as many calls in flight, or as many bytes waiting, as it allows itself.
+    /// This worker has reached its limit of calls in flight or of waiting bytes.
     #[error("too many calls are in flight")]
     Overloaded,
-    /// It failed a moment ago, and another request is trying it.
-    #[error("the provider failed a moment ago and is being left alone")]
+    /// The provider failed recently, and another request is trying it.
+    #[error("the provider failed recently and is not called during its cooldown")]
     Resting,
 }
 
@@ -94,7 +94,7 @@ impl From<CallFailure> for ProviderFault {
 }
 
 impl ProviderFault {
-    /// After how many seconds the provider wants to be asked again.
+    /// Seconds after which the provider wants to be called again.
     pub const fn retry_after(self) -> Option<u64> {
         match self {
             Self::Status { retry_after, .. } => retry_after,
@@ -102,7 +102,7 @@ impl ProviderFault {
         }
     }
 
-    /// Whether the provider answered, though not as it should have.
+    /// Whether the provider answered, although with an answer that cannot be used.
     pub const fn is_an_answer(self) -> bool {
         match self {
             Self::Rejected { .. } | Self::NotJson | Self::Malformed | Self::TooLong => true,
@@ -116,7 +116,8 @@ impl ProviderFault {
         }
     }
 
-    /// Whether the provider should be left alone for a while: it hangs, cannot be reached, or fails itself.
+    /// Whether the provider should not be called for a while: it hangs, cannot be reached, or reports an
+    /// internal error.
     pub const fn calls_for_rest(self) -> bool {
         match self {
             Self::TimedOut | Self::Failed => true,

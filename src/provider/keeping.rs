@@ -5,34 +5,35 @@ use std::{collections::BTreeSet, time::Duration};
 /// How long answers are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keeping {
-    /// An answer that vouches, but never past the credential's own end; zero keeps none.
+    /// For an answer that vouches for the credential, but never past the credential's own expiry; zero
+    /// disables caching.
     pub ttl: Duration,
-    /// An answer that does not; zero keeps none.
+    /// For an answer that does not vouch; zero disables caching.
     pub negative_ttl: Duration,
-    /// How long after `ttl` an answer that vouches may be used while the provider is unavailable.
+    /// How long after `ttl` a vouching answer may still be used while the provider is unavailable.
     pub stale_if_error: Duration,
 }
 
-/// What happens when the provider is unavailable, or its answer cannot be used.
+/// What to do when the provider is unavailable, or its answer cannot be used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum WhenUnavailable {
-    /// Refuse.
+    /// Refuse the request.
     #[default]
     Deny,
-    /// Use answers that are stale by less than `stale_if_error`.
+    /// Use a cached answer that is stale by less than `stale_if_error`.
     Stale,
-    /// The same, for these OAuth2 clients only.
+    /// Like [`Self::Stale`], limited to these OAuth2 clients.
     AllowClients(BTreeSet<String>),
 }
 
-/// What a kept answer is good for at some moment.
+/// How a cached answer may be used at a given moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// As good as asking.
+    /// Like a new answer.
     Fresh,
-    /// Good while the provider is unavailable, where [`WhenUnavailable`] allows it.
+    /// Only while the provider is unavailable, and only if [`WhenUnavailable`] allows it.
     Stale,
-    /// Nothing.
+    /// Not at all.
     Expired,
 }
 

@@ -1,10 +1,12 @@
-//! Providers: services that vouch for credentials or count. This room knows how any of them is called, whatever it is asked.
+//! Providers: services that vouch for credentials or count. This module handles what all kinds of providers
+//! have in common.
 //!
 //! * [`Call`]: what the shell sends to an Envoy cluster, over HTTP or gRPC
-//! * [`Response`] and [`CallFailure`]: what comes back
-//! * [`ProviderFault`]: why an answer cannot be used, whatever the kind of provider
-//! * [`Keeping`], [`Freshness`], [`WhenUnavailable`]: how long an answer may be used, and when it may stand in for a new one
-//! * [`rest`]: a provider that failed is left alone for a while
+//! * [`Response`] and [`CallFailure`]: the result
+//! * [`ProviderFault`]: why an answer cannot be used, for any kind of provider
+//! * [`Keeping`], [`Freshness`], [`WhenUnavailable`]: how long an answer may be used, and when it may replace
+//!   a new one
+//! * [`rest`]: a provider that failed is not called for a while
 
 mod call;
 mod endpoint;

@@ -1,11 +1,11 @@
-//! What a call to a provider comes back with.
+//! The result of a call to a provider.
 
 use crate::headers::HeaderList;
 
-/// What a call came back with.
+/// The result of a call.
 pub type CallResult = Result<Response, CallFailure>;
 
-/// A provider's response. It carries what the call [wanted](super::Wanted), and nothing else.
+/// A provider's response. It holds only what the call [wanted](super::Wanted).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
     /// To an HTTP request.
@@ -39,9 +39,9 @@ pub struct GrpcResponse {
 /// A response's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// All of it.
+    /// The whole body.
     Whole(Vec<u8>),
-    /// It is longer than the call wanted it to be, and was not read.
+    /// The body is longer than the call allowed, and was not read.
     TooLong,
 }
 
@@ -52,10 +52,10 @@ pub enum CallFailure {
     TimedOut,
     /// The connection failed or was reset, or Envoy could not hold the response.
     Failed,
-    /// Envoy knows no cluster of that name.
+    /// Envoy has no cluster with that name.
     UnknownCluster,
     /// The cluster has no healthy host, or its circuit breaker is open.
     NoHealthyHost,
-    /// This worker has as many calls in flight, or as many bytes waiting, as it allows itself.
+    /// This worker has reached its limit of calls in flight or of waiting bytes.
     Overloaded,
 }

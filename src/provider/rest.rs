@@ -1,8 +1,9 @@
-//! A provider that failed rests: for its `cooldown`, one request at a time tries it, and all others get at once what the provider's
-//! [`WhenUnavailable`](super::WhenUnavailable) says, instead of waiting for the timeout each.
+//! A provider that failed rests for its `cooldown`. During that time, one request at a time tries it. All
+//! others immediately get the result that the provider's [`WhenUnavailable`](super::WhenUnavailable) asks
+//! for, instead of each waiting for the timeout.
 //!
-//! All workers share what they know in one table of the store. An entry holds the moment until which somebody tries the provider, and
-//! expires when the rest is over.
+//! All workers share this state in one table of the store. An entry holds the moment until which a request is
+//! trying the provider, and expires when the rest is over.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -12,22 +13,22 @@ use crate::{
     time::Timestamp,
 };
 
-/// How many providers can rest at a time. Where there are more, the one that failed first is tried again early.
+/// How many providers can rest at the same time. With more, the one that failed first is tried again early.
 const CAPACITY: NonZeroU32 = NonZeroU32::new(1024).unwrap();
 
 /// Which providers rest.
 #[derive(Clone, Debug)]
 pub struct Rests(Table);
 
-/// Whether a provider may be called now.
+/// Whether a request may call a provider now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Turn {
-    /// It did not fail lately.
+    /// The provider did not fail recently: call it.
     Call,
-    /// It rests, and this request is the one that tries it.
+    /// The provider rests, and this request is the one that tries it.
     Try,
-    /// It rests, and another request tries it.
+    /// The provider rests, and another request is trying it: do not call it.
     Leave,
 }
 
@@ -38,7 +39,8 @@ impl Default for Rests {
 }
 
 impl Rests {
-    /// Whether `provider` may be called now. Who is to [`Turn::Try`] has `timeout` for it; after that, another may.
+    /// Whether a request may call `provider` now. After [`Turn::Try`], no other request tries it for
+    /// `timeout`.
     pub fn turn(&self, store: Session<'_, impl Store>, provider: &Digest, timeout: Duration) -> Turn {
         let resting = self.0.read(store, provider, |entry| entry.is_some());
         if !resting {
@@ -56,14 +58,14 @@ impl Rests {
         turn.unwrap_or(Turn::Leave)
     }
 
-    /// `provider` failed: it rests for `cooldown` from now on. Zero is no rest.
+    /// Records that `provider` failed: it rests for `cooldown` from now on. With zero it does not rest.
     pub fn begin(&self, store: Session<'_, impl Store>, provider: &Digest, cooldown: Duration) {
         if !cooldown.is_zero() {
             self.write(store, provider, store.now().saturating_add(cooldown));
         }
     }
 
-    /// The request that was to try `provider` could not: another may, and the rest goes on.
+    /// The request that was to try `provider` could not: another may, and the rest continues.
     pub fn pass_on(&self, store: Session<'_, impl Store>, provider: &Digest) {
         let _noted = self.0.update(store, provider, |entry| {
             let change = entry.and_then(decode).map(|(_, expires)| put(Timestamp::default(), expires));
@@ -71,18 +73,18 @@ impl Rests {
         });
     }
 
-    /// `provider` answered: its rest is over.
+    /// Records that `provider` answered: its rest is over.
     pub fn end(&self, store: Session<'_, impl Store>, provider: &Digest) {
         self.write(store, provider, store.now());
     }
 
     fn write(&self, store: Session<'_, impl Store>, provider: &Digest, expires: Timestamp) {
-        // A rest that cannot be noted costs some waiting, and no decision.
+        // If the rest cannot be recorded, requests may wait longer, but no decision changes.
         let _noted = self.0.update(store, provider, |_| (put(Timestamp::default(), expires), ()));
     }
 }
 
-/// The end of the rest stands in the payload as well, as the table does not show it.
+/// The payload repeats the end of the rest, because the table does not return when an entry expires.
 fn put(tried_until: Timestamp, expires: Timestamp) -> Change {
     let payload = [tried_until.millis().to_le_bytes(), expires.millis().to_le_bytes()].concat();
     Change::Put { expires, payload }
@@ -143,7 +145,7 @@ mod tests {
         let bench = Bench::new();
         bench.rests.begin(bench.at(0), &bench.provider, COOLDOWN);
         assert_eq!([0, 0, 199].map(|millis| bench.turn(millis)), [Turn::Try, Turn::Leave, Turn::Leave]);
-        assert_eq!(bench.turn(200), Turn::Try, "who tried it has vanished");
+        assert_eq!(bench.turn(200), Turn::Try, "the request that tried it has ended");
         bench.rests.begin(bench.at(210), &bench.provider, COOLDOWN);
         assert_eq!([210, 211].map(|millis| bench.turn(millis)), [Turn::Try, Turn::Leave], "it failed again");
         assert_eq!(bench.rests.turn(bench.at(211), &Digest::of(b"other"), TIMEOUT), Turn::Call);

@@ -1,4 +1,4 @@
-//! Charging a request to all meters that it falls under, and the receipt for it.
+//! Charging a request to all meters that apply to it, and the receipt for the charges.
 
 use std::{num::NonZeroU64, time::Duration};
 
@@ -12,11 +12,16 @@ use crate::{
     store::{NotWritten, Store, Table},
 };
 
-/// Charges `usage` to the meters of `demands`, all or none of them; the module's page says what that means.
+/// Charges `usage` to the meters of `demands`: to all of them, or to none. The [module](super) describes the
+/// guarantees.
 ///
-/// Demands should name different meters and come in the same order for every request. Each whose limits the request
-/// touches costs one [`Table::update`]. A request that can never be admitted costs nothing, not even a look into the
-/// store.
+/// Demands should name different meters, in the same order for every request. Each demand with a limit that
+/// the request touches costs one [`Table::update`]. A request that can never be admitted is denied without
+/// reading the store.
+///
+/// # Errors
+///
+/// A limit refuses the request, or the store cannot count it. Earlier charges are given back.
 pub fn charge<'a, S: Store>(
     ports: &'a Ports<S>,
     table: &'a Table,
@@ -40,44 +45,44 @@ pub fn charge<'a, S: Store>(
                 standings.append(&mut refusing);
                 return Err(Denied { denial: not_now(&standings), standings });
             }
-            // The receipt is dropped.
+            // Dropping the receipt gives back the earlier charges.
             Err(cause) => return Err(denied(Denial::NotCounted(cause))),
         }
     }
     Ok(receipt)
 }
 
-/// What was charged. Unless it is [settled](Self::settle), it gives its charges back when it is dropped: after a later refusal, or
-/// when the request vanishes while it waits.
+/// The charges of one request. Dropping the receipt gives the charges back, for example after a later refusal
+/// or when the request ends while it waits. [`Self::settle`] makes them final.
 #[must_use = "a receipt that is dropped gives its charges back"]
 pub struct Receipt<'a, S: Store> {
     ports: &'a Ports<S>,
     table: &'a Table,
     usage: Usage,
-    /// The limits that were charged, meter by meter.
+    /// The state of the limits that were charged, meter by meter.
     standings: Vec<Standing>,
 }
 
-/// What came of charging one meter.
+/// The result of charging one meter.
 enum Charged {
     /// All its limits were charged.
     All,
-    /// None was, because one refused.
+    /// No limit was charged, because at least one refused.
     Refused(Vec<Standing>),
 }
 
 impl<S: Store> Receipt<'_, S> {
-    /// How the limits that were charged stand now, in the order of the demands.
+    /// The state of the charged limits, in the order of the demands.
     pub fn standings(&self) -> &[Standing] {
         &self.standings
     }
 
-    /// The request passes: what was charged stays charged.
+    /// Makes the charges final and returns the state of the limits.
     pub fn settle(mut self) -> Vec<Standing> {
         std::mem::take(&mut self.standings)
     }
 
-    /// Gives all charges back; how the limits stand then.
+    /// Gives all charges back and returns the state of the limits after that.
     fn give_back(mut self) -> Vec<Standing> {
         self.refund();
         std::mem::take(&mut self.standings)
@@ -106,7 +111,7 @@ impl<S: Store> Receipt<'_, S> {
         Ok(if assessed.admits { Charged::All } else { Charged::Refused(self.standings.split_off(mark)) })
     }
 
-    /// Adds how the limits of a meter stand that is not charged, because another one refused.
+    /// Adds the state of a meter's limits without charging them, because another meter refused.
     fn look_at(&self, demand: &Demand<'_>, standings: &mut Vec<Standing>) {
         if self.touches(demand) {
             let store = self.ports.store();
@@ -119,7 +124,7 @@ impl<S: Store> Receipt<'_, S> {
         }
     }
 
-    /// Takes back all charges, meter by meter.
+    /// Gives back all charges, meter by meter.
     fn refund(&mut self) {
         let (store, usage) = (self.ports.store(), &self.usage);
         for charged in self.standings.chunk_by_mut(|one, other| one.meter == other.meter) {

@@ -1,4 +1,4 @@
-//! One counter: what was counted in the window that it is in, and in the one before where it slides.
+//! One counter: the count of its current window and, for sliding limits, of the window before.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use super::{
 };
 use crate::time::Timestamp;
 
-/// Bytes of a counter in a meter.
+/// Size of a counter in a meter, in bytes.
 pub(super) const SIZE: usize = 32;
 
-/// How long a counter is kept after it last mattered: a worker that read the clock and was held up meanwhile must
-/// still find it, or it would count from zero in a window that is full.
+/// How long a counter is kept after it last mattered. A worker may read the clock and then be delayed; if its
+/// counter were gone, it would count from zero in a window that is full.
 const HELD_UP: Duration = Duration::from_secs(10);
 
 /// A counter as it is stored.
@@ -21,11 +21,11 @@ pub(super) struct Counter {
     pub(super) id: CounterId,
     pub(super) start: Timestamp,
     pub(super) count: u64,
-    /// The count of the window before; zero where the limit does not slide.
+    /// The count of the window before; zero if the limit does not slide.
     pub(super) previous: u64,
 }
 
-/// A counter in the window of a moment.
+/// A counter as it applies at a given moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reading {
     pub(super) counter: Counter,
@@ -34,7 +34,7 @@ pub(super) struct Reading {
 }
 
 impl Counter {
-    /// `None` if the bytes are not those of a counter.
+    /// Decodes a counter; `None` if the bytes are invalid.
     pub(super) fn from_bytes(bytes: &[u8; SIZE]) -> Option<Self> {
         let (id, bytes) = bytes.split_first_chunk()?;
         let (start, bytes) = bytes.split_first_chunk()?;
@@ -57,7 +57,8 @@ impl Counter {
         }
     }
 
-    /// From when on nobody can miss it; at most three days late, as every month may have 31 days here.
+    /// The moment from which the counter can be dropped. It may be up to three days late for months, because
+    /// every month is treated as 31 days long.
     pub(super) fn forgettable(&self) -> Timestamp {
         let Some(length) = self.id.window().longest() else { return Timestamp::MAX };
         let matters = match self.id.shape() {
@@ -69,8 +70,8 @@ impl Counter {
 }
 
 impl Reading {
-    /// The counter `id` at `now`, given what is stored of it. It never goes back to an earlier window: is the clock
-    /// behind the stored one, that one goes on.
+    /// The counter `id` at `now`, based on its `stored` state. It never returns to an earlier window: if the
+    /// clock is behind the stored window, that window continues.
     pub(super) fn of(id: CounterId, stored: Option<Counter>, now: Timestamp) -> Self {
         let span = id.window().at(now);
         let fresh = Counter { id, start: span.start, count: 0, previous: 0 };
@@ -89,8 +90,8 @@ impl Reading {
         Self { counter, span, now }
     }
 
-    /// What counts against the limit now: the count, and the share of the previous window that is still in view,
-    /// rounded down.
+    /// The amount that counts against the limit now: the count, plus the share of the previous window that is
+    /// still in view, rounded down.
     pub(super) fn used(&self) -> u64 {
         let length = self.length();
         let left = length.saturating_sub(u128::from(millis(self.now.since(self.span.start))));
@@ -103,8 +104,8 @@ impl Reading {
         Counter { count: self.counter.count.saturating_add(amount), ..self.counter }
     }
 
-    /// The earliest moment at which a limit of `max` that refuses `amount` now will admit it, if nothing is counted
-    /// meanwhile. `None`: there is none.
+    /// The earliest moment at which a limit of `max` that refuses `amount` now will admit it, if nothing else
+    /// is counted meanwhile. `None` if there is no such moment.
     pub(super) fn admits_at(&self, max: u64, amount: u64) -> Option<Timestamp> {
         let room = max.checked_sub(amount)?;
         match self.counter.id.shape() {
@@ -116,7 +117,7 @@ impl Reading {
         }
     }
 
-    /// How far into a window the share of `previous`, rounded down, has come down to `room`.
+    /// How far into a window the share of `previous`, rounded down, has faded to `room`.
     fn faded_to(&self, previous: u64, room: u64) -> Duration {
         // floor(previous × left / length) ≤ room  ⟺  previous × left < (room + 1) × length
         let bound = u128::from(room).saturating_add(1).saturating_mul(self.length()).saturating_sub(1);
@@ -124,7 +125,7 @@ impl Reading {
         Duration::from_millis(u64::try_from(self.length().saturating_sub(left)).unwrap_or(u64::MAX))
     }
 
-    /// Length of the window in milliseconds; zero if it has no end.
+    /// Length of the window in milliseconds; zero if the window has no end.
     fn length(&self) -> u128 {
         self.span.end.map_or(0, |end| end.since(self.span.start).as_millis())
     }
@@ -169,7 +170,7 @@ mod tests {
         assert_eq!(
             Counter::from_bytes(bytes.first_chunk().unwrap()),
             None,
-            "a fixed window knows no previous one"
+            "a fixed window has no previous count"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Rate-limit headers: what a caller is told of the limits that its request touched.
+//! Rate-limit headers: they show a caller the limits that its request touched.
 
 use super::standing::{Standing, seconds, tightest};
 use crate::headers::HeaderList;
@@ -6,7 +6,7 @@ use crate::headers::HeaderList;
 /// The largest integer that a structured field may hold (RFC 9651, section 3.3.1).
 const INTEGER_MAX: u64 = 999_999_999_999_999;
 
-/// Which headers tell a caller of its quota.
+/// Which headers show callers their quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -23,13 +23,12 @@ pub enum HeaderStyle {
     None,
 }
 
-/// The headers that show `standings`; none where there is nothing to show.
+/// The headers that show `standings`; no headers if there are no standings.
 ///
-/// * `ratelimit-policy` lists all limits touched: name, `q`uota, and `w`indow in seconds (none for `eternity`).
-///   `ratelimit` lists `r`emaining and seconds `t`o the reset of the same limits or, on a refusal, of those that
-///   refuse, so that no `t` is later than `Retry-After`.
-/// * `x-ratelimit-*` tell of the [tightest] limit; its reset is in seconds from now, and left out
-///   for `eternity`.
+/// * `ratelimit-policy` lists all limits touched: name, `q`uota, and `w`indow in seconds (omitted for
+///   `eternity`). `ratelimit` lists `r`emaining and the seconds `t`o the reset. It covers the same limits or,
+///   on a refusal, only those that refuse, so that no `t` is later than `Retry-After`.
+/// * `x-ratelimit-*` show the [tightest] limit. The reset is in seconds from now, and omitted for `eternity`.
 pub fn headers(style: HeaderStyle, standings: &[Standing]) -> HeaderList {
     let Some(tightest) = tightest(standings) else { return HeaderList::new() };
     let (draft, x_rate_limit) = match style {
@@ -106,7 +105,7 @@ mod tests {
         time::Timestamp,
     };
 
-    /// What callers of a subject with these limits on hits are told in the middle of a second, request after request.
+    /// The standings of a subject with these limits on hits in the middle of a second, request after request.
     fn standings(limits: &[(u64, Window, &'static str)], by: u64, requests: usize) -> Vec<Vec<Standing>> {
         let metrics = Metrics::new(&[("hits", None)]).unwrap();
         let limit = |(max, window, label): &(u64, Window, &'static str)| {
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn an_admitted_caller_is_told_of_every_limit_and_of_the_tightest() {
+    fn an_admitted_caller_sees_every_limit_and_the_tightest() {
         let limits = [(5, Window::Minute, ""), (9, Window::Month, "api"), (3, Window::Eternity, "")];
         let standings = standings(&limits, 1, 1);
         assert_eq!(
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_caller_is_told_when_the_refusing_limits_reset() {
+    fn a_refused_caller_sees_when_the_refusing_limits_reset() {
         let standings =
             standings(&[(1, Window::Second, ""), (2, Window::Minute, ""), (2, Window::Day, "")], 1, 2);
         assert_eq!(
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_style_selects() {
+    fn the_style_selects_the_headers() {
         let standings = standings(&[(u64::MAX, Window::Minute, "")], 1, 1);
         let standings = &standings[0];
         assert_eq!(
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_to_tell_of_there_are_no_headers() {
+    fn without_limits_there_are_no_headers() {
         assert!(headers(HeaderStyle::Both, &standings(&[], 1, 1)[0]).is_empty());
         assert!(headers(HeaderStyle::Both, &standings(&[(1, Window::Second, "")], 2, 1)[0]).is_empty());
     }

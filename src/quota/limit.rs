@@ -1,4 +1,4 @@
-//! Limits: at most so much of a metric per window.
+//! Limits: at most a given amount of a metric per window.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ pub struct Limit {
     counter: CounterId,
 }
 
-/// Which counter of a meter a limit counts in: metric name, window and shape, and nothing else. So a counter outlives
-/// policies that reorder limits or change their `max`, and two limits of one meter with the same identity share one
+/// Identifies a counter within a meter by metric name, window and shape. A counter therefore survives a
+/// policy that reorders limits or changes their `max`. Two limits of one meter with the same identity share a
 /// counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CounterId {
@@ -27,19 +27,23 @@ pub struct CounterId {
     metric: [u8; 7],
 }
 
-/// Why there is no such limit.
+/// Why a limit is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLimit {
     /// The metric is not declared.
     #[error("unknown metric `{0}`")]
     UnknownMetric(String),
     /// The window is too long to slide over.
-    #[error("a limit per {0} cannot slide: only those per second, minute, hour or day can")]
+    #[error("a limit per {0} cannot slide: only limits per second, minute, hour or day can")]
     CannotSlide(Window),
 }
 
 impl Limit {
     /// At most `max` of `metric` per `window`. A `max` of zero disables the metric.
+    ///
+    /// # Errors
+    ///
+    /// The metric is not declared, or the window is too long for a sliding limit.
     pub fn new(
         metrics: &Metrics,
         metric: &str,
@@ -55,49 +59,49 @@ impl Limit {
         Ok(Self { name: format!("{metric}-{window}").into(), metric: id, max, counter })
     }
 
-    /// The same limit with `label` before its name in headers, to tell the limits of different subjects apart:
+    /// Adds `label` before the name of the limit in headers, to distinguish the limits of different subjects:
     /// `hits-second` becomes `api-hits-second`.
     #[must_use]
     pub fn labelled(self, label: &'static str) -> Self {
         Self { name: format!("{label}-{}", self.name).into(), ..self }
     }
 
-    /// Its name in rate-limit headers: `hits-second` for hits per second.
+    /// The limit's name in rate-limit headers, such as `hits-second` for hits per second.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it limits.
+    /// The metric that is limited.
     pub const fn metric(&self) -> MetricId {
         self.metric
     }
 
-    /// How much of the metric a window has room for.
+    /// The most of the metric that one window admits.
     pub const fn max(&self) -> u64 {
         self.max
     }
 
-    /// The window it counts in.
+    /// The window that the limit counts in.
     pub const fn window(&self) -> Window {
         self.counter.window
     }
 
-    /// How it counts in its window.
+    /// How the limit counts in its window.
     pub const fn shape(&self) -> Shape {
         self.counter.shape
     }
 
-    /// The counter it counts in. Two limits of one meter should not share one.
+    /// The counter that the limit uses. Two limits of one meter should not share a counter.
     pub const fn counter(&self) -> CounterId {
         self.counter
     }
 
-    /// Whether the request uses what it limits.
+    /// Whether the request uses the limited metric.
     pub(super) fn is_touched(&self, usage: &Usage) -> bool {
         usage.of(self.metric) > 0
     }
 
-    /// Whether no window will ever have room for the request: its metric is disabled, or the request is too large.
+    /// Whether no window will ever admit the request: its metric is disabled, or the request is too large.
     pub(super) fn never_admits(&self, usage: &Usage) -> bool {
         usage.of(self.metric) > self.max
     }
@@ -112,18 +116,18 @@ impl CounterId {
         Self { window, shape, metric }
     }
 
-    /// The window it counts in.
+    /// The window that the counter counts in.
     pub(super) const fn window(self) -> Window {
         self.window
     }
 
-    /// How it counts.
+    /// How the counter counts.
     pub(super) const fn shape(self) -> Shape {
         self.shape
     }
 
-    /// Eight bytes that are the same in every version of Sidegate: window and shape, then the start of the metric
-    /// name's SHA-256.
+    /// Eight bytes that are the same in every version of Sidegate: window and shape, then the start of the
+    /// metric name's SHA-256.
     pub(super) fn to_bytes(self) -> [u8; 8] {
         let window = match self.window {
             Window::Second => 1,
@@ -140,7 +144,7 @@ impl CounterId {
         [window | shape, a, b, c, d, e, f, g]
     }
 
-    /// The identity that [`to_bytes`](Self::to_bytes) made these bytes of; `None` if it made them of none.
+    /// The identity that [`to_bytes`](Self::to_bytes) encoded; `None` if the bytes are invalid.
     pub(super) fn from_bytes([kind, a, b, c, d, e, f, g]: [u8; 8]) -> Option<Self> {
         let window = match kind & !SLIDING {
             1 => Window::Second,
@@ -181,7 +185,7 @@ mod tests {
         let error = Limit::new(&metrics, "hits", 1, Window::Month, Shape::Sliding).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "a limit per month cannot slide: only those per second, minute, hour or day can"
+            "a limit per month cannot slide: only limits per second, minute, hour or day can"
         );
         let error = Limit::new(&metrics, "misses", 1, Window::Month, Shape::Fixed).unwrap_err();
         assert_eq!(error.to_string(), "unknown metric `misses`");
@@ -202,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn counter_identities_are_read_back_and_stay_what_they_are() {
+    fn counter_identities_survive_encoding_and_never_change() {
         for window in Window::ALL {
             for shape in [Shape::Fixed, Shape::Sliding] {
                 let id = CounterId::new("hits", window, shape);

@@ -1,7 +1,7 @@
 //! A meter: the counters of one subject, in one value of the store.
 //!
-//! The value is a version byte, then 32 bytes for each counter: 97 bytes for three limits. All its limits are decided
-//! on before any counter moves, and all move in one write.
+//! The value is a version byte, then 32 bytes for each counter: 97 bytes for three limits. All limits are
+//! checked before any counter changes, and all counters change in one write.
 
 use super::{
     counter::{Counter, Reading, SIZE},
@@ -12,25 +12,26 @@ use crate::{credential::Digest, matching::Usage, store::Change, time::Timestamp}
 
 const VERSION: u8 = 1;
 
-/// Limits of one subject that a request falls under.
+/// The limits of one subject that apply to a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand<'a> {
-    /// The digest of the subject, which names its meter. Everything that must be counted apart belongs into it.
+    /// The digest of the subject, which names its meter. It must cover everything that is counted separately.
     pub meter: Digest,
-    /// The limits of the subject, those that the request does not touch included.
+    /// The limits of the subject, including those that the request does not touch.
     pub limits: &'a [Limit],
 }
 
-/// What the limits of one meter say to a request.
+/// The result of checking the limits of one meter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Assessed {
-    /// Whether all have room for it.
+    /// Whether all limits have room for the request.
     pub(super) admits: bool,
     /// Whether the meter's bytes did not parse, and were treated as absent.
     pub(super) corrupt: bool,
 }
 
-/// Adds to `standings` how the limits that the request touches stand before it, and which of them refuse it.
+/// Adds to `standings` the state of each limit that the request touches, before any charge, and whether it
+/// refuses.
 pub(super) fn assess(
     payload: Option<&[u8]>,
     demand: &Demand<'_>,
@@ -62,8 +63,8 @@ pub(super) fn assess(
     Assessed { admits, corrupt }
 }
 
-/// Decides all limits that the request touches, then charges them all, or none; adds to `standings` how they stand
-/// then.
+/// Checks all limits that the request touches, then charges either all of them or none. Adds their state
+/// after that to `standings`.
 pub(super) fn charge(
     payload: Option<&[u8]>,
     demand: &Demand<'_>,
@@ -92,8 +93,9 @@ pub(super) fn charge(
     (put(ours.chain(others)), assessed)
 }
 
-/// Takes back what `charged`, standings of this meter, were charged: in the windows they were charged in, and nowhere
-/// else. A window that is over needs no refund; what slid into view of the next one stays counted there.
+/// Gives back the charges in `charged`, which are standings of this meter, in the windows that were charged
+/// and no others. A window that is over needs no refund; a charge that has slid into view of the next window
+/// stays counted there.
 pub(super) fn refund(payload: Option<&[u8]>, charged: &[Standing], usage: &Usage) -> Change {
     let Some(meter) = payload.and_then(Meter::parse) else { return Change::Keep };
     let amount = |counter: &Counter| {
@@ -122,7 +124,7 @@ fn put(counters: impl Iterator<Item = Counter>) -> Change {
     Change::Put { expires, payload }
 }
 
-/// The counters of a meter, where they lie; all of them parse.
+/// The counters of a meter, borrowed from its bytes. All of them are valid.
 #[derive(Clone, Copy, Debug, Default)]
 struct Meter<'a>(&'a [[u8; SIZE]]);
 
@@ -170,7 +172,7 @@ mod tests {
         usage
     }
 
-    /// A meter that is charged as the store would do it.
+    /// A meter, charged as the store would do it.
     #[derive(Default)]
     struct Subject {
         payload: Option<Vec<u8>>,
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_that_a_request_does_not_touch_stay_out_of_it() {
+    fn limits_that_a_request_does_not_touch_are_ignored() {
         let limits = [limit("hits", 1, Window::Minute), limit("writes", 0, Window::Eternity)];
         let mut acme = Subject::default();
         assert_eq!((acme.charge(&limits, &usage("hits", 1), 0), acme.remaining()), (ADMITTED, vec![0]));
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_survive_reordering_other_maxima_and_the_way_back() {
+    fn counters_survive_reordering_new_maxima_and_a_rollback() {
         let (hits, writes) = (limit("hits", 2, Window::Minute), limit("writes", 5, Window::Hour));
         let mut acme = Subject::default();
         acme.charge(&[hits.clone(), writes.clone()], &usage("hits", 2), 0);
@@ -272,14 +274,14 @@ mod tests {
         assert_eq!(
             acme.counts(),
             [2, 3],
-            "a worker that read the clock before the window ended may be on its way"
+            "a worker that read the clock before the window ended may still use it"
         );
         assert_eq!(acme.charge(&[writes], &usage("writes", 1), 70), ADMITTED);
         assert_eq!(acme.counts(), [3], "dropped after its window");
     }
 
     #[test]
-    fn a_meter_from_the_future_counts_on_in_its_window() {
+    fn a_meter_from_the_future_continues_in_its_window() {
         let limits = [limit("hits", 2, Window::Second)];
         let mut acme = Subject::default();
         acme.charge(&limits, &usage("hits", 1), 1000);
@@ -288,7 +290,7 @@ mod tests {
         assert_eq!(
             acme.standings[0].reset,
             Some(std::time::Duration::from_secs(991)),
-            "it says how long it will be full"
+            "the refusal says how long the meter stays full"
         );
         assert_eq!(acme.charge(&limits, &usage("hits", 1), 1001), ADMITTED);
     }
@@ -301,7 +303,7 @@ mod tests {
             &usage("hits", 1),
             60,
         );
-        assert_eq!(acme.expires, Timestamp::from_seconds(130), "ten seconds are for workers that are late");
+        assert_eq!(acme.expires, Timestamp::from_seconds(130), "kept ten seconds longer for delayed workers");
         acme.charge(&[limit("hits", 2, Window::Eternity)], &usage("hits", 1), 60);
         assert_eq!(acme.expires, Timestamp::MAX);
     }
@@ -320,7 +322,7 @@ mod tests {
         acme.charge(&limits, &usage("hits", 1), 60);
         assert_eq!(acme.counts(), [1, 3]);
         acme.refund(&charged, &usage("hits", 3));
-        assert_eq!(acme.counts(), [1, 0], "the minute is another one");
+        assert_eq!(acme.counts(), [1, 0], "this is a new minute");
         acme.refund(&charged, &usage("hits", 3));
         assert_eq!(acme.counts(), [1, 0], "never below zero");
     }

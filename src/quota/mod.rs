@@ -1,30 +1,34 @@
-//! Quota: how much of what a subject may use, and when.
+//! Quota: how much a subject may use, and when.
 //!
-//! * A [`Limit`] is at most `max` of a metric per [`Window`]. [`Metrics`] form a tree; a request's [`Usage`] of a
-//!   metric counts for its ancestors too. A limit whose metric a request does not use neither refuses it nor counts
-//!   it nor is shown to the caller.
-//! * A meter holds the counters of one subject, in one entry of the store. [`charge`] decides all limits, then
-//!   charges all, in one update per meter: a refused request moves no counter, an admitted one counts exactly once.
-//!   With a limit of N, exactly N requests are admitted per window, whatever number of workers ask.
-//! * **Fixed** windows start from zero where the UTC calendar says. Around a boundary they admit up to 2 × `max` in a
-//!   short time: the end of one window and the start of the next.
-//! * **Sliding** windows count the window before as well, with the share of it that a window ending now still covers,
-//!   as if it had been evenly used. The share is rounded down, so that a caller who keeps the rate is not refused. No
-//!   calendar window admits more than `max`; a burst across a boundary gets `max` and, of the new window, what has
-//!   faded by then (rounded up: at least one); a span as long as a window that is used as unevenly as can be sees up
-//!   to 2 × `max`.
-//! * Windows never rewind. Where the clock goes back, or a worker is late, a request counts in the window that its
-//!   counter is already in. So a meter that was charged while the clock was ahead stays as full until that window ends.
-//! * Counters know metric name, window and shape, not `max` nor order: they survive every change of a policy but one,
-//!   that of `capacity` (see [`Table`](crate::store::Table)). Those whose limit is gone are kept until their window is
-//!   over, so that going back and forth between policies gives no quota away.
-//! * With **several meters** (`of: consumer` and `of: api`), they are charged one after the other; when a later one
-//!   refuses, the earlier charges are given back. Nothing is ever over-admitted, but in the instant between, another
-//!   request may find the earlier meter fuller than it is and be refused early. A charge that cannot be given back is
+//! * A [`Limit`] is at most `max` of a metric per [`Window`]. [`Metrics`](crate::matching::Metrics) form a
+//!   tree: a request's [`Usage`](crate::matching::Usage) of a metric also counts for its ancestors. A limit
+//!   on a metric that a request does not use is ignored: it does not refuse the request, count it, or appear
+//!   in its headers.
+//! * A meter holds the counters of one subject, in one entry of the store. [`charge`] checks all limits, then
+//!   charges all of them, in one update per meter. A refused request changes no counter, and an admitted one
+//!   counts exactly once. With a limit of N, exactly N requests are admitted per window, however many workers
+//!   ask.
+//! * **Fixed** windows start from zero at boundaries of the UTC calendar. Around a boundary they admit up to
+//!   2 × `max` in a short time: at the end of one window and at the start of the next.
+//! * **Sliding** windows also count the window before. Its count is treated as evenly spread, and weighted by
+//!   the share that a window ending now would still cover. The share is rounded down, so that a caller who
+//!   keeps to the rate is not refused. No calendar window admits more than `max`. A burst across a boundary
+//!   gets `max`, plus what has already faded (rounded up, at least one). With the most uneven use, any span
+//!   of one window's length sees up to 2 × `max`.
+//! * Windows never rewind. If the clock goes back, or a worker is late, a request counts in the window that
+//!   its counter is already in. A meter that was charged while the clock was ahead stays full until that
+//!   window ends.
+//! * Counters are identified by metric name, window and shape, not by `max` or order. They survive every
+//!   change of a policy except a change of `capacity` (see [`Table`](crate::store::Table)). Counters whose
+//!   limit was removed are kept until their window is over, so that switching between policies gives no extra
+//!   quota.
+//! * With **several meters** (`of: consumer` and `of: api`), the meters are charged one after the other. If a
+//!   later meter refuses, the earlier charges are given back. Requests are never over-admitted, but between
+//!   the charge and the refund another request may be refused early. A charge that cannot be given back is
 //!   reported, and stays until its window ends.
 //! * [`Denial::NotNow`] says when all limits will have room, to the second, if nothing else is counted.
 //!   [`Denial::Never`] is for disabled metrics and for requests larger than a limit.
-//! * A [`Receipt`] is what was charged. It gives its charges back unless it is settled.
+//! * A [`Receipt`] holds the charges of one request. It gives them back unless it is settled.
 
 mod charge;
 mod counter;

@@ -1,58 +1,58 @@
-//! Who pays: whose meters a request is charged to.
+//! Payers: whose meters a request is charged to.
 
 use std::net::Ipv6Addr;
 
 use super::{limit::Limit, meter::Demand};
 use crate::credential::Digest;
 
-/// Whose usage is counted together. A request that has none of the kind counts for the next of consumer,
+/// Whose usage is counted together. A request without such a payer counts for the next one of consumer,
 /// client, subject, address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Of {
-    /// The consumer's.
+    /// Per consumer.
     #[default]
     Consumer,
-    /// The OAuth2 client's.
+    /// Per OAuth2 client.
     Client,
-    /// The token subject's (`sub`).
+    /// Per token subject (`sub`).
     Subject,
-    /// The network address's.
+    /// Per network address.
     Address,
-    /// Everybody's on the API.
+    /// All callers of the API together.
     Api,
 }
 
-/// Limits, by whose usage they count together.
+/// Sets of limits, each with its kind of payer.
 pub type LimitSets = Vec<LimitSet>;
 
-/// Limits that count together: one meter for each payer.
+/// Limits that share a kind of payer. Each payer has one meter for the set.
 #[derive(Clone, Debug)]
 pub struct LimitSet {
     /// Whose usage counts together.
     pub of: Of,
-    /// What the names of all its meters have in common.
+    /// The part that the names of all meters of the set share.
     pub scope: Digest,
     /// The limits.
     pub limits: Vec<Limit>,
 }
 
-/// All who could pay for one request.
+/// Everyone who could pay for one request.
 pub struct Payers<'a> {
     /// The API's name.
     pub api: &'a str,
-    /// The [payer](consumer_payer) that the consumer is, where it is known.
+    /// The [payer](consumer_payer) for the consumer, if it is known.
     pub consumer: Option<Digest>,
     /// The OAuth2 client.
     pub client: Option<&'a str>,
     /// The token's subject.
     pub subject: Option<&'a str>,
-    /// The caller's network address without port; asked for only where a limit counts by it.
+    /// The caller's network address without the port. Called only if a limit counts by address.
     pub address: &'a dyn Fn() -> Option<String>,
 }
 
-/// The payer that the consumer of this name is.
+/// The payer for the consumer with this name.
 pub fn consumer_payer(name: &str) -> Digest {
     payer(b"consumer", name)
 }
@@ -65,8 +65,8 @@ impl Payers<'_> {
         demands.extend(sets.iter().map(demand));
     }
 
-    /// Who pays where usage `of` somebody is counted: the next in line where there is nobody of the kind, so that no request goes
-    /// uncounted.
+    /// The payer for usage counted by `of`. If the request has no such payer, the next one in line pays, so
+    /// that no request goes uncounted.
     fn payer(&self, of: Of) -> Digest {
         let client = || self.client.map(|id| payer(b"client", id));
         let subject = || self.subject.map(|subject| payer(b"subject", subject));
@@ -86,7 +86,8 @@ fn payer(kind: &[u8], name: &str) -> Digest {
     Digest::of_parts(&[kind, name.as_bytes()])
 }
 
-/// The part of an address that belongs to one caller: of IPv6 the first 64 bits, because the rest is for the caller to choose.
+/// The part of an address that identifies one caller. For IPv6 that is the first 64 bits, because callers can
+/// choose the rest.
 fn network(address: String) -> String {
     let literal = address.trim_start_matches('[').trim_end_matches(']');
     match literal.parse::<Ipv6Addr>() {
@@ -115,18 +116,19 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_of_the_kind_is_known_the_next_in_line_pays() {
+    fn the_next_payer_in_line_pays_if_one_is_unknown() {
         let address = || Some("192.0.2.1".to_owned());
-        let nobody = Payers { api: "orders", consumer: None, client: None, subject: None, address: &address };
+        let unknown =
+            Payers { api: "orders", consumer: None, client: None, subject: None, address: &address };
         let by_address = payer(b"address", "192.0.2.1");
         for of in [Of::Consumer, Of::Client, Of::Subject, Of::Address] {
-            assert_eq!(nobody.payer(of), by_address, "{of:?}");
+            assert_eq!(unknown.payer(of), by_address, "{of:?}");
         }
         let acme = consumer_payer("acme");
-        let known = Payers { consumer: Some(acme), client: Some("web"), subject: Some("alice"), ..nobody };
+        let known = Payers { consumer: Some(acme), client: Some("web"), subject: Some("alice"), ..unknown };
         let expected = [acme, payer(b"client", "web"), payer(b"subject", "alice"), by_address];
         assert_eq!([Of::Consumer, Of::Client, Of::Subject, Of::Address].map(|of| known.payer(of)), expected);
-        let keyed = Payers { consumer: Some(acme), ..nobody };
+        let keyed = Payers { consumer: Some(acme), ..unknown };
         assert_eq!(keyed.payer(Of::Client), acme);
         assert_eq!(keyed.payer(Of::Api), payer(b"api", "orders"));
     }

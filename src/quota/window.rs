@@ -15,8 +15,8 @@ const WEEK: u64 = 7 * DAY;
 /// From the Monday before the epoch, which was a Thursday, to the epoch.
 const MONDAY_TO_EPOCH: u64 = 3 * DAY;
 
-/// How long a limit counts before it starts anew. All but `eternity` begin where the UTC calendar says: weeks on
-/// Monday, months and years on their first day.
+/// The span of time that a limit counts in. All windows but `eternity` begin at a boundary of the UTC
+/// calendar: weeks on Monday, months and years on their first day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -29,7 +29,7 @@ pub enum Window {
     Week,
     Month,
     Year,
-    /// From the epoch on, for good.
+    /// From the epoch on, without an end.
     Eternity,
 }
 
@@ -41,21 +41,22 @@ pub enum Shape {
     /// From zero at the start of each window.
     #[default]
     Fixed,
-    /// Together with the share of the window before that a window ending now would still cover. Second to day only.
+    /// The current window, plus the share of the window before that a window ending now would still cover.
+    /// Second to day only.
     Sliding,
 }
 
-/// One window in time: `start` belongs to it, `end` does not.
+/// One window in time: `start` is inside it, `end` is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The first moment.
+    /// The first moment of the window.
     pub start: Timestamp,
-    /// The first moment of the next window; `None` for `eternity`, and for the month and year in which the calendar
-    /// ends (9999).
+    /// The first moment of the next window; `None` for `eternity`, and for the month and year in which the
+    /// calendar ends (9999).
     pub end: Option<Timestamp>,
 }
 
-/// The text names no window.
+/// The text is not the name of a window.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown window `{0}`: expected second, minute, hour, day, week, month, year or eternity")]
 pub struct InvalidWindow(String);
@@ -73,7 +74,7 @@ impl Window {
         Self::Eternity,
     ];
 
-    /// Its name in the policy document.
+    /// The window's name in the policy document.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Second => "second",
@@ -87,12 +88,12 @@ impl Window {
         }
     }
 
-    /// Whether a limit may slide over it: only if all windows of its kind are of one length, and not a long one.
+    /// Whether a limit may slide over this window: all windows of the kind must have the same, short length.
     pub const fn can_slide(self) -> bool {
         matches!(self, Self::Second | Self::Minute | Self::Hour | Self::Day)
     }
 
-    /// The window of this kind that `now` lies in.
+    /// The window of this kind that contains `now`.
     pub fn at(self, now: Timestamp) -> Span {
         match self {
             Self::Second => every(SECOND, now),
@@ -110,7 +111,7 @@ impl Window {
         }
     }
 
-    /// What the longest window of this kind lasts; `None` for `eternity`.
+    /// Length of the longest window of this kind; `None` for `eternity`.
     pub(super) const fn longest(self) -> Option<Duration> {
         Some(Duration::from_millis(match self {
             Self::Second => SECOND,
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_time_have_windows_too() {
+    fn the_first_and_last_moments_have_windows() {
         let week = Window::Week.at(Timestamp::from_millis(0));
         assert_eq!(
             week,

@@ -1,13 +1,13 @@
-//! The catalogue of refusals and their one table.
+//! The catalogue of refusals, and the table of their codes, statuses and wording.
 
-/// Why a request did not pass, as far as callers may know: one row of the catalogue.
+/// Why a request was refused, as far as callers may know: one row of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// 00: no API or rule for the request.
     NoRoute,
-    /// 01: a fault of ours that has no code of its own.
+    /// 01: an internal error that has no code of its own.
     Internal,
-    /// 02: the rule says mock, no mock matches.
+    /// 02: the rule answers with mocks, and no mock matches.
     NoMock,
     /// 03: the policy is missing or unreadable.
     PolicyUnreadable,
@@ -33,12 +33,12 @@ pub enum Cause {
     KeyRefused,
     /// 14: a limit is reached.
     LimitReached {
-        /// Seconds after which the same request may pass, at least 1; none where it never will.
+        /// Seconds after which the same request may pass, at least 1; `None` if it never will.
         retry_after: Option<u64>,
     },
-    /// 20: a malformed request, or a credential carried wrongly.
+    /// 20: the request is malformed, or presents a credential incorrectly.
     Malformed,
-    /// 21: nothing presented, and the rule takes a token.
+    /// 21: the rule takes a token, and no credential is present.
     TokenMissing,
     /// 22: the token is unreadable, inactive, expired, of the wrong issuer or for another audience.
     TokenInvalid,
@@ -47,9 +47,9 @@ pub enum Cause {
         /// The scopes the rule requires, separated by spaces.
         required: String,
     },
-    /// 24: the identity provider is unavailable or answers nonsense.
+    /// 24: the identity provider is unavailable, or its answer cannot be used.
     IdentityUnavailable {
-        /// Seconds after which it asked to be called again.
+        /// Seconds after which the provider asked to be called again.
         retry_after: Option<u64>,
     },
     /// 25: the quota service is unavailable, or the store too contended to count.
@@ -62,31 +62,32 @@ pub enum Cause {
         /// The `Allow` header's value.
         allow: String,
     },
-    /// 27: known, and not allowed: consumer suspended or unbound, metric disabled, rule says `deny`.
+    /// 27: the caller is known but not allowed: the consumer is suspended or unbound, the metric is disabled,
+    /// or the rule is `deny`.
     Forbidden,
 }
 
 /// Who is at fault for a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// Who sent the request.
+    /// The sender of the request.
     Caller,
-    /// Who wrote the policy or runs the proxy.
+    /// The author of the policy, or the operator of the proxy.
     Operator,
     /// A service that Sidegate or Envoy depends on.
     Dependency,
-    /// Sidegate.
+    /// Sidegate itself.
     Us,
 }
 
-/// A stable code, as callers, logs and metrics show it.
+/// A stable code, as shown to callers and in logs and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Code {
     number: u8,
     digits: &'static str,
 }
 
-/// What the table says of one cause.
+/// The table row for one cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The stable code.
@@ -95,16 +96,16 @@ pub struct Row {
     pub status: u16,
     /// The status code for gRPC requests (<https://grpc.github.io/grpc/core/md_doc_statuscodes.html>).
     pub grpc_status: u8,
-    /// What the caller reads in Kanali's envelope. For 00 to 14 it is Kanali's wording.
+    /// The message in Kanali's envelope. For 00 to 14 it is Kanali's wording.
     pub message: &'static str,
-    /// What the caller reads in problem details.
+    /// The title in problem details.
     pub title: &'static str,
     /// Who is at fault.
     pub blame: Blame,
 }
 
 impl Cause {
-    /// The catalogue, one of each, in the order of codes.
+    /// One cause for each code, in the order of codes.
     pub fn all() -> Vec<Self> {
         vec![
             Self::NoRoute,
@@ -133,7 +134,7 @@ impl Cause {
         ]
     }
 
-    /// The table.
+    /// The row of the table for this cause.
     pub const fn row(&self) -> Row {
         use Blame::{Caller, Dependency, Operator, Us};
         match self {
@@ -219,12 +220,12 @@ impl Code {
 }
 
 impl Row {
-    /// The wording in Kanali's envelope and in problem details.
+    /// Sets the wording in Kanali's envelope and in problem details.
     const fn says(self, message: &'static str, title: &'static str) -> Self {
         Self { message, title, ..self }
     }
 
-    /// The same wording in both.
+    /// Sets the same wording in both.
     const fn says_always(self, message: &'static str) -> Self {
         self.says(message, message)
     }
@@ -241,7 +242,7 @@ mod tests {
 
     use super::*;
 
-    /// The refusal table, written out a second time.
+    /// The refusal table, repeated independently of the code.
     const TABLE: &[(u8, u16)] = &[
         (0, 404),
         (1, 500),
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cause_has_its_words_in_both_formats() {
+    fn every_cause_has_wording_in_both_formats() {
         for cause in Cause::all() {
             let Row { message, title, .. } = cause.row();
             for words in [message, title] {

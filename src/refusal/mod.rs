@@ -1,8 +1,9 @@
-//! Why a request did not pass, and what its caller reads.
+//! Why a request was refused, and the reply that its caller gets.
 //!
-//! A [`Refusal`] has a [`Cause`], which is one row of the catalogue, and a [`Reason`], which is for logs only. Codes 00 to 14 are
-//! Kanali's and keep their meaning; ours begin at 20. [`Cause::row`] is the one table that gives each its code, status and wording;
-//! [`render`] is the one function that makes a reply of it. What a stranger reads is constant text.
+//! A [`Refusal`] has a [`Cause`], which is one row of the catalogue, and a [`Reason`], which is for logs
+//! only. Codes 00 to 14 are Kanali's and keep their meaning; our own begin at 20. [`Cause::row`] is the only
+//! table that assigns code, status and wording. [`render`] is the only function that turns a refusal into a
+//! reply. Callers see only constant text.
 
 mod catalogue;
 mod reason;
@@ -12,17 +13,17 @@ pub use catalogue::{Blame, Cause, Code, Row};
 pub use reason::Reason;
 pub use render::{Challenges, ErrorFormat, Style, render};
 
-/// Why a request did not pass.
+/// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Its row in the catalogue.
+    /// The row in the catalogue.
     pub cause: Cause,
-    /// Why exactly, for the log.
+    /// The specific reason, for the log.
     pub reason: Reason,
 }
 
 impl Cause {
-    /// A refusal for this cause and in particular for `reason`.
+    /// A refusal with this cause and a specific `reason`.
     pub fn because(self, reason: impl Into<Reason>) -> Refusal {
         Refusal { cause: self, reason: reason.into() }
     }

@@ -1,18 +1,19 @@
-//! Why exactly a request was refused, for logs: never part of what a stranger reads.
+//! The specific reason of a refusal, for logs. It is never part of a reply.
 
 use std::{borrow::Cow, fmt::Display};
 
-/// The particular reason behind a refusal, in the words of the log: lower case, no full stop, nothing of the request itself.
+/// The specific reason of a refusal, as written to the log: lower case, no full stop, and without any part of
+/// the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason(Cow<'static, str>);
 
 impl Reason {
-    /// The reason that a fault of ours names. Faults hold nothing that a caller sent.
+    /// The message of one of our own errors. Those contain nothing that a caller sent.
     pub fn of(fault: &impl Display) -> Self {
         Self(Cow::Owned(fault.to_string()))
     }
 
-    /// The words.
+    /// The text of the reason.
     pub fn as_str(&self) -> &str {
         &self.0
     }

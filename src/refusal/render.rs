@@ -1,4 +1,4 @@
-//! Makes a reply of a refusal: status, headers and body. Nothing else in Sidegate writes one.
+//! Renders a refusal as a reply: status, headers and body. No other code in Sidegate does.
 
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ pub enum ErrorFormat {
     Problem,
 }
 
-/// What holds for every reply of one policy.
+/// The settings for all replies of one policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Style {
     /// The realm in challenges: printable ASCII characters.
@@ -27,22 +27,23 @@ pub struct Style {
     pub resource_metadata: Option<String>,
     /// The form of the body.
     pub format: ErrorFormat,
-    /// URL of the page on a code; `{code}` stands for its two digits.
+    /// URL of the page about a code; `{code}` is replaced by its two digits.
     pub details: Option<String>,
 }
 
-/// Which credentials the rule takes: they decide which challenges are due.
+/// Which credentials the rule takes, and therefore which challenges a reply carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Challenges {
-    /// It takes API keys.
+    /// The rule takes API keys.
     pub key: bool,
-    /// It takes access tokens.
+    /// The rule takes access tokens.
     pub token: bool,
 }
 
-/// Makes the reply for `cause`.
+/// Renders the reply for `cause`.
 ///
-/// `correlation` is the id by which the operator finds the request; `further` are headers that the decision adds, such as rate limits.
+/// `correlation` is the id by which the operator finds the request. `further` are headers to add, such as
+/// rate limits.
 pub fn render(
     cause: &Cause,
     style: &Style,
@@ -84,7 +85,8 @@ const fn wording(row: &Row, style: &Style) -> &'static str {
     }
 }
 
-/// RFC 9110 section 11.6.1: no 401 goes without a challenge. RFC 6750 section 3: which error code a Bearer challenge carries.
+/// Every 401 carries a challenge (RFC 9110 section 11.6.1). Bearer challenges carry an error code (RFC 6750
+/// section 3).
 fn challenge(cause: &Cause, style: &Style, challenges: Challenges, headers: &mut HeaderList) {
     let realm = || quoted(&style.realm);
     let bearer = |error: &str| {
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_is_problem_details_where_asked_for() {
+    fn the_body_is_problem_details_if_configured() {
         let style = Style { format: ErrorFormat::Problem, ..style() };
         let reply = render(&Cause::NoRoute, &style, BOTH, "id", HeaderList::new());
         assert_eq!(
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn no_401_goes_without_a_challenge() {
+    fn every_401_carries_a_challenge() {
         for cause in Cause::all() {
             for challenges in [
                 Challenges::default(),
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_at_least_one_and_absent_where_unknown() {
+    fn retry_after_is_at_least_one_and_absent_if_unknown() {
         for (cause, expected) in [
             (Cause::LimitReached { retry_after: Some(0) }, vec!["1"]),
             (Cause::LimitReached { retry_after: None }, vec![]),

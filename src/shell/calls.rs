@@ -1,9 +1,11 @@
-//! Calls in flight, and who waits for each: one call for all waiters of a worker that ask the same question.
+//! Calls in flight, and the waiters of each: one call serves all waiters of a worker that ask the same
+//! question.
 //!
-//! The host hands the response to a call to the context that was called back when the call was made, its *home*. If that is a stream
-//! that is gone in the meantime, the response reaches nobody. So there are two rules. A waiter makes a call itself only where it is
-//! the one being called back; any other call is left to the root, which is never gone. And a call whose home is gone is made again by
-//! the root for those who still wait, unless it must not be repeated.
+//! The host passes the response to a call to the context that was being called back when the call was made,
+//! its *home*. If that is a stream that has ended, the response is lost. Therefore a waiter makes a call
+//! itself only if it is the one being called back; the root, which never ends, makes all other calls. If the
+//! home of a call ends, the root repeats the call for those who still wait, unless the call must not be
+//! repeated.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,7 +22,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// How many calls one worker has in flight at a time.
+/// The most calls that one worker has in flight.
 pub const MOST_CALLS: usize = 1024;
 
 /// The calls of one worker.
@@ -30,32 +32,32 @@ pub struct Calls {
     by_question: HashMap<Digest, FlightId>,
     by_call: HashMap<CallId, FlightId>,
     by_waiter: HashMap<Waiter, FlightId>,
-    /// Those that the root has to make.
+    /// The flights whose calls the root has to make.
     due: HashSet<FlightId>,
     last: u64,
 }
 
-/// The number of a flight: of a call and all who wait for it.
+/// The number of a flight. A flight is a call and all who wait for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlightId(u64);
 
-/// The context that a call's response comes to.
+/// The context that receives the response to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {
-    /// A stream, as long as it is there.
+    /// A stream, while it exists.
     Stream(ContextId),
     /// The root.
     Root,
 }
 
-/// A flight that has landed.
+/// A flight whose call has completed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Landed {
-    /// Who waited, in the order they came. Some may be gone.
+    /// Who waited, in the order of arrival. Some may have ended.
     pub waiters: Vec<Waiter>,
     /// When the call was made.
     pub since: Timestamp,
-    /// How long it was given.
+    /// The timeout of the call.
     pub timeout: Duration,
 }
 
@@ -66,19 +68,19 @@ struct Flight {
     timeout: Duration,
     since: Timestamp,
     waiters: Vec<Waiter>,
-    /// How many of the waiters are not gone.
+    /// How many of the waiters still exist.
     present: usize,
 }
 
 enum Stage {
     /// The root has to make the call.
     Due(Call),
-    /// The call is made; it is kept where it may be repeated.
+    /// The call was made. It is kept here if it may be repeated.
     InFlight { id: CallId, home: Home, repeat: Option<Call> },
 }
 
 impl Calls {
-    /// Has `waiter` wait for the call that answers `question`, if there is one.
+    /// Adds `waiter` to the call in flight for `question`; false if there is none.
     pub fn join(&mut self, question: &Digest, waiter: Waiter) -> bool {
         let Some(id) = self.by_question.get(question).copied() else { return false };
         let Some(flight) = self.flights.get_mut(&id) else { return false };
@@ -88,36 +90,38 @@ impl Calls {
         true
     }
 
-    /// Whether there are as many calls as one worker may have.
+    /// Whether the worker has reached [`MOST_CALLS`].
     pub fn is_full(&self) -> bool {
         self.flights.len() >= MOST_CALLS
     }
 
-    /// `waiter` waits for `call`, which was made at `now` as `id`. Its response comes `home`.
+    /// Records that `call` was made at `now` as `id`, and that `waiter` waits for it. The response is passed
+    /// to `home`.
     pub fn made(&mut self, call: Call, id: CallId, home: Home, waiter: Waiter, now: Timestamp) {
         let in_flight = |call| Stage::InFlight { id, home, repeat: repeatable(call) };
         let flight = self.add(call, in_flight, waiter, now);
         self.by_call.insert(id, flight);
     }
 
-    /// `waiter` waits for `call`, which the root has to make.
+    /// Records that `waiter` waits for `call`, which the root has to make.
     pub fn leave_to_root(&mut self, call: Call, waiter: Waiter, now: Timestamp) {
         let flight = self.add(call, Stage::Due, waiter, now);
         self.due.insert(flight);
     }
 
-    /// What of the response to a call is wanted. `None` if nobody waits for it any more, or if it came back before.
+    /// Which parts of the response to a call are wanted. `None` if nobody waits for the call any more, or if
+    /// it has already completed.
     pub fn wanted(&self, call: CallId) -> Option<Wanted> {
         Some(self.flights.get(self.by_call.get(&call)?)?.wanted)
     }
 
-    /// The call has come back. `None` if nobody waits for it any more, or if it came back before.
+    /// Completes a call. `None` if nobody waits for it any more, or if it has already completed.
     pub fn landed(&mut self, call: CallId) -> Option<Landed> {
         let flight = self.by_call.get(&call).copied()?;
         self.remove(flight)
     }
 
-    /// `waiter` is gone. True where that leaves a call for the root to make.
+    /// Removes `waiter`. True if the root has to make a call because of that.
     pub fn gone(&mut self, waiter: Waiter) -> bool {
         let Some(id) = self.by_waiter.remove(&waiter) else { return false };
         let Some(flight) = self.flights.get_mut(&id) else { return false };
@@ -130,7 +134,7 @@ impl Calls {
                 false
             }
             Stage::InFlight { id: call, home, repeat } if home.is(waiter) => {
-                // The response will reach nobody.
+                // The response will be lost.
                 self.by_call.remove(call);
                 match repeat.take().filter(|_| flight.present > 0) {
                     Some(call) => {
@@ -162,7 +166,7 @@ impl Calls {
         due.collect()
     }
 
-    /// The root made the call of `flight` at `now` as `id`.
+    /// Records that the root made the call of `flight` at `now` as `id`.
     pub fn made_by_root(&mut self, flight: FlightId, id: CallId, now: Timestamp) {
         self.due.remove(&flight);
         if let Some(found) = self.flights.get_mut(&flight) {
@@ -172,7 +176,7 @@ impl Calls {
         }
     }
 
-    /// The root could not make the call of `flight`.
+    /// Ends a flight because the root could not make its call.
     pub fn failed(&mut self, flight: FlightId) -> Option<Landed> {
         self.remove(flight)
     }

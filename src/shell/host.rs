@@ -1,4 +1,4 @@
-//! What the shell asks of a host, in our words: one trait for each role.
+//! What the shell needs from a host: one trait for each role.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub type ContextId = u32;
 /// The number of a measure.
 pub type MeasureId = u32;
 
-/// The number of a call. HTTP and gRPC calls have numbers of their own.
+/// The number of a call. HTTP and gRPC calls are numbered separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallId {
     /// Of an HTTP call.
@@ -24,11 +24,11 @@ pub enum CallId {
     Grpc(u32),
 }
 
-/// Requests. All methods speak of the current context, which is a stream.
+/// Requests. All methods apply to the current context, which is a stream.
 pub trait RequestHost {
     /// The request's header map, pseudo-headers included.
     fn request_headers(&self) -> HeaderMap;
-    /// The caller's address with its port, as the host trusts it.
+    /// The caller's address with its port, as determined by the host.
     fn source_address(&self) -> Option<String>;
     /// Changes the request's headers.
     fn edit_request(&self, edits: &Edits);
@@ -36,17 +36,21 @@ pub trait RequestHost {
     fn resume_request(&self);
     /// Answers the request in place of the service.
     fn reply(&self, reply: &Reply, protocol: Protocol);
-    /// Adds a header to the response.
+    /// Adds a header to the service's response.
     fn add_response_header(&self, name: &str, value: &str);
-    /// Puts a value where access logs find it, as `wasm.<name>`.
+    /// Sets a value that access logs can show, as `wasm.<name>`.
     fn set_filter_state(&self, name: &str, value: &str);
 }
 
 /// Calls to providers.
 pub trait CallHost {
-    /// Makes a call. Its response comes to the current context, or to nobody where that is gone.
+    /// Makes a call. Its response is passed to the current context, and is lost if that context has ended.
+    ///
+    /// # Errors
+    ///
+    /// The host refused to make the call.
     fn call(&self, call: &Call) -> Result<CallId, CallFailure>;
-    /// Makes `context` the current one. One that is gone cannot be: the current one stays.
+    /// Makes `context` the current context. Has no effect if it has ended.
     fn switch_to(&self, context: ContextId);
 }
 
@@ -54,13 +58,13 @@ pub trait CallHost {
 pub trait TimerHost {
     /// The current time.
     fn now(&self) -> Timestamp;
-    /// Has the root called back every so often; zero for never.
+    /// Calls the root back periodically; zero disables that.
     fn tick_every(&self, period: Duration);
 }
 
-/// What operators see.
+/// Metrics and logs.
 pub trait TelemetryHost {
-    /// Defines a measure, or finds it.
+    /// Defines a measure, or returns the existing one.
     fn define(&self, kind: MeasureKind, name: &str) -> Option<MeasureId>;
     /// Adds to a counter.
     fn count(&self, measure: MeasureId, by: u64);
@@ -70,7 +74,7 @@ pub trait TelemetryHost {
     fn log(&self, level: ::log::Level, line: &str);
 }
 
-/// A host in all its roles.
+/// A host with all roles.
 pub trait Host: RequestHost + CallHost + TimerHost + TelemetryHost + Clone + 'static {}
 
 impl<H: RequestHost + CallHost + TimerHost + TelemetryHost + Clone + 'static> Host for H {}
@@ -78,10 +82,10 @@ impl<H: RequestHost + CallHost + TimerHost + TelemetryHost + Clone + 'static> Ho
 /// The kinds of measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MeasureKind {
-    /// Only grows.
+    /// A value that only grows.
     Counter,
-    /// Is what was recorded last.
+    /// The value that was recorded last.
     Gauge,
-    /// Spread of recorded values.
+    /// The distribution of recorded values.
     Histogram,
 }

@@ -1,4 +1,4 @@
-//! One policy's life in one thread of Envoy: loaded, in force, gone.
+//! The life of a policy in one thread of Envoy: it is loaded, it is in force, and it is replaced.
 
 use std::rc::Rc;
 
@@ -12,12 +12,14 @@ use crate::{
     store::{Store, Write},
 };
 
-/// Where all workers keep the digest of the policy that was loaded last, so that each load is counted once.
+/// The key for the digest of the last loaded policy, which all workers share so that each load is counted
+/// once.
 const LOADED: &str = "sidegate/loaded";
 
-/// Loads the policy; `None` where it does not compile, and the host then keeps the last good one.
+/// Loads the policy. `None` if it does not compile; the host then keeps the previous policy.
 ///
-/// `root` is the context that background work belongs to. `environment` gives the values of the variables that secrets name.
+/// `root` is the context that owns background work. `environment` returns the values of the variables that
+/// secrets name.
 pub fn load<H: Host, S: Store + 'static>(
     host: H,
     store: S,
@@ -58,7 +60,7 @@ pub fn unload<H: Host, S: Store + 'static>(worker: &Worker<H, S>) {
     }
 }
 
-/// Notes that the policy with this digest is loaded; true for the first worker that says so.
+/// Records that the policy with this digest is loaded; true for the first worker that does.
 fn swap_loaded(store: &impl Store, digest: &str) -> bool {
     let swapped = store.update(LOADED, |loaded| match loaded {
         Some(loaded) if loaded == digest.as_bytes() => (Write::Keep, false),

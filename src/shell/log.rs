@@ -1,7 +1,8 @@
-//! Log lines: one rendering of the trail, and how often it may be written.
+//! Log lines: the trail rendered as text, with a limit on how often.
 //!
-//! A refusal of a caller is one line at info. A fault of ours, of operators or of dependencies is a line at warning, because Istio shows
-//! no less by default; of those, each code gets a few lines a second, and the next line says how many were left out.
+//! A refusal caused by the caller is one line at info. A fault of Sidegate, an operator or a dependency is a
+//! line at warning, because Istio's default level hides info. For warnings, each code gets a few lines per
+//! second, and the next line says how many were left out.
 
 use std::{cell::RefCell, collections::BTreeMap};
 
@@ -12,23 +13,23 @@ use crate::{
     time::Timestamp,
 };
 
-/// How many warnings with one code are written each second.
+/// The most warnings per code and second.
 const MOST_WARNINGS: u32 = 10;
 
 /// The log of one worker.
 #[derive(Default)]
 pub struct Log(RefCell<BTreeMap<Code, Written>>);
 
-/// What became of a request, in the words of the log.
+/// What happened to a request, as the log says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// It was refused.
+    /// The request was refused.
     Refused,
-    /// It would have been, but for shadow mode.
+    /// The request would have been refused without shadow mode.
     WouldRefuse,
 }
 
-/// What was written in the present second.
+/// The lines of one code in the current second.
 #[derive(Default)]
 struct Written {
     second: u64,
@@ -37,7 +38,7 @@ struct Written {
 }
 
 impl Log {
-    /// Writes the line for a refusal, unless there were too many like it.
+    /// Writes the line for a refusal, unless too many lines have the same code.
     pub fn refusal(
         &self,
         host: &impl TelemetryHost,
@@ -71,7 +72,7 @@ impl Log {
         host.log(level, &line);
     }
 
-    /// How many lines were left out before this one; `None` where this one is left out too.
+    /// How many lines were left out before this one; `None` if this one is left out too.
     fn admit(&self, code: Code, now: Timestamp) -> Option<u32> {
         let mut written = self.0.borrow_mut();
         let written = written.entry(code).or_default();
@@ -96,7 +97,7 @@ mod tests {
     use crate::refusal::Cause;
 
     #[test]
-    fn each_code_has_a_number_of_lines_a_second_and_the_next_line_says_how_many_were_left_out() {
+    fn warnings_are_limited_per_code_and_the_next_line_counts_those_left_out() {
         let log = Log::default();
         let admit = |code, second| log.admit(code, Timestamp::from_seconds(second));
         let (one, other) = (Cause::ClusterUnknown.code(), Cause::NoHealthyHost.code());

@@ -1,13 +1,14 @@
-//! The shell: carries out what the gate decides, and nothing more. It is what every host needs.
+//! The shell: carries out what the gate decides. It contains what every host needs.
 //!
 //! * [`worker`]: one policy in one thread of the host; runs requests and background tasks
 //! * [`calls`]: calls in flight, and who waits for each
 //! * [`timers`]: who waits for which moment
-//! * [`loading`]: a policy's life in a worker
-//! * [`telemetry`], [`log`]: what operators see of it
-//! * [`host`]: what the shell asks of a host, as one trait for each role
+//! * [`loading`]: loading and replacing a policy in a worker
+//! * [`telemetry`], [`log`]: metrics and log lines
+//! * [`host`]: what the shell needs from a host, as one trait for each role
 //!
-//! [`hosts`](crate::hosts) has the implementations. Tests script one (`tests/simulated_host.rs`), so whole requests run natively.
+//! `hosts` contains the implementations. Tests simulate a host (`tests/simulated_host.rs`),
+//! so whole requests run natively.
 
 pub mod calls;
 pub mod host;

@@ -1,7 +1,11 @@
-//! Telemetry: the measures of a worker, defined once each, under stable names; those about requests are a rendering of the trail.
+//! Telemetry: the measures of a worker, each defined once under a stable name. Those about requests are
+//! rendered from the trail.
 //!
-//! Labels stand in the name as `label=.=value;.;`, the form that Istio's tag extraction (and the `stats_tags` in `docs/operations.md`) splits off:
-//! `sidegate.api=.=orders;.;outcome=.=refused;.;code=.=14;.;decisions` becomes `sidegate.decisions{api="orders",outcome="refused",code="14"}`.
+//! Labels are part of the name, in the form `label=.=value;.;`. Istio's tag extraction, and the `stats_tags`
+//! in `docs/operations.md`, split them off:
+//!
+//! `sidegate.api=.=orders;.;outcome=.=refused;.;code=.=14;.;decisions` becomes
+//! `sidegate.decisions{api="orders",outcome="refused",code="14"}`.
 
 use std::{cell::RefCell, collections::BTreeMap};
 
@@ -14,11 +18,11 @@ use crate::{
     store::Tally,
 };
 
-/// The measures of one worker, as far as they were needed.
+/// The measures of one worker that were used so far.
 #[derive(Default)]
 pub struct Telemetry(RefCell<BTreeMap<Measure, Option<MeasureId>>>);
 
-/// Everything that is measured. APIs and providers go by their place in the policy.
+/// All measures. APIs and providers are indexes into the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Measure {
     /// Requests by API and decision.
@@ -27,11 +31,11 @@ pub enum Measure {
     QuotaRefusals(Option<usize>),
     /// Identities that a provider vouches for, by how they were obtained.
     IdentityLookups(Lookup),
-    /// Cached identities that made room for others.
+    /// Cached identities that were evicted to make room for others.
     IdentityEvictions,
-    /// Updates of the store that were lost to another worker and made again.
+    /// Updates of the store that lost to another worker and were repeated.
     StoreConflicts,
-    /// Values in the store that could not be read and were treated as absent.
+    /// Values in the store that were invalid and treated as absent.
     StoreCorrupt,
     /// Charges that could not be given back.
     RefundsLost,
@@ -41,35 +45,35 @@ pub enum Measure {
     ProviderCallMilliseconds(usize),
     /// Policies loaded or rejected.
     PolicyLoads(Load),
-    /// 1 for the revision and digest that are in force, 0 for those that no longer are.
+    /// 1 for the revision and digest in force, 0 for those that were replaced.
     PolicyInForce,
 }
 
 /// What was decided about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Decision {
-    /// It passed.
+    /// The request passed.
     Admitted,
-    /// It did not.
+    /// The request was refused.
     Refused(Code),
-    /// It would not have passed, but for shadow mode.
+    /// The request passed only because of shadow mode.
     Shadowed(Code),
 }
 
-/// What became of a policy.
+/// What happened to a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Load {
-    /// It is in force.
+    /// The policy is in force.
     Accepted,
-    /// It does not compile.
+    /// The policy does not compile.
     Rejected,
 }
 
-/// A label's value where there is none.
+/// The value of a label without a value.
 const NONE: &str = "none";
 
 impl Telemetry {
-    /// Counts a decision, and what it took to reach it.
+    /// Counts a decision, its lookups and its calls.
     pub fn decided(&self, host: &impl TelemetryHost, trail: &Trail, decision: Decision) {
         let policy = Some(&*trail.policy);
         self.count(host, policy, Measure::Decisions(trail.api, decision), 1);
@@ -86,7 +90,7 @@ impl Telemetry {
         }
     }
 
-    /// Counts what went less than well in the store.
+    /// Counts the store's incidents.
     pub fn incidents(&self, host: &impl TelemetryHost, tally: Tally) {
         let Tally { conflicts, corrupt, evicted, refunds_lost } = tally;
         for (measure, count) in [
@@ -104,7 +108,7 @@ impl Telemetry {
         self.count(host, None, Measure::PolicyLoads(load), 1);
     }
 
-    /// Says whether the policy is in force.
+    /// Records whether the policy is in force.
     pub fn in_force(&self, host: &impl TelemetryHost, policy: &Policy, in_force: bool) {
         self.record(host, Some(policy), Measure::PolicyInForce, in_force.into());
     }
@@ -139,7 +143,7 @@ impl Telemetry {
 }
 
 impl Decision {
-    /// The code of the refusal, where there is one.
+    /// The code of the refusal, if the request was refused or would have been.
     pub const fn code(self) -> Option<Code> {
         match self {
             Self::Admitted => None,
@@ -166,7 +170,7 @@ impl Load {
 }
 
 impl Measure {
-    /// One of each, for the page that lists them.
+    /// One measure of each kind, for the documentation test.
     pub const fn all() -> [Self; 11] {
         [
             Self::Decisions(None, Decision::Admitted),
@@ -183,7 +187,7 @@ impl Measure {
         ]
     }
 
-    /// The name by which the host knows it; `policy` has the names of APIs and providers.
+    /// The measure's name in the host; `policy` provides the names of APIs and providers.
     pub fn name(self, policy: Option<&Policy>) -> String {
         let api = |index: Option<usize>| {
             label(index.and_then(|index| policy?.api(index)).map(|api| api.name.as_str()))
@@ -225,7 +229,7 @@ impl Measure {
     }
 }
 
-/// A label's value without what would end it early.
+/// The value of a label, without characters that would end it early.
 fn label(value: Option<&str>) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
     value.unwrap_or(NONE).chars().map(safe).collect()

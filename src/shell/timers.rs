@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::worker::Waiter;
 use crate::time::Timestamp;
 
-/// The moments that are waited for.
+/// The moments that waiters wait for.
 #[derive(Default)]
 pub struct Timers {
     waiters: BTreeMap<(Timestamp, u64), Waiter>,
@@ -13,7 +13,7 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// `waiter` waits for `moment`. Nobody is woken at [`Timestamp::MAX`].
+    /// Records that `waiter` waits for `moment`. [`Timestamp::MAX`] never comes.
     pub fn wake(&mut self, waiter: Waiter, moment: Timestamp) {
         if moment < Timestamp::MAX {
             self.last = self.last.wrapping_add(1);
@@ -21,12 +21,12 @@ impl Timers {
         }
     }
 
-    /// The next moment that is waited for.
+    /// The next moment that a waiter waits for.
     pub fn next(&self) -> Option<Timestamp> {
         self.waiters.first_key_value().map(|((moment, _), _)| *moment)
     }
 
-    /// Who waits for a moment that has come, the earliest first. They are forgotten.
+    /// Removes and returns the waiters whose moment has come, in the order of their moments.
     pub fn due(&mut self, now: Timestamp) -> Vec<Waiter> {
         let mut due = Vec::new();
         while let Some(first) = self.waiters.first_entry().filter(|first| first.key().0 <= now) {

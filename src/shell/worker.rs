@@ -1,8 +1,9 @@
-//! The shell's logic: one worker holds one policy in one thread of the host. It runs the gate's futures, makes the calls that they
-//! ask for, and carries their endings out.
+//! The shell's logic: a worker runs one policy in one thread of the host. It runs the gate's futures, makes
+//! the calls that they ask for, and carries out their endings.
 //!
-//! `Worker::admit` is the one place that lets a request go on, and it takes a [`Permit`]. `Worker::reply` is the one place that
-//! answers in the service's place; it is called with what a [`Refused`] or an [`Answer`] holds.
+//! `Worker::admit` is the only place that lets a request go on, and it takes a [`Permit`]. `Worker::reply` is
+//! the only place that answers in the service's place. It is called with the reply of a [`Refused`] or an
+//! [`Answer`].
 
 use std::{
     cell::{Cell, RefCell},
@@ -31,11 +32,12 @@ use crate::{
     time::Timestamp,
 };
 
-/// How many bytes of requests may wait in one worker: header fields, and what keeping a request takes besides.
+/// The most bytes of requests that may wait in one worker: header fields, and the overhead of keeping a
+/// request.
 pub const MOST_WAITING: usize = 64 << 20;
-/// What keeping a request takes beside its header fields, about.
+/// The approximate memory that a waiting request takes in addition to its header fields, in bytes.
 const REQUEST_OVERHEAD: usize = 2048;
-/// How soon the root makes the calls that are left to it.
+/// The delay until the root makes the calls that are left to it.
 const SOON: Duration = Duration::from_millis(1);
 
 /// One policy in one thread of the host.
@@ -53,13 +55,13 @@ pub struct Worker<H, S> {
     last_task: Cell<u32>,
     /// The context that is being called back.
     home: Cell<Home>,
-    /// The context that the host's functions speak of.
+    /// The context that the host's functions apply to.
     current: Cell<ContextId>,
     /// When the root is called back next.
     next_turn: Cell<Option<Timestamp>>,
 }
 
-/// Who waits: a request, by its stream, or a background task.
+/// A waiter: a request, identified by its stream, or a background task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Waiter {
     /// A request.
@@ -68,27 +70,27 @@ pub enum Waiter {
     Task(u32),
 }
 
-/// One request, as long as the host knows it.
+/// One request, for as long as the host knows it.
 pub struct Stream {
     id: ContextId,
-    /// Headers for the caller, on the service's response.
+    /// Headers to add to the service's response.
     response_headers: RefCell<HeaderList>,
 }
 
-/// What the host is to do with a request now.
+/// What the host has to do with a request now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Let it go on.
+    /// Let the request go on.
     Continue,
-    /// Hold it: it is answered, or it waits.
+    /// Hold the request: it was answered, or it waits.
     Pause,
 }
 
-/// A future, and whose it is.
+/// A waiting future, and the request or task that it belongs to.
 struct Waiting<S> {
     party: Party,
     running: Running<Option<Ending>, S>,
-    /// What it counts for in [`MOST_WAITING`].
+    /// The bytes that it adds towards [`MOST_WAITING`].
     bytes: usize,
     sleeps: bool,
 }
@@ -98,7 +100,8 @@ enum Party {
     Task,
 }
 
-/// When an ending is carried out: in the callback for the request's headers, or later, when the host holds the request.
+/// When an ending is carried out: in the callback for the request's headers, or later, while the host holds
+/// the request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Moment {
     Headers,
@@ -115,7 +118,7 @@ impl Stream {
 // === What the host calls ===
 
 impl<H: Host, S: Store + 'static> Worker<H, S> {
-    /// A worker for one policy. `root` is the context that background work belongs to.
+    /// A worker for one policy. `root` is the context that owns background work.
     pub fn new(host: H, root: ContextId, policy: Rc<Policy>, store: S, telemetry: Telemetry) -> Rc<Self> {
         Rc::new(Self {
             host,
@@ -135,12 +138,12 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         })
     }
 
-    /// The request's headers have arrived: the gate decides.
+    /// Handles a request whose headers have arrived: the gate decides.
     pub fn on_request(&self, stream: &Rc<Stream>) -> Action {
         self.run(stream, |policy, request, ports| decide(policy, request, ports))
     }
 
-    /// The request's headers have arrived: `flow` decides.
+    /// Handles a request whose headers have arrived: `flow` decides.
     pub fn run<F: Future<Output = Ending> + 'static>(
         &self,
         stream: &Rc<Stream>,
@@ -162,19 +165,19 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         self.advance(Waiter::Request(stream.id), waiting, None, Moment::Headers)
     }
 
-    /// The service's response has arrived, or one of the host's own.
+    /// Handles a response from the service, or one of the host's own.
     pub fn on_response(&self, stream: &Stream) {
         for (name, value) in stream.response_headers.take().iter() {
             self.host.add_response_header(name, value);
         }
     }
 
-    /// What of the response to a call is wanted. `None` if nobody waits for it any more.
+    /// Which parts of the response to a call are wanted. `None` if nobody waits for it any more.
     pub fn wanted(&self, call: CallId) -> Option<Wanted> {
         self.calls.borrow().wanted(call)
     }
 
-    /// A call has come back, to `home`.
+    /// Handles the result of a call, which was passed to `home`.
     pub fn on_call_result(&self, home: Home, call: CallId, result: CallResult) {
         self.called_back(home);
         let landed = self.calls.borrow_mut().landed(call);
@@ -183,7 +186,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         }
     }
 
-    /// The host forgets the stream.
+    /// Handles the end of a stream.
     pub fn on_gone(&self, stream: &Stream) {
         let waiter = Waiter::Request(stream.id);
         let Some(waiting) = self.take(waiter) else { return };
@@ -191,12 +194,12 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         if self.calls.borrow_mut().gone(waiter) {
             self.root_turn_by(self.ports.now().saturating_add(SOON));
         }
-        // Its destructors give back what was charged.
+        // Its destructors give back the charges.
         drop(waiting);
         self.report_incidents();
     }
 
-    /// The root's turn: makes the calls that are left to it, and wakes who waits for the time.
+    /// The root's turn: makes the calls that are left to it, and wakes the waiters whose moment has come.
     pub fn on_tick(&self) {
         self.called_back(Home::Root);
         self.next_turn.set(None);
@@ -219,7 +222,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         self.arm();
     }
 
-    /// Starts a background task. It runs until it is done, or until the policy is replaced.
+    /// Starts a background task. It runs until it completes, or until the policy is replaced.
     pub fn spawn<F: Future<Output = ()> + 'static>(&self, task: impl FnOnce(Rc<Ports<S>>) -> F) {
         self.called_back(Home::Root);
         self.last_task.set(self.last_task.get().wrapping_add(1));
@@ -232,7 +235,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         self.advance(Waiter::Task(self.last_task.get()), waiting, None, Moment::Later);
     }
 
-    /// The policy is being replaced: every task that sleeps gets its last turn, and all of them end.
+    /// The policy is being replaced: every task that sleeps gets its last turn, and then all tasks end.
     pub fn close(&self) {
         self.called_back(Home::Root);
         let tasks: Vec<Waiter> = self
@@ -276,14 +279,14 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
 // === Running futures ===
 
 impl<H: Host, S: Store + 'static> Worker<H, S> {
-    /// The host calls back; what is done until it does so again happens at one moment.
+    /// Prepares for a callback from the host. Everything up to the next callback happens at one moment.
     fn called_back(&self, home: Home) {
         self.home.set(home);
         self.current.set(self.context(home));
         self.ports.set_now(self.host.now());
     }
 
-    /// Takes a future as far as it goes.
+    /// Runs a future until it waits or completes.
     fn advance(
         &self,
         waiter: Waiter,
@@ -324,7 +327,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         }
     }
 
-    /// Has `waiter` wait for the response to `call`.
+    /// Makes `waiter` wait for the response to `call`.
     fn place(&self, waiter: Waiter, call: Call, bytes: usize) -> Result<(), CallFailure> {
         if self.waiting_bytes.get().saturating_add(bytes) > MOST_WAITING {
             return Err(CallFailure::Overloaded);
@@ -353,23 +356,23 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         Ok(())
     }
 
-    /// Makes a call; its response comes to the context that is being called back.
+    /// Makes a call. Its response is passed to the context that is being called back.
     fn call(&self, call: &Call) -> Result<CallId, CallFailure> {
         self.switch_to(self.context(self.home.get()));
         self.host.call(call)
     }
 
-    /// Everyone who waits gets the result; the first of them leads.
+    /// Passes the result to every waiter; the first that still exists leads.
     fn deliver(&self, landed: Landed, result: CallResult) {
         let took = self.ports.now().since(landed.since);
         let result = Rc::new(match result {
-            // Not every host says which of its own failures are timeouts.
+            // Some hosts do not report which of their failures are timeouts.
             Err(CallFailure::Failed) if took >= landed.timeout => Err(CallFailure::TimedOut),
             result => result,
         });
         let mut role = Role::Leader;
         for waiter in landed.waiters {
-            // It may have gone, also while another was answered.
+            // The waiter may have ended, even while another waiter was answered.
             let Some(waiting) = self.take(waiter) else { continue };
             let answered = Answered { result: Rc::clone(&result), role, took };
             role = Role::Follower;
@@ -414,7 +417,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         }
     }
 
-    /// Sees to it that the root is called back when somebody waits for it, and not otherwise.
+    /// Ensures that the root is called back if something waits for it, and not otherwise.
     fn arm(&self) {
         let soon = self.calls.borrow().any_due().then(|| self.ports.now().saturating_add(SOON));
         let next = self.timers.borrow().next();
@@ -425,7 +428,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         }
     }
 
-    /// The root is called back at `moment` or before.
+    /// Ensures that the root is called back at `moment` or earlier.
     fn root_turn_by(&self, moment: Timestamp) {
         if self.next_turn.get().is_none_or(|next| moment < next) {
             self.next_turn.set(Some(moment));
@@ -480,7 +483,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         Action::Pause
     }
 
-    /// Metrics, and the values that access logs may show.
+    /// Records metrics, and sets the values for access logs.
     fn publish(&self, trail: &Trail, decision: Decision) {
         self.telemetry.decided(&self.host, trail, decision);
         for state in &trail.policy.filter_state {

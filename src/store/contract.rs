@@ -1,4 +1,4 @@
-//! What the documentation of [`Store`] promises, as assertions: one suite for every store there is, doubles in tests included.
+//! The documentation of [`Store`] as assertions: one suite for every store, including test doubles.
 //!
 //! Envoy's shared data cannot be driven from here; `tests/envoy_quota.rs` shows the same there
 //! (`exactly_as_many_are_admitted_as_the_limits_say`).
@@ -12,7 +12,7 @@ use super::{ABSENT, ATTEMPTS, Cas, Contended, Lost, Store, Write};
 const KEY: &str = "contract/key";
 const OTHER: &str = "contract/other";
 
-/// Holds the stores that `new` makes, all of them empty, to everything that one worker can see.
+/// Checks the stores that `new` makes, all of them empty, for everything that one worker can observe.
 pub fn holds<S: Store>(new: impl Fn() -> S) {
     a_key_that_was_never_written_is_absent(&new());
     a_key_is_inserted_only_if_it_is_absent(&new());
@@ -22,7 +22,7 @@ pub fn holds<S: Store>(new: impl Fn() -> S) {
     an_update_between_look_and_swap_is_not_lost(&new());
 }
 
-/// Holds one empty store to what threads can see that use it at the same time.
+/// Checks one empty store for what threads can observe that use it at the same time.
 #[cfg(not(target_family = "wasm"))]
 pub fn holds_among_threads<S: Store + Sync>(store: &S) {
     const THREADS: usize = 8;
@@ -52,11 +52,11 @@ pub fn holds_among_threads<S: Store + Sync>(store: &S) {
     let mut lengths = HashMap::new();
     for (revision, length) in seen.into_iter().flatten() {
         let first = *lengths.entry(revision).or_insert(length);
-        assert_eq!(first, length, "bytes and revision {revision} are not of one moment");
+        assert_eq!(first, length, "bytes and revision {revision} do not belong together");
     }
 }
 
-/// Holds a store in which another worker is always faster to the one thing that it must not do: write.
+/// Checks a store in which another worker always wins: nothing must be written.
 pub fn is_contended(store: &impl Store) {
     let before = store.get(KEY);
     let revision = before.1.unwrap_or(ABSENT);
@@ -67,8 +67,12 @@ pub fn is_contended(store: &impl Store) {
         (Write::Replace(b"ours".to_vec()), ())
     });
     assert_eq!((outcome, decisions), (Err(Contended), ATTEMPTS));
-    assert_eq!(store.update(KEY, |_| (Write::Keep, "kept")), Ok("kept"), "nothing to write, nothing to lose");
-    assert_eq!(store.get(KEY), before, "something is written");
+    assert_eq!(
+        store.update(KEY, |_| (Write::Keep, "kept")),
+        Ok("kept"),
+        "an update without a write cannot lose"
+    );
+    assert_eq!(store.get(KEY), before, "something was written");
 }
 
 fn a_key_that_was_never_written_is_absent(store: &impl Store) {
@@ -90,7 +94,7 @@ fn a_revision_serves_for_one_swap_and_never_comes_back(store: &impl Store) {
     let mut used = Vec::new();
     for _ in 0..20 {
         let (_, revision) = present(store, KEY);
-        assert!(!used.contains(&revision), "revision {revision} comes back");
+        assert!(!used.contains(&revision), "revision {revision} is used again");
         // The same bytes again are a change too.
         assert_eq!(store.compare_and_swap(KEY, b"value", revision), Ok(()));
         used.push(revision);
@@ -122,7 +126,7 @@ fn reading_and_keeping_write_nothing(store: &impl Store) {
     assert_eq!(present(store, KEY), before);
 }
 
-/// For a key that exists, and for one that both workers create.
+/// For an existing key, and for a key that both workers create.
 fn an_update_between_look_and_swap_is_not_lost(store: &impl Store) {
     let append =
         |bytes: Option<&[u8]>, what: &[u8]| Write::Replace([bytes.unwrap_or_default(), what].concat());
@@ -147,7 +151,7 @@ fn an_update_between_look_and_swap_is_not_lost(store: &impl Store) {
     }
 }
 
-/// The bytes and the revision of a key that exists.
+/// The bytes and the revision of an existing key.
 fn present(store: &impl Store, key: &str) -> (Vec<u8>, Cas) {
     let (Some(bytes), Some(revision)) = store.get(key) else { panic!("`{key}` is absent") };
     (bytes, revision)

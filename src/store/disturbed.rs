@@ -1,11 +1,11 @@
-//! The store of tests in which something happens between a worker's look and its write.
+//! A store for tests in which something happens between a worker's read and its write.
 
 use std::{cell::Cell, fmt};
 
 use super::{Cas, Lost, Memory, Store};
 
-/// A store that counts what is asked of it. Before each swap it runs a function, which may write to the store as another worker
-/// does, or lose the swap.
+/// A store that counts reads and swaps. Before each swap it runs a function, which may write to the store
+/// like another worker, or make the swap fail.
 pub struct Disturbed<'a> {
     memory: Memory,
     gets: Cell<u32>,
@@ -16,28 +16,29 @@ pub struct Disturbed<'a> {
 type BeforeSwap<'a> = dyn Fn(&Disturbed<'a>) -> Result<(), Lost> + 'a;
 
 impl<'a> Disturbed<'a> {
-    /// An empty store. `before_swap` gets the store, whose [`swaps`](Self::swaps) do not count the present one yet.
+    /// An empty store. `before_swap` receives the store; its [`swaps`](Self::swaps) do not include the
+    /// current one yet.
     pub fn new(before_swap: impl Fn(&Self) -> Result<(), Lost> + 'a) -> Self {
         let before_swap = Box::new(before_swap);
         Self { memory: Memory::new(), gets: Cell::new(0), swaps: Cell::new(0), before_swap }
     }
 
-    /// An empty store in which, after the first `swaps`, another worker is always faster.
+    /// An empty store in which another worker always wins after the first `swaps`.
     pub fn contended_after(swaps: u32) -> Self {
         Self::new(move |store| if store.swaps() < swaps { Ok(()) } else { Err(Lost) })
     }
 
-    /// How many values were asked for.
+    /// How often a value was read.
     pub fn gets(&self) -> u32 {
         self.gets.get()
     }
 
-    /// How many swaps were tried before, lost ones included.
+    /// How many swaps were tried before this one, including lost ones.
     pub fn swaps(&self) -> u32 {
         self.swaps.get()
     }
 
-    /// The bytes, for those who are to be neither counted nor disturbed.
+    /// The underlying store, for access that is neither counted nor disturbed.
     pub fn memory(&self) -> &Memory {
         &self.memory
     }
@@ -77,7 +78,7 @@ mod tests {
     };
 
     #[test]
-    fn a_disturbed_store_holds_the_contract_whatever_others_write_meanwhile() {
+    fn a_disturbed_store_fulfils_the_contract() {
         contract::holds(|| Disturbed::new(|_| Ok(())));
         contract::holds(|| {
             Disturbed::new(|store| {
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_contended_store_writes_nothing_more() {
+    fn a_contended_store_writes_nothing() {
         contract::is_contended(&Disturbed::contended_after(0));
         let store = Disturbed::contended_after(1);
         store.compare_and_swap("contract/key", b"before", ABSENT).unwrap();

@@ -1,28 +1,28 @@
-//! What went less than well in the store, counted for the operator.
+//! Incidents in the store, counted for the operator.
 
 use std::cell::Cell;
 
 use super::Store;
 use crate::time::Timestamp;
 
-/// Counts what went less than well. Whoever owns it takes the counts from time to time.
+/// Counts incidents. Its owner takes the counts from time to time.
 #[derive(Debug, Default)]
 pub struct Incidents(Cell<Tally>);
 
-/// How often what happened.
+/// How often each incident happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Lost rounds: another worker wrote the slot first.
+    /// Updates that lost to another worker, which wrote the slot first.
     pub conflicts: u32,
-    /// Values or entries that did not parse and were treated as absent.
+    /// Values or entries that were invalid and treated as absent.
     pub corrupt: u32,
-    /// Live entries of other subjects that had to make room.
+    /// Live entries that were evicted to make room for other subjects.
     pub evicted: u32,
     /// Charges that could not be given back.
     pub refunds_lost: u32,
 }
 
-/// A store at one moment, with the place where its incidents are counted.
+/// A store at one moment, with the counters for its incidents.
 #[derive(Debug)]
 pub struct Session<'a, S> {
     store: &'a S,
@@ -33,27 +33,27 @@ pub struct Session<'a, S> {
 // === impl Incidents ===
 
 impl Incidents {
-    /// The counts since the last time, which start again from zero.
+    /// Returns the counts since the last call, and starts again from zero.
     pub fn take(&self) -> Tally {
         self.0.take()
     }
 
-    /// So many rounds were lost to other workers.
+    /// Counts updates that lost to other workers.
     pub fn conflicts(&self, rounds: u32) {
         self.add(|tally| tally.conflicts = tally.conflicts.saturating_add(rounds));
     }
 
-    /// Bytes did not parse.
+    /// Counts bytes that were invalid.
     pub fn corrupt(&self) {
         self.add(|tally| tally.corrupt = tally.corrupt.saturating_add(1));
     }
 
-    /// So many live entries had to make room.
+    /// Counts live entries that were evicted.
     pub fn evicted(&self, entries: u32) {
         self.add(|tally| tally.evicted = tally.evicted.saturating_add(entries));
     }
 
-    /// A charge could not be given back.
+    /// Counts a charge that could not be given back.
     pub fn refund_lost(&self) {
         self.add(|tally| tally.refunds_lost = tally.refunds_lost.saturating_add(1));
     }
@@ -68,7 +68,7 @@ impl Incidents {
 // === impl Session ===
 
 impl<'a, S: Store> Session<'a, S> {
-    /// `store` at `now`.
+    /// A session with `store` at `now`.
     pub const fn new(store: &'a S, incidents: &'a Incidents, now: Timestamp) -> Self {
         Self { store, incidents, now }
     }
@@ -78,7 +78,7 @@ impl<'a, S: Store> Session<'a, S> {
         self.store
     }
 
-    /// Where incidents are counted.
+    /// The counters for incidents.
     pub const fn incidents(&self) -> &'a Incidents {
         self.incidents
     }

@@ -1,20 +1,20 @@
-//! Leases: of all workers that share a store, one does what must be done once.
+//! Leases: one of all workers that share a store does work that must be done once.
 //!
-//! Whoever holds a lease renews it before its term is over. A holder that vanishes loses it with the end of the term, and another
-//! worker takes it.
+//! The holder of a lease renews it before its term is over. If a holder vanishes, the lease ends with its
+//! term, and another worker takes it.
 
 use std::time::Duration;
 
 use super::{Session, Store, Write};
 use crate::time::Timestamp;
 
-/// Where the number of the last worker is kept.
+/// The key for the number of the last worker.
 const WORKERS: &str = "sidegate/workers";
 
-/// The form of a lease's bytes; bytes in any other form are no lease.
+/// The format of a lease's bytes. Bytes in any other format count as no lease.
 const VERSION: u8 = 1;
 
-/// A worker's number, which no other worker of the same store has.
+/// A worker's number, unique among the workers of one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerId(u64);
 
@@ -27,7 +27,7 @@ pub struct Lease {
 }
 
 impl WorkerId {
-    /// The next number; `None` where the store is contended.
+    /// The next free number; `None` if the store is contended.
     pub fn next(store: &impl Store) -> Option<Self> {
         let next = store.update(WORKERS, |bytes| {
             let last = bytes.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?))).unwrap_or(0);
@@ -39,17 +39,17 @@ impl WorkerId {
 }
 
 impl Lease {
-    /// The lease `name`, for `worker`. All workers must give it the same term.
+    /// The lease `name`, for `worker`. All workers must use the same term.
     pub fn new(name: &str, worker: WorkerId, term: Duration) -> Self {
         Self { key: format!("sidegate/leases/{name}"), worker, term }
     }
 
-    /// Takes the lease, or renews it, for a term from now on; false where another worker holds it.
+    /// Takes the lease, or renews it, for one term from now; false if another worker holds it.
     pub fn hold(&self, store: Session<'_, impl Store>) -> bool {
         let until = store.now().saturating_add(self.term);
         let held = store.store().update(&self.key, |bytes| {
             let is_theirs = bytes.and_then(decode).is_some_and(|(holder, held_until)| {
-                // Nobody can hold it for longer than a term: if somebody seems to, the clock was set back.
+                // No lease is held for longer than a term. If one seems to be, the clock was set back.
                 holder != self.worker && held_until > store.now() && held_until <= until
             });
             if is_theirs { (Write::Keep, false) } else { (Write::Replace(self.encode(until)), true) }
@@ -57,9 +57,9 @@ impl Lease {
         held.unwrap_or(false)
     }
 
-    /// Gives the lease up, so that another worker can take it at once.
+    /// Gives the lease up, so that another worker can take it immediately.
     pub fn give_up(&self, store: Session<'_, impl Store>) {
-        // A lease that cannot be given up ends with its term.
+        // If the lease cannot be given up, it ends with its term.
         let _given_up = store.store().update(&self.key, |bytes| {
             let is_ours = bytes.and_then(decode).is_some_and(|(holder, _)| holder == self.worker);
             if is_ours { (Write::Replace(self.encode(Timestamp::default())), ()) } else { (Write::Keep, ()) }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn one_worker_holds_it_as_long_as_it_renews_it() {
+    fn one_worker_holds_a_lease_while_it_renews_it() {
         let store = Memory::new();
         let [one, other] = workers(&store);
         assert!(hold(&one, &store, 100));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_it_up_gives_up_its_own() {
+    fn a_worker_gives_up_only_its_own_lease() {
         let store = Memory::new();
         let [one, other] = workers(&store);
         let now = |second| Timestamp::from_seconds(second);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_frees_it() {
+    fn a_clock_that_is_set_back_frees_the_lease() {
         let store = Memory::new();
         let [one, other] = workers(&store);
         assert!(hold(&one, &store, 10_000));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_lease_belong_to_nobody() {
+    fn invalid_bytes_count_as_no_lease() {
         let store = Memory::new();
         let [one, other] = workers(&store);
         store.update("sidegate/leases/reports", |_| (Write::Replace(b"junk".to_vec()), ())).unwrap();

@@ -1,4 +1,4 @@
-//! A store in this process's memory, for tests and for the CLI. Its revisions behave as Envoy's do.
+//! A store in this process's memory, for tests and for the CLI. Its revisions behave like Envoy's.
 
 use std::{
     collections::HashMap,
@@ -7,8 +7,8 @@ use std::{
 
 use super::{Cas, Lost, Store};
 
-/// A map behind a lock that is held for one `get` or one swap, never while a decision is made: threads meet each other
-/// exactly as Envoy's workers do.
+/// A map behind a lock that is held for one `get` or one swap, never while a decision is made. Threads
+/// therefore interfere with each other exactly as Envoy's workers do.
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<Values>);
 
@@ -24,12 +24,12 @@ impl Memory {
         Self::default()
     }
 
-    /// How many keys exist.
+    /// The number of keys.
     pub fn keys(&self) -> usize {
         self.lock().values.len()
     }
 
-    /// How many bytes all values have together.
+    /// The total size of all values, in bytes.
     pub fn bytes(&self) -> usize {
         self.lock().values.values().map(|(bytes, _)| bytes.len()).sum()
     }
@@ -69,14 +69,14 @@ mod tests {
     use super::{super::contract, *};
 
     #[test]
-    fn memory_holds_the_contract() {
+    fn memory_fulfils_the_contract() {
         contract::holds(Memory::new);
         contract::holds(Rc::<Memory>::default);
     }
 
     #[cfg(not(target_family = "wasm"))]
     #[test]
-    fn memory_holds_the_contract_among_threads() {
+    fn memory_fulfils_the_contract_among_threads() {
         contract::holds_among_threads(&Memory::new());
     }
 }

@@ -1,12 +1,12 @@
-//! The store: where meters and cached identities live, behind one port.
+//! The store: holds meters and cached identities, behind one port.
 //!
-//! The core never sees how bytes are kept. It hands a *decision* to [`Store::update`]: a closure from the bytes that
-//! are there to what shall be there and an outcome. Over Envoy's shared data that becomes get, decide,
-//! compare-and-swap, and again with fresh bytes whenever another worker was faster; over [`Memory`] the same loop
-//! runs in tests and in the CLI.
+//! The core does not depend on how bytes are kept. It passes a *decision* to [`Store::update`]: a closure
+//! that receives the current bytes and returns the new bytes and a result. With Envoy's shared data, an
+//! update is a get, the decision and a compare-and-swap, repeated with fresh bytes whenever another worker
+//! was faster. With [`Memory`], the same loop runs in tests and in the CLI.
 //!
-//! Values are laid out by a [`Table`]: a fixed number of keys, so that a store which cannot delete or expire stays
-//! bounded.
+//! A [`Table`] lays out the values in a fixed number of keys, so that a store which cannot delete or expire
+//! entries stays bounded.
 
 #[cfg(any(test, not(target_family = "wasm")))]
 #[doc(hidden)]
@@ -29,46 +29,52 @@ pub use lease::{Lease, WorkerId};
 pub use memory::Memory;
 pub use table::{Change, NotWritten, Table};
 
-/// What must not have changed for a [`Store::compare_and_swap`] to succeed: the revision of a value. Never zero,
-/// because Envoy takes zero to mean "overwrite whatever is there", which loses counts.
+/// The revision of a value, which must be unchanged for a [`Store::compare_and_swap`] to succeed. Never zero,
+/// because Envoy reads zero as "overwrite any value", which loses counts.
 pub type Cas = NonZeroU32;
 
-/// The [`Cas`] of a key that does not exist. Envoy compares it with existing values only, so two workers that both
-/// found the key missing cannot both insert it.
+/// The [`Cas`] of a key that does not exist. Envoy compares it with existing values only, so of two workers
+/// that both found the key missing, only one inserts it.
 pub const ABSENT: Cas = NonZeroU32::MAX;
 
-/// How often an update is decided before it is given up. A lost round means that another worker's round succeeded, so
-/// this many in a row is a machine in trouble, not a busy one.
+/// How often an update is tried before it fails. Each lost attempt means that another worker's update
+/// succeeded, so this many in a row are a sign of a fault, not of load.
 pub const ATTEMPTS: u32 = 128;
 
 /// Bytes under keys, shared by all workers.
 ///
-/// An implementor provides [`get`](Store::get) and [`compare_and_swap`](Store::compare_and_swap) and must uphold:
+/// An implementation provides [`get`](Store::get) and [`compare_and_swap`](Store::compare_and_swap), and
+/// guarantees:
 ///
-/// * No update is ever lost: `compare_and_swap` replaces a value only if its revision still is `expected`, and checks
-///   and replaces in one step. Each successful swap gives the value a revision that it did not have before.
-/// * With `expected` [`ABSENT`], it inserts only if the key does not exist. Of two workers that create a key, one has
-///   [`Lost`].
-/// * `get` returns bytes and revision of one moment. A store that cannot answer says `(None, None)`: an existing
-///   value then makes every swap fail, which refuses requests and never forgets what they used.
+/// * No update is ever lost. `compare_and_swap` replaces a value only if its revision is still `expected`,
+///   and checks and replaces in one step. Each successful swap gives the value a revision that it did not
+///   have before.
+/// * With `expected` [`ABSENT`], it inserts only if the key does not exist. If two workers create a key, one
+///   of them gets [`Lost`].
+/// * `get` returns bytes and revision of the same moment. A store that cannot answer returns `(None, None)`.
+///   Every swap of an existing value then fails, which refuses requests but never forgets usage.
 ///
 /// Values written by Sidegate are never empty.
 pub trait Store {
-    /// The bytes under `key` and their revision; `(None, None)` if there are none.
+    /// The bytes under `key` and their revision; `(None, None)` if the key does not exist.
     fn get(&self, key: &str) -> (Option<Vec<u8>>, Option<Cas>);
 
-    /// Puts `bytes` under `key` if its revision still is `expected`.
+    /// Writes `bytes` under `key` if its revision is still `expected`.
+    ///
+    /// # Errors
+    ///
+    /// The revision has changed, or the store cannot write. The value is unchanged.
     fn compare_and_swap(&self, key: &str, bytes: &[u8], expected: Cas) -> Result<(), Lost>;
 
-    /// Shows `look` the bytes under `key`; writes nothing.
+    /// Passes the bytes under `key` to `look` and writes nothing.
     fn read<T>(&self, key: &str, look: impl FnOnce(Option<&[u8]>) -> T) -> T {
         look(self.get(key).0.as_deref())
     }
 
-    /// Replaces the bytes under `key` by what `decide` makes of them, as one step among all workers.
+    /// Replaces the bytes under `key` by the result of `decide`, as one atomic step among all workers.
     ///
-    /// `decide` runs again, on fresh bytes, each time another worker was faster; only its last outcome counts. After
-    /// [`ATTEMPTS`] lost rounds nothing has been written.
+    /// `decide` runs again, on fresh bytes, each time another worker was faster; only its last result counts.
+    /// After [`ATTEMPTS`] lost attempts it returns [`Contended`], and nothing has been written.
     fn update<T>(
         &self,
         key: &str,
@@ -99,7 +105,7 @@ impl<S: Store> Store for &S {
     }
 }
 
-/// Several owners of one store, such as the workers of a test.
+/// A store with several owners, such as the workers of a test.
 impl<S: Store> Store for Rc<S> {
     fn get(&self, key: &str) -> (Option<Vec<u8>>, Option<Cas>) {
         S::get(self, key)
@@ -110,12 +116,12 @@ impl<S: Store> Store for Rc<S> {
     }
 }
 
-/// What an update does to the value it was shown.
+/// What an update does to the current value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// Leave it as it is; nothing is written at all.
+    /// Leave the value unchanged; nothing is written.
     Keep,
-    /// Put these bytes in its place.
+    /// Replace the value by these bytes.
     Replace(Vec<u8>),
 }
 
@@ -124,9 +130,9 @@ pub enum Write {
 #[error("the value was changed by another worker")]
 pub struct Lost;
 
-/// Other workers changed the value first, every time; nothing was written.
+/// Every attempt lost to another worker; nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the store is contended: no update got through in {ATTEMPTS} attempts")]
+#[error("the store is contended: no update succeeded in {ATTEMPTS} attempts")]
 pub struct Contended;
 
 #[cfg(test)]
@@ -138,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// Another worker writes before each of the first `losses` swaps.
+    /// A store in which another worker writes before each of the first `losses` swaps.
     fn losing(losses: u32) -> Disturbed<'static> {
         let left = Cell::new(losses);
         Disturbed::new(move |store| {
@@ -156,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_decision_is_made_again_on_fresh_bytes_after_each_lost_round() {
+    fn the_decision_runs_again_on_fresh_bytes_after_each_lost_attempt() {
         for losses in [0, 1, 5, ATTEMPTS - 1] {
             let store = losing(losses);
             let mut decisions = 0;
@@ -165,14 +171,14 @@ mod tests {
                 append(bytes)
             });
             assert_eq!(decisions, losses + 1);
-            assert_eq!(seen, Ok(if losses == 0 { 0 } else { 6 }), "the outcome is that of the last decision");
+            assert_eq!(seen, Ok(if losses == 0 { 0 } else { 6 }), "the result is that of the last decision");
             let expected: &[u8] = if losses == 0 { b"+ours" } else { b"theirs+ours" };
             assert_eq!(store.read("key", |bytes| bytes.map(<[u8]>::to_vec)).as_deref(), Some(expected));
         }
     }
 
     #[test]
-    fn an_update_that_always_loses_gives_up_and_writes_nothing() {
+    fn an_update_that_always_loses_fails_and_writes_nothing() {
         let store = losing(u32::MAX);
         let mut decisions = 0;
         let result = store.update("key", |bytes| {

@@ -1,18 +1,18 @@
-//! The bytes of one slot: a version, then entries one after the other.
+//! The bytes of one slot: a version, then entries one after the other. Numbers are little-endian.
 //!
 //! ```text
-//! 1 | tag (16) expires (8, ms since the epoch) length (4) payload (length) | tag …        all numbers little-endian
+//! 1 | tag (16) expires (8, ms since the epoch) length (4) payload (length) | tag …
 //! ```
 
 use crate::{digest::Digest, time::Timestamp};
 
 const VERSION: u8 = 1;
 
-/// Bytes of an entry beside its payload.
+/// Size of an entry without its payload, in bytes.
 pub(super) const OVERHEAD: usize = 28;
 
-/// What tells the entries of a slot apart: the last 16 bytes of the subject's digest. The slot is chosen by the first
-/// 8, so that within a slot all 128 bits count.
+/// Distinguishes the entries of a slot: the last 16 bytes of the subject's digest. The slot is chosen by the
+/// first 8 bytes, so all 128 bits of the tag are effective within a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag([u8; 16]);
 
@@ -31,12 +31,12 @@ pub(super) struct Entry<'a> {
     pub(super) payload: &'a [u8],
 }
 
-/// The entries of a slot that is known to parse.
+/// The entries of a slot, checked to be valid.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Slot<'a>(&'a [u8]);
 
 impl<'a> Slot<'a> {
-    /// The slot in `bytes`; `None` if they are not one, from the first byte to the last.
+    /// The slot in `bytes`; `None` unless all bytes form a valid slot.
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (&VERSION, entries) = bytes.split_first()? else { return None };
         let mut rest = entries;
@@ -68,12 +68,12 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// The bytes of a slot with these entries; `size` is how many bytes that will be, about.
+/// The bytes of a slot with these entries; `size` is an estimate of their total length.
 pub(super) fn encode<'a>(entries: impl Iterator<Item = Entry<'a>>, size: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(size);
     bytes.push(VERSION);
     for entry in entries {
-        // A payload of 4 GiB fits into no store that this could be written to.
+        // No store can hold a payload of 4 GiB.
         let length = u32::try_from(entry.payload.len()).unwrap_or(u32::MAX);
         bytes.extend_from_slice(&entry.tag.0);
         bytes.extend_from_slice(&entry.expires.millis().to_le_bytes());
@@ -112,6 +112,6 @@ mod tests {
         let mut other = bytes.clone();
         other[0] = 2;
         assert!(Slot::parse(&other).is_none());
-        assert!(Slot::parse(&[bytes, vec![0]].concat()).is_none(), "a byte too many");
+        assert!(Slot::parse(&[bytes, vec![0]].concat()).is_none(), "one extra byte");
     }
 }

@@ -1,13 +1,13 @@
 //! The slot table: entries of subjects in a fixed number of keys, `sidegate/<table>/<slot>`.
 //!
-//! Envoy's shared data cannot delete, list or expire, and knows no size limit. So a table never makes a key per
-//! subject: a subject's digest chooses one of a fixed number of slots, the slot's value holds the entries of all its
-//! subjects, and whatever has expired is dropped whenever the slot is written. Entries "from the future" (the clock
-//! went back) stay.
+//! Envoy's shared data cannot delete, list or expire entries, and has no size limit. A table therefore never
+//! makes a key per subject. A subject's digest chooses one of a fixed number of slots, and the value of a
+//! slot holds the entries of all its subjects. Expired entries are dropped whenever their slot is written.
+//! Entries "from the future" (the clock went back) stay.
 //!
-//! A policy that changes the capacity changes the number of slots, and most subjects then belong to another slot.
-//! Nothing breaks, but entries are not found where they were: caches start cold and **meters start at zero**, once.
-//! The old slots stay in memory until Envoy ends.
+//! A policy that changes the capacity changes the number of slots, and most subjects then belong to another
+//! slot. Nothing breaks, but existing entries are no longer found: caches start cold, and **meters start at
+//! zero** once. The old slots stay in memory until Envoy ends.
 
 use std::num::{NonZeroU32, NonZeroU64};
 
@@ -17,14 +17,15 @@ use super::{
 };
 use crate::{digest::Digest, time::Timestamp};
 
-/// Entries in a slot of a cache, at most.
+/// The most entries in a slot of a cache.
 const CACHED: usize = 4;
 
-/// Entries in a slot of meters, at most. A slot is meant for one; with eight times as many live meters as the table
-/// was made for, one slot in 10¹⁰ is full.
+/// The most entries in a slot of meters. A slot is sized for one. With eight times as many live meters as the
+/// table's capacity, one slot in 10¹⁰ is full.
 const METERED: usize = 32;
 
-/// A table of entries in a [`Store`]. Subjects are known by digest; 128 bits of it tell those of one slot apart.
+/// A table of entries in a [`Store`]. Subjects are identified by digest; 128 bits of it distinguish the
+/// entries of a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     prefix: Box<str>,
@@ -32,57 +33,58 @@ pub struct Table {
     full: Full,
 }
 
-/// What happens to a subject that is new to a slot without room.
+/// What happens to a new subject when its slot is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Full {
-    /// The entry written longest ago makes room.
+    /// The entry that was written longest ago is evicted.
     Evict,
-    /// The slot grows, because a live meter that is dropped would be quota given twice; at [`METERED`] entries, the
-    /// new one is refused.
+    /// The slot grows, because dropping a live meter would give its quota twice. At [`METERED`] entries, new
+    /// subjects are refused.
     Grow,
 }
 
 /// What an update does to a subject's entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Leave it as it is; nothing is written at all.
+    /// Leave the entry unchanged; nothing is written.
     Keep,
-    /// Put this in its place.
+    /// Replace the entry.
     Put {
-        /// From this moment on the entry is gone.
+        /// The moment from which the entry is gone.
         expires: Timestamp,
         /// The entry's content.
         payload: Vec<u8>,
     },
 }
 
-/// Why an entry could not be written; the table is as it was.
+/// Why an entry could not be written; the table is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotWritten {
-    /// Other workers were faster, every time.
+    /// Other workers were always faster.
     #[error(transparent)]
     Contended(#[from] Contended),
-    /// The subject is new, and its slot is full of live meters: many more subjects than the table has capacity for.
-    #[error("the slot has no room for another meter: raise the capacity")]
+    /// The subject is new, and its slot is full of live meters: there are many more subjects than the table's
+    /// capacity.
+    #[error("the slot has no room for another meter: increase the capacity")]
     Full,
 }
 
 impl Table {
-    /// The table `meters`, made for `capacity` live meters. It takes more, up to 32 to a slot, at the cost of longer
-    /// values.
+    /// The table `meters`, sized for `capacity` live meters. It accepts more, up to 32 in a slot, at the cost
+    /// of longer values.
     pub fn meters(capacity: NonZeroU32) -> Self {
         Self { prefix: "sidegate/meters/".into(), slots: capacity.into(), full: Full::Grow }
     }
 
-    /// The table `name`, which keeps `capacity` entries (rounded up to a multiple of four) and drops older ones for
-    /// newer ones.
+    /// The table `name`, which keeps `capacity` entries (rounded up to a multiple of four) and evicts older
+    /// entries for newer ones.
     pub fn cache(name: &str, capacity: NonZeroU32) -> Self {
         let slots =
             NonZeroU64::new(u64::from(capacity.get()).div_ceil(CACHED as u64)).unwrap_or(NonZeroU64::MIN);
         Self { prefix: format!("sidegate/{name}/").into(), slots, full: Full::Evict }
     }
 
-    /// Shows `look` the subject's live entry; writes nothing.
+    /// Passes the subject's live entry to `look` and writes nothing.
     pub fn read<S: Store, T>(
         &self,
         store: Session<'_, S>,
@@ -98,9 +100,13 @@ impl Table {
         })
     }
 
-    /// Replaces the subject's live entry by what `decide` makes of it, in one [`Store::update`].
+    /// Replaces the subject's live entry by the result of `decide`, in one [`Store::update`].
     ///
-    /// `decide` runs again whenever another worker wrote the slot first; only its last outcome counts.
+    /// `decide` runs again whenever another worker wrote the slot first; only its last result counts.
+    ///
+    /// # Errors
+    ///
+    /// Other workers were always faster, or the slot is full of live meters. The table is unchanged.
     pub fn update<S: Store, T>(
         &self,
         store: Session<'_, S>,
@@ -144,7 +150,7 @@ impl Table {
         result?
     }
 
-    /// How many of `others`, the oldest, must go for one more entry; `None` if it has to stay out.
+    /// How many of the oldest `others` must be evicted for one more entry; `None` if the entry is refused.
     fn make_room(&self, others: usize) -> Option<usize> {
         match self.full {
             Full::Evict => Some(others.saturating_add(1).saturating_sub(CACHED)),
@@ -208,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_there_until_it_expires() {
+    fn an_entry_exists_until_it_expires() {
         for table in [Table::meters(ONE), Table::cache("tokens", ONE)] {
             let store = Memory::new();
             assert!(!has(&table, &store, 1, 0));
@@ -247,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_meter_slot_grows_and_in_the_end_refuses_newcomers_only() {
+    fn a_meter_slot_grows_and_refuses_only_new_subjects_when_full() {
         let (table, store) = (Table::meters(ONE), Memory::new());
         for number in 0..32 {
             assert_eq!(put(&table, &store, number, 0, 10), (Ok(false), Tally::default()));
@@ -255,8 +261,8 @@ mod tests {
         let before = store.bytes();
         assert_eq!(put(&table, &store, 99, 0, 10).0, Err(NotWritten::Full));
         assert_eq!(store.bytes(), before);
-        assert_eq!(put(&table, &store, 7, 0, 10).0, Ok(true), "who is in may go on");
-        assert!((0..32).all(|number| has(&table, &store, number, 0)), "nobody was evicted");
+        assert_eq!(put(&table, &store, 7, 0, 10).0, Ok(true), "existing subjects are still updated");
+        assert!((0..32).all(|number| has(&table, &store, number, 0)), "nothing was evicted");
         assert_eq!(
             put(&table, &store, 99, 10, 20).0,
             Ok(false),
@@ -265,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn keeping_writes_nothing() {
+    fn keeping_an_entry_writes_nothing() {
         let (table, store) = (Table::meters(ONE), Memory::new());
         let incidents = Incidents::default();
         let session = Session::new(&store, &incidents, at(0));
@@ -274,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_do_not_parse_are_absent_and_reported() {
+    fn invalid_bytes_are_treated_as_absent_and_reported() {
         let (table, store) = (Table::meters(ONE), Memory::new());
         for bytes in [&b""[..], b"\x02", b"\x01half", &[0xff; 300]] {
             let key = table.key(&subject(1));
@@ -289,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_rounds_are_reported() {
+    fn lost_attempts_are_reported() {
         let (table, store) = (Table::meters(ONE), Memory::new());
         let incidents = Incidents::default();
         let mut rounds = 0;

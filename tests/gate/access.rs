@@ -47,7 +47,7 @@ fn the_first_way_in_whose_credential_is_there_decides() {
         (&first_token, &get("/").token("t"), "call", "a token asks the provider"),
         (&first_token, &key, "ok", "a key alone is checked as a key"),
         (&first_token, &both, "call", "of both, the token decides"),
-        (&first_token, &get("/"), "21", "nothing presented"),
+        (&first_token, &get("/"), "21", "no credential was presented"),
         (&first_key, &both, "ok", "of both, the key decides"),
         (&first_key, &get("/").key("guess").token("t"), "13", "a bad key is not made up for by a token"),
         (&first_key, &get("/").token("t"), "call", "a token alone asks the provider"),

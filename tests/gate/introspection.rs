@@ -175,7 +175,7 @@ fn a_provider_that_failed_is_tried_by_one_request_at_a_time() {
         let refused = begin(&gate, &other(40_300));
         assert_eq!(verdict(&refused), "24");
         let reason = trail(&refused).refusal.as_ref().unwrap().reason.as_str();
-        assert_eq!(reason, "the provider failed a moment ago and is being left alone");
+        assert_eq!(reason, "the provider failed recently and is not called during its cooldown");
     }
     // It answers: the rest is over.
     assert_eq!(verdict(&tries.answer(active, at(40_310, "/lax").at)), "ok");

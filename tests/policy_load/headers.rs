@@ -60,16 +60,16 @@ fn headers_that_cannot_be_set() {
         (
             r#"{"/apis/0/forward/headers":{"x-a":"{colour}"}}"#,
             &[
-                "apis[0] (orders).forward.headers.x-a: `{colour}` is none of `{api}`, `{rule}`, `{consumer}`, `{plan}`, `{environment}`, `{client_id}`, `{subject}`, `{scope}`",
+                "apis[0] (orders).forward.headers.x-a: unknown field `{colour}`: expected `{api}`, `{rule}`, `{consumer}`, `{plan}`, `{environment}`, `{client_id}`, `{subject}` or `{scope}`",
             ],
         ),
         (
             r#"{"/apis/0/forward/headers":{"x-a":"{consumer"}}"#,
-            &["apis[0] (orders).forward.headers.x-a: a brace has no partner"],
+            &["apis[0] (orders).forward.headers.x-a: unmatched brace"],
         ),
         (
             r#"{"/apis/0/forward/headers":{"x-a":"consumer}"}}"#,
-            &["apis[0] (orders).forward.headers.x-a: a brace has no partner"],
+            &["apis[0] (orders).forward.headers.x-a: unmatched brace"],
         ),
         (
             r#"{"/apis/0/forward/headers":{"x-a":""}}"#,

@@ -8,13 +8,13 @@ fn limits_and_metering_that_cannot_hold() {
         (
             r#"{"/plans/basic/limits/0/per":"month"}"#,
             &[
-                "plans.basic.limits[0].window: a limit per month cannot slide: only those per second, minute, hour or day can",
+                "plans.basic.limits[0].window: a limit per month cannot slide: only limits per second, minute, hour or day can",
             ],
         ),
         (
             r#"{"/plans/basic/limits/1/window":"sliding"}"#,
             &[
-                "plans.basic.limits[1].window: a limit per eternity cannot slide: only those per second, minute, hour or day can",
+                "plans.basic.limits[1].window: a limit per eternity cannot slide: only limits per second, minute, hour or day can",
             ],
         ),
         (

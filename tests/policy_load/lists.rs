@@ -52,7 +52,10 @@ fn empty_lists() {
             r#"{"/apis/0/rules":[]}"#,
             &["apis[0] (orders).rules: the list is empty: leave it out, or give it an entry"],
         ),
-        (r#"{"/apis/0/rules/0/methods":[]}"#, &["apis[0] (orders).rules[0].methods: no method is named"]),
+        (
+            r#"{"/apis/0/rules/0/methods":[]}"#,
+            &["apis[0] (orders).rules[0].methods: a list of methods must not be empty"],
+        ),
         (
             r#"{"/apis/0/rules/0/access":[]}"#,
             &["apis[0] (orders).rules[0].access: the list is empty: leave it out, or give it an entry"],
@@ -91,7 +94,7 @@ fn empty_lists() {
         ),
         (
             r#"{"/apis/0/bindings/0/allow":{"methods":[]}}"#,
-            &["apis[0] (orders).bindings[0].allow.methods: no method is named"],
+            &["apis[0] (orders).bindings[0].allow.methods: a list of methods must not be empty"],
         ),
         (
             r#"{"/apis/0/bindings/0/paths":[]}"#,

@@ -57,7 +57,7 @@ fn duplicate_names() {
         ),
         (
             r#"{"/apis/0/rules/0/methods":["GET","GET"]}"#,
-            &["apis[0] (orders).rules[0].methods: the method `GET` is named twice"],
+            &["apis[0] (orders).rules[0].methods: the method `GET` is listed twice"],
         ),
         (
             r#"{"/apis/0/rules/0/access/0/introspection/scopes":["a","a"]}"#,

@@ -49,7 +49,7 @@ fn invalid_paths() {
         (
             r#"{"/apis/0/rules/1/path":"/x{id}"}"#,
             &[
-                "apis[0] (orders).rules[1].path: `x{id}` is not a parameter: braces enclose a whole segment, a name of letters, digits, `-` and `_`",
+                "apis[0] (orders).rules[1].path: `x{id}` is not a parameter: braces must enclose a whole segment, with a name of letters, digits, `-` and `_`",
             ],
         ),
         (
@@ -58,15 +58,11 @@ fn invalid_paths() {
         ),
         (
             r#"{"/apis/0/rules/1/path":"/**/a"}"#,
-            &[
-                "apis[0] (orders).rules[1].path: `/**/a` has a `*` elsewhere than in the final `/**` of a template",
-            ],
+            &["apis[0] (orders).rules[1].path: `/**/a` has a `*` outside of a final `/**`"],
         ),
         (
             r#"{"/apis/0/rules/1/path":"/a*"}"#,
-            &[
-                "apis[0] (orders).rules[1].path: `/a*` has a `*` elsewhere than in the final `/**` of a template",
-            ],
+            &["apis[0] (orders).rules[1].path: `/a*` has a `*` outside of a final `/**`"],
         ),
         (
             r#"{"/apis/0/rules/2/regex":"/r/("}"#,
@@ -106,13 +102,13 @@ fn invalid_paths() {
         (
             r#"{"/apis/0/base_path":"/{version}"}"#,
             &[
-                "apis[0] (orders).base_path: `/{version}` has a parameter or a wildcard, but only a literal path can stand here",
+                "apis[0] (orders).base_path: `/{version}` has a parameter or a wildcard, but a literal path is expected",
             ],
         ),
         (
             r#"{"/apis/0/base_path":"/v1/**"}"#,
             &[
-                "apis[0] (orders).base_path: `/v1/**` has a parameter or a wildcard, but only a literal path can stand here",
+                "apis[0] (orders).base_path: `/v1/**` has a parameter or a wildcard, but a literal path is expected",
             ],
         ),
     ]);

@@ -15,11 +15,11 @@ fn providers_that_cannot_be_called() {
         ),
         (
             r#"{"/providers/p/introspection/url":"http://gateway:hunter2@idp/"}"#,
-            &["providers.p.introspection.url: credentials belong into `authentication`, not into the URL"],
+            &["providers.p.introspection.url: credentials belong in `authentication`, not in the URL"],
         ),
         (
             r#"{"/providers/p/introspection/url":"http://idp/#a"}"#,
-            &["providers.p.introspection.url: a fragment is never sent"],
+            &["providers.p.introspection.url: the URL must not have a fragment"],
         ),
         (
             r#"{"/providers/p/introspection/cluster":""}"#,

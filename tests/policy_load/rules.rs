@@ -71,7 +71,7 @@ fn invalid_scopes_and_audiences() {
         (
             r#"{"/apis/0/rules/0/access/0/introspection/scopes":[""]}"#,
             &[
-                "apis[0] (orders).rules[0].access[0].introspection.scopes: `` is not a scope: visible ASCII characters without quotes and backslashes are",
+                "apis[0] (orders).rules[0].access[0].introspection.scopes: `` is not a scope: expected visible ASCII characters without quotes and backslashes",
             ],
         ),
         (

@@ -64,7 +64,7 @@ fn each_refusal_leaves_one_line_that_names_what_is_known() {
         ),
         (
             get("/v1/x").key("a").key("b"),
-            "refused code=20 api=orders rule=/** consumer=- id=id-1 reason=\"the credential arrives twice\"",
+            "refused code=20 api=orders rule=/** consumer=- id=id-1 reason=\"the credential appears twice\"",
         ),
     ] {
         let (_, _) = thread.request(ask.with("x-request-id", "id-1"));

@@ -1,4 +1,4 @@
-//! The options of `sidegate render`, and which of them go together.
+//! The options of `sidegate render`, and which of them can be combined.
 
 use std::io;
 
@@ -20,7 +20,7 @@ Examples:
 
 The policy is checked first; nothing is printed if it is invalid. The module gets the variables that its secrets name (`{env: NAME}`)
 from the environment of the proxy; their values are not printed.
-Exit codes: 0 done, 1 the policy is invalid, 2 it cannot be read, or the options do not go together.")]
+Exit codes: 0 done, 1 the policy is invalid, 2 it cannot be read, or the options cannot be combined.")]
 pub struct Arguments {
     /// The policy in YAML or JSON; `-` for standard input
     #[arg(long, value_name = "FILE")]
@@ -74,7 +74,7 @@ enum Form {
     Envoy,
 }
 
-/// The kinds of proxy in a mesh.
+/// The kinds of proxies in a mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Place {
     /// Requests to the pods of a service
@@ -83,7 +83,7 @@ pub(super) enum Place {
     Gateway,
 }
 
-/// A manifest, with everything that its kind needs and nothing else.
+/// A manifest, with exactly the values that its kind needs.
 pub(super) enum Manifest {
     /// A WasmPlugin, or a TrafficExtension.
     Extension {
@@ -114,15 +114,15 @@ pub(super) enum Manifest {
     },
 }
 
-/// An object of Kubernetes.
+/// A Kubernetes object.
 pub(super) struct Object {
     /// Its name.
     pub(super) name: String,
     /// Its namespace.
     pub(super) namespace: Option<String>,
-    /// The kind of proxy it is for.
+    /// The kind of proxy that the object is for.
     pub(super) place: Place,
-    /// Labels of the pods it is for; those of the template if empty.
+    /// Labels of the pods that the object is for; empty for those of the template.
     pub(super) selector: Vec<(String, String)>,
 }
 
@@ -130,7 +130,7 @@ pub(super) struct Object {
 pub(super) enum Module {
     /// In a file.
     File(String),
-    /// By HTTP.
+    /// At a URL.
     Remote {
         /// Its URL.
         url: String,
@@ -151,14 +151,14 @@ impl Arguments {
     ///
     /// # Errors
     ///
-    /// They do not go together.
+    /// The options cannot be combined.
     pub(super) fn manifest(&self) -> io::Result<Manifest> {
         match self.form {
             Form::WasmPlugin | Form::TrafficExtension => {
                 self.refuse(&[("--module", self.module.is_some())])?;
                 let image = self.image.clone().ok_or_else(|| self.wrong("needs `--image`"))?;
                 if !has_scheme(&image, &["oci", "https", "http", "file"]) {
-                    return Err(self.wrong("takes images by `oci`, `https`, `http` and `file` only"));
+                    return Err(self.wrong("takes image URLs with `oci`, `https`, `http` or `file` only"));
                 }
                 if image.starts_with("file:") {
                     self.refuse_digest_of_file()?;
@@ -184,7 +184,7 @@ impl Arguments {
                 ])?;
                 let Module::File(module) = self.module()? else {
                     return Err(self.wrong(
-                        "takes a module that is a file: while an Envoy fetches one for a filter file, everything passes",
+                        "takes the module as a file only: while Envoy fetches a module for a filter file, all requests pass",
                     ));
                 };
                 Ok(Manifest::Envoy { name: self.name.clone(), module })
@@ -209,30 +209,30 @@ impl Arguments {
         let module = self.module.as_deref().unwrap_or("/etc/sidegate/sidegate.wasm");
         if module.contains("://") {
             if !has_scheme(module, &["https", "http"]) {
-                return Err(self.wrong("takes modules by path, `https` and `http` only"));
+                return Err(self.wrong("takes the module as a path or as an `https` or `http` URL only"));
             }
             let sha256 = self.sha256.clone().ok_or_else(|| self.wrong("with a URL needs `--sha256`"))?;
             return Ok(Module::Remote { url: module.to_owned(), sha256 });
         }
         self.refuse_digest_of_file()?;
         if !module.starts_with('/') {
-            return Err(self.wrong("needs the whole path of the module, from `/`"));
+            return Err(self.wrong("needs an absolute path to the module"));
         }
         Ok(Module::File(module.to_owned()))
     }
 
-    /// Refuses options that this form has no use for.
+    /// Rejects options that this form does not take.
     fn refuse(&self, given: &[(&str, bool)]) -> io::Result<()> {
         match given.iter().find(|(_, is_given)| *is_given) {
-            Some((option, _)) => Err(self.wrong(&format!("has no use for `{option}`"))),
+            Some((option, _)) => Err(self.wrong(&format!("does not take `{option}`"))),
             None => Ok(()),
         }
     }
 
-    /// Nobody would compare the digest of a file.
+    /// Rejects a digest, because nothing compares it with a file.
     fn refuse_digest_of_file(&self) -> io::Result<()> {
         match self.sha256 {
-            Some(_) => Err(self.wrong("has no use for `--sha256` where the module is a file")),
+            Some(_) => Err(self.wrong("does not take `--sha256` if the module is a file")),
             None => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! Numbers that Istio would change.
 //!
-//! Istio reads a plugin's configuration into a `google.protobuf.Struct`, whose numbers are all
+//! Istio reads a plugin's configuration into a `google.protobuf.Struct`, which holds all numbers as
 //! floating-point: whole numbers beyond 2^53 are rounded.
 
 use std::fmt;

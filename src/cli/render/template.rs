@@ -1,5 +1,4 @@
-//! Fills in the manifests of `istio/` and `envoy/`, so that what is printed is what users read there, with
-//! their values.
+//! Fills in the manifests of `istio/` and `envoy/`, so that the output matches what users read there.
 
 use std::io;
 
@@ -17,7 +16,7 @@ const ENVOY_FILTER_FILE: &str = include_str!("../../../istio/base/envoyfilter-fi
 const ENVOY_FILTER_REMOTE: &str = include_str!("../../../istio/base/envoyfilter-remote.yaml");
 const ENVOY: &str = include_str!("../../../envoy/filter.yaml");
 
-/// What is different in gateways.
+/// The parts that differ for gateways.
 const GATEWAY_EXTENSION: &str = include_str!("../../../istio/overlays/gateway/extension.yaml");
 const GATEWAY_ENVOY_FILTER: &str = include_str!("../../../istio/overlays/gateway/envoyfilter.yaml");
 
@@ -25,7 +24,7 @@ const GATEWAY_ENVOY_FILTER: &str = include_str!("../../../istio/overlays/gateway
 ///
 /// # Errors
 ///
-/// The template lacks a part that has to be filled in, which its tests rule out.
+/// A part that has to be filled in is missing from the template. The tests rule that out.
 pub fn fill(manifest: &Manifest, contents: Contents) -> io::Result<String> {
     let digest = Policy::digest_of(contents.text.as_bytes());
     let template = match manifest {
@@ -58,7 +57,7 @@ pub fn fill(manifest: &Manifest, contents: Contents) -> io::Result<String> {
                 Module::Remote { url, sha256 } => (
                     ENVOY_FILTER_REMOTE,
                     "/spec/configPatches/1/patch/value",
-                    // Istio's agent fetches it, and needs no cluster; Envoy's schema asks for one.
+                    // Istio's agent fetches the module and needs no cluster, but Envoy's schema requires one.
                     json!({"remote": {"http_uri": {"uri": url, "timeout": "30s", "cluster": "_"}, "sha256": sha256}}),
                 ),
             };
@@ -86,7 +85,7 @@ impl ManifestTemplate {
         from_yaml(text.as_bytes()).map(Self).map_err(broken)
     }
 
-    /// The template of an object, for the proxies that it is for.
+    /// The template of an object, for its kind of proxy.
     fn of(object: &Object, text: &str, gateway: &str, selector: &str) -> io::Result<Self> {
         let mut template = Self::read(text)?;
         if object.place == Place::Gateway {
@@ -107,7 +106,7 @@ impl ManifestTemplate {
         Ok(template)
     }
 
-    /// Fills in a filter of Envoy's.
+    /// Fills in an Envoy filter.
     fn set_filter(&mut self, at: &str, name: &str, code: Value, contents: Contents) -> io::Result<()> {
         let config = format!("{at}/typed_config/config");
         let vm = format!("{config}/vm_config");
@@ -141,7 +140,7 @@ fn broken(error: impl std::fmt::Display) -> io::Error {
     io::Error::other(format!("the template of the manifest is broken: {error}"))
 }
 
-/// YAML that readers of YAML 1.1, such as Kubernetes, read as the same values; no line is folded.
+/// YAML that YAML 1.1 readers, such as Kubernetes, read as the same values. No line is folded.
 fn to_yaml(value: &Value) -> io::Result<String> {
     let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
     serde_saphyr::to_string_with_options(value, options).map_err(io::Error::other)

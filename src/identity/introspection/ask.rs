@@ -1,4 +1,5 @@
-//! Asks who the bearer of a token is: the cache first, then the endpoint, and the cache again where the endpoint is unavailable.
+//! Asks who a token belongs to: first the cache, then the endpoint, and the cache again if the endpoint is
+//! unavailable.
 
 use super::{Provider, Read, read};
 use crate::{
@@ -12,19 +13,19 @@ use crate::{
     store::Store,
 };
 
-/// What came of asking.
+/// The result of asking about a token.
 #[derive(Debug)]
 pub struct Consulted {
-    /// What is known of the token and how it was obtained, or why nothing is.
+    /// What is known about the token and how that was obtained, or why nothing is known.
     pub result: Result<(Vouched<'static>, Lookup), ProviderFault>,
-    /// The call, where this request made one.
+    /// The call, if this request made one.
     pub call: Option<CallRecord>,
 }
 
 /// Asks `provider` about `token`.
 ///
-/// Requests that ask the same at the same time share one call. The first of them keeps the answer for the others, and notes whether
-/// the provider has to rest.
+/// Requests that ask about the same token at the same time share one call. The first of them caches the
+/// answer for the others, and records whether the provider rests.
 pub async fn introspect<S: Store>(
     provider: &Provider,
     token: &AccessToken,
@@ -80,7 +81,7 @@ pub async fn introspect<S: Store>(
             }
         }
     };
-    // Another worker may have been luckier meanwhile, so the cache is asked again.
+    // Another worker may have received an answer meanwhile, so the cache is checked again.
     let kept = cache.find(ports.store(), &key);
     let earlier = kept.and_then(|kept| kept.despite_fault(&settings.terms, ports.now()));
     Consulted { result: earlier.map(|introspected| (introspected, Lookup::Stale)).ok_or(fault), call }

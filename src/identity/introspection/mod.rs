@@ -1,6 +1,6 @@
-//! Access tokens that an authorization server vouches for: token introspection, RFC 7662.
+//! Access tokens that an authorization server vouches for: token introspection (RFC 7662).
 //!
-//! [`introspect`] is the whole of it: the cache, the call, and what happens when the endpoint is unavailable.
+//! [`introspect`] does all of it: the cache, the call, and what happens when the endpoint is unavailable.
 
 mod ask;
 mod provider;

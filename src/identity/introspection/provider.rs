@@ -1,4 +1,5 @@
-//! An introspection endpoint as the policy compiles it: where it is, who we are to it, how long its answers are kept.
+//! An introspection endpoint as compiled from the policy: its address, our credentials there, and how long
+//! its answers are cached.
 
 use std::time::Duration;
 
@@ -8,29 +9,29 @@ use crate::{
     provider::{Endpoint, WhenUnavailable},
 };
 
-/// What an operator decides about one introspection endpoint.
+/// The settings of one introspection endpoint.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The provider's name in the policy.
     pub name: String,
-    /// The Envoy cluster that leads there.
+    /// The Envoy cluster of the endpoint.
     pub cluster: String,
-    /// The URL that is asked.
+    /// The URL of the endpoint.
     pub endpoint: Endpoint,
     /// How we authenticate.
     pub authentication: Authentication,
-    /// How long an answer is waited for.
+    /// How long to wait for an answer.
     pub timeout: Duration,
-    /// The terms on which answers are used.
+    /// The terms for using answers.
     pub terms: Terms,
     /// How far the server's clock may be ahead of ours when `nbf` and `iat` are checked.
     pub leeway: Duration,
 }
 
 impl Settings {
-    /// The leeway where none is configured.
+    /// The default leeway.
     pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
-    /// The timeout where none is configured.
+    /// The default timeout.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(200);
 }
 
@@ -56,11 +57,11 @@ pub enum Authentication {
         /// The token.
         token: ProviderSecret,
     },
-    /// Not at all; the network is trusted, as with Ory Hydra's admin port.
+    /// No authentication: the network is trusted, as with Ory Hydra's admin port.
     None,
 }
 
-/// Why settings cannot be used.
+/// Why settings are invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidProvider {
     /// No cluster.
@@ -69,22 +70,22 @@ pub enum InvalidProvider {
     /// No client id.
     #[error("the client id must not be empty")]
     EmptyClientId,
-    /// The token cannot be sent in a header; an empty one neither.
+    /// The token is empty, or cannot be sent in a header.
     #[error("the bearer token must be visible ASCII characters without spaces")]
     BearerToken,
-    /// No time to answer.
+    /// The timeout is zero.
     #[error("the timeout must be longer than zero")]
     ZeroTimeout,
-    /// Nobody to allow.
+    /// The list of allowed clients is empty.
     #[error("the list of allowed clients must not be empty")]
     NoClients,
-    /// Stale answers are asked for, and none are kept.
+    /// Stale answers are allowed, but none are cached.
     #[error("serving stale answers needs a cache `ttl` and `stale_if_error` longer than zero")]
     NothingStale,
 }
 
 impl InvalidProvider {
-    /// The attribute at fault, relative to the provider's settings in the policy document.
+    /// The attribute that is invalid, relative to the provider's settings in the policy document.
     pub const fn attribute(self) -> &'static str {
         match self {
             Self::EmptyCluster => "cluster",
@@ -96,7 +97,7 @@ impl InvalidProvider {
     }
 }
 
-/// An introspection endpoint, ready to be asked.
+/// An introspection endpoint, ready to use.
 #[derive(Clone, Debug)]
 pub struct Provider {
     settings: Settings,
@@ -104,7 +105,7 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Checks `settings`; reports everything that is wrong with them.
+    /// Checks `settings`. Fails with all problems in them.
     pub fn new(settings: Settings) -> Result<Self, Vec<InvalidProvider>> {
         let faults = faults(&settings);
         if !faults.is_empty() {
@@ -114,20 +115,20 @@ impl Provider {
         Ok(Self { settings, digest })
     }
 
-    /// What the operator decided.
+    /// The operator's settings.
     pub const fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// What tells this endpoint, and our identity there, from all others.
+    /// The digest that identifies this endpoint and our identity there.
     pub const fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// Under which the answer about `token` is kept and shared, and concurrent questions are joined.
+    /// The key under which the answer about `token` is cached and shared, and concurrent requests are joined.
     ///
-    /// It tells endpoints and our identities apart, because a server may answer each of its resource servers differently
-    /// (RFC 7662 section 2.2), and does not reveal the token.
+    /// It depends on the endpoint and on our identity there, because a server may answer each of its resource
+    /// servers differently (RFC 7662 section 2.2). It does not reveal the token.
     pub fn cache_key(&self, token: &str) -> Digest {
         Digest::of_parts(&[token.as_bytes(), self.digest.bytes()])
     }
@@ -212,7 +213,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_reported_with_its_attribute() {
+    fn every_problem_is_reported_with_its_attribute() {
         let wrong = Settings {
             cluster: String::new(),
             authentication: basic("", "s"),
@@ -239,7 +240,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn answers_are_shared_by_what_may_change_them_and_nothing_else() {
+    fn the_cache_key_depends_on_what_may_change_the_answer() {
         let key = |settings| Provider::new(settings).unwrap().cache_key("token");
         let other_url = Endpoint::parse("http://hydra:4445/other").unwrap();
         let different = [

@@ -1,4 +1,4 @@
-//! Reads the reply of an introspection endpoint (RFC 7662 section 2.2): a typed answer, or the reason why
+//! Reads the reply of an introspection endpoint (RFC 7662 section 2.2) into a typed answer, or the reason why
 //! there is none.
 
 use std::borrow::Cow;
@@ -14,17 +14,21 @@ use crate::{
 /// The longest body that is read, in bytes.
 pub const MAX_REPLY: usize = 64 * 1024;
 
-/// What the endpoint says of a token, and how it says so.
+/// What the endpoint says about a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
     /// An answer as RFC 7662 describes it.
     Vouched(Vouched<'static>),
-    /// 400: the endpoint cannot read this token. Keycloak and oidc-provider answer so to a JWT that is not theirs. The token is as
-    /// good as inactive.
+    /// 400: the endpoint cannot read this token. Keycloak and oidc-provider reply with it to a JWT that they
+    /// did not issue. The token is treated as inactive.
     Unreadable,
 }
 
 /// Reads the response to a [`Provider::call`](super::Provider::call).
+///
+/// # Errors
+///
+/// The call failed, or its response is not a valid answer.
 pub fn read(result: &CallResult) -> Result<Read, ProviderFault> {
     let response = match result {
         Ok(Response::Http(response)) => response,
@@ -46,7 +50,7 @@ pub fn read(result: &CallResult) -> Result<Read, ProviderFault> {
     let Body::Whole(body) = &response.body else {
         return Err(ProviderFault::TooLong);
     };
-    // To serde, an array of all fields would be a valid struct too.
+    // Serde would also accept an array of all fields for a struct.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(ProviderFault::Malformed);
     }
@@ -58,7 +62,8 @@ pub fn read(result: &CallResult) -> Result<Read, ProviderFault> {
     Ok(Read::Vouched(Vouched::Active(claims)))
 }
 
-/// Whether a 400 is about us: RFC 6749 section 5.2 allows that status for the client's authentication too.
+/// Whether a 400 is about our own credentials: RFC 6749 section 5.2 allows that status for client
+/// authentication too.
 fn rejects_our_client(body: &Body) -> bool {
     #[derive(Deserialize)]
     struct Refusal {
@@ -76,7 +81,7 @@ fn is_json(content_type: &str) -> bool {
         || media_type.split_once('/').is_some_and(|(_, subtype)| subtype.ends_with("+json"))
 }
 
-/// The members that are read. `null` means absent, unknown members are skipped, and none of these may appear
+/// The members that are read. `null` means absent, and unknown members are skipped. None of these may appear
 /// twice.
 #[derive(Deserialize)]
 struct Reply {

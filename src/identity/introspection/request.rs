@@ -1,4 +1,4 @@
-//! The question to an introspection endpoint, RFC 7662 section 2.1.
+//! The request to an introspection endpoint (RFC 7662 section 2.1).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use form_urlencoded::{Serializer, byte_serialize};
@@ -11,7 +11,8 @@ use crate::{
 };
 
 impl Provider {
-    /// Asks whether `token` is active. A POST form, so that the token reaches no log of URLs.
+    /// The call that asks whether `token` is active. It is a POST form, so that the token appears in no log
+    /// of URLs.
     pub fn call(&self, token: &AccessToken) -> Call {
         let settings = self.settings();
         let mut form = Serializer::new(String::new());
@@ -81,7 +82,7 @@ mod tests {
     const FORM: &str = "token=a%2Bb%2Fc%3D%26d+e&token_type_hint=access_token";
 
     #[test]
-    fn the_question_is_a_form_in_a_post() {
+    fn the_request_is_a_form_in_a_post() {
         let call = Provider::new(settings()).unwrap().call(&AccessToken::new("t"));
         assert_eq!((call.cluster.as_str(), call.timeout), ("hydra-admin", Settings::DEFAULT_TIMEOUT));
         let request = http(call);

@@ -18,8 +18,8 @@ document! {
         pub cache = default: Cache,
         /// What happens when it gives no usable answer.
         pub unavailable = default: Unavailable,
-        /// How long it is left alone after it timed out, could not be reached or answered with 5xx; meanwhile one
-        /// request at a time tries it. `0s` is no rest.
+        /// How long it is left alone after it timed out, could not be reached or answered with 5xx; meanwhile
+        /// one request at a time tries it. `0s` is no rest.
         #[serde(default = "default_cooldown")]
         pub cooldown: DurationText,
         /// Tolerated clock difference for `nbf` and `iat`.

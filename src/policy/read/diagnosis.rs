@@ -17,8 +17,8 @@ use crate::policy::{
     document::{self, Document, value::Named},
 };
 
-/// Finds everything that is wrong with the shape of a document; `duplicates` are the paths of members that appear
-/// twice, `error` is what the typed pass says.
+/// Finds everything that is wrong with the shape of a document; `duplicates` are the paths of members that
+/// appear twice, `error` is what the typed pass says.
 pub fn diagnose(
     mut whole: Map<String, Value>,
     duplicates: Vec<String>,

@@ -14,7 +14,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// Ports to `store`, at half past a second.
+/// Ports to `store`, half a second after a full second.
 fn ports<S: Store>(store: S) -> Rc<Ports<S>> {
     let ports = Ports::new(store);
     ports.set_now(Timestamp::from_millis(3_000_500));
@@ -42,7 +42,7 @@ fn hits(by: u64) -> Usage {
     usage
 }
 
-/// Charges hits to three subjects, and settles the receipt.
+/// Charges hits to three subjects and settles the receipt.
 fn run<S: Store>(ports: &Ports<S>, of: [&[Limit]; 3], by: u64) -> Result<Vec<Standing>, Denied> {
     let [one, two, three] = of;
     let demand = |name: &[u8], limits| Demand { meter: Digest::of(name), limits };
@@ -76,7 +76,7 @@ fn one_meter_costs_one_read_and_one_swap() {
 }
 
 #[test]
-fn a_request_that_can_never_be_admitted_is_denied_without_a_look_into_the_store() {
+fn a_request_that_can_never_be_admitted_is_denied_without_reading_the_store() {
     let ports = ports(Disturbed::contended_after(u32::MAX));
     let api = limits(&[("hits", 3, Window::Day)]);
     for (consumer, by) in
@@ -99,7 +99,7 @@ fn when_a_later_meter_refuses_the_earlier_charges_are_given_back() {
 }
 
 #[test]
-fn a_receipt_that_is_dropped_gives_everything_back_and_a_settled_one_nothing() {
+fn a_dropped_receipt_gives_everything_back_and_a_settled_one_nothing() {
     let ports = ports(Memory::new());
     let [consumer, api] = [10, 5].map(|max| limits(&[("hits", max, Window::Minute)]));
     let table = table();
@@ -114,11 +114,11 @@ fn a_receipt_that_is_dropped_gives_everything_back_and_a_settled_one_nothing() {
     let receipt = charge(&ports, &table, &demands, hits(2)).unwrap();
     ports.set_now(Timestamp::from_millis(3_060_500));
     drop(receipt);
-    assert_eq!(admitted(run(&ports, [&consumer, &api, &[]], 1)), [9, 4], "the window is another one");
+    assert_eq!(admitted(run(&ports, [&consumer, &api, &[]], 1)), [9, 4], "this is a new window");
 }
 
 #[test]
-fn the_wait_is_for_the_last_limit_of_all_meters() {
+fn retry_after_waits_for_the_last_limit_of_all_meters() {
     let ports = ports(Memory::new());
     let [second, minute, day] =
         [Window::Second, Window::Minute, Window::Day].map(|window| limits(&[("hits", 1, window)]));
@@ -133,7 +133,7 @@ fn the_wait_is_for_the_last_limit_of_all_meters() {
 }
 
 #[test]
-fn the_tightest_limit_is_one_that_refuses() {
+fn a_refusing_limit_is_tighter_than_one_that_admits() {
     let consumer = limits(&[("hits", 2, Window::Day), ("writes", 8, Window::Day)]);
     let mut usage = hits(1);
     usage.add(&metrics(), metrics().find("writes").unwrap(), 5);
@@ -146,7 +146,7 @@ fn the_tightest_limit_is_one_that_refuses() {
 }
 
 #[test]
-fn a_store_that_is_contended_refuses_and_what_cannot_be_given_back_is_counted() {
+fn a_contended_store_refuses_and_lost_refunds_are_counted() {
     let [consumer, api] = [10, 10].map(|max| limits(&[("hits", max, Window::Minute)]));
     let contended = Denial::NotCounted(NotWritten::Contended(Contended));
     for (loses_from, refunds_lost) in [(0, 0), (1, 1)] {
@@ -165,7 +165,7 @@ fn a_store_that_is_contended_refuses_and_what_cannot_be_given_back_is_counted() 
 }
 
 #[test]
-fn a_corrupt_meter_is_counted_and_starts_anew() {
+fn a_corrupt_meter_is_counted_and_starts_from_zero() {
     let ports = ports(Memory::new());
     let consumer = limits(&[("hits", 1, Window::Minute)]);
     let junk = |_: Option<&[u8]>| (Change::Put { expires: Timestamp::MAX, payload: vec![7] }, ());

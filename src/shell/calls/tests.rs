@@ -51,20 +51,20 @@ fn is_empty(calls: &Calls) -> bool {
 }
 
 #[test]
-fn a_response_reaches_all_who_wait_once() {
+fn a_response_reaches_every_waiter_once() {
     let mut calls = calls();
-    assert_eq!(calls.landed(CallId::Grpc(10)), None, "numbers of HTTP and gRPC calls are apart");
+    assert_eq!(calls.landed(CallId::Grpc(10)), None, "HTTP and gRPC calls have separate numbers");
     assert_eq!(landed(&mut calls, 10), [1, 2, 3].map(waiter));
     assert_eq!(calls.landed(CallId::Http(10)), None);
     assert!(is_empty(&calls));
 }
 
 #[test]
-fn when_the_home_is_gone_the_root_makes_the_call_again() {
+fn the_root_repeats_the_call_if_its_home_is_gone() {
     let mut calls = calls();
     assert!(!calls.any_due());
     assert!(calls.gone(waiter(1)));
-    assert_eq!(calls.landed(CallId::Http(10)), None, "the response to the first call is nobody's");
+    assert_eq!(calls.landed(CallId::Http(10)), None, "the response to the first call is ignored");
     let due = calls.due();
     assert_eq!(due.len(), 1);
     calls.made_by_root(due[0].0, CallId::Http(11), LATER);
@@ -76,7 +76,7 @@ fn when_the_home_is_gone_the_root_makes_the_call_again() {
 }
 
 #[test]
-fn when_the_root_cannot_make_it_those_who_wait_are_named() {
+fn if_the_root_cannot_make_the_call_its_waiters_are_returned() {
     let mut calls = calls();
     calls.gone(waiter(1));
     let due = calls.due();
@@ -85,14 +85,14 @@ fn when_the_root_cannot_make_it_those_who_wait_are_named() {
 }
 
 #[test]
-fn a_home_that_leaves_after_everybody_else_leaves_nothing_behind() {
+fn a_flight_ends_when_its_home_is_the_last_to_leave() {
     let mut calls = calls();
     assert!(!calls.gone(waiter(2)) && !calls.gone(waiter(3)) && !calls.gone(waiter(1)));
     assert!(is_empty(&calls));
 }
 
 #[test]
-fn a_call_of_the_root_lands_even_where_nobody_waits() {
+fn a_call_of_the_root_completes_even_without_waiters() {
     let mut calls = calls();
     calls.gone(waiter(1));
     let due = calls.due();
@@ -113,7 +113,7 @@ fn a_call_that_is_due_is_forgotten_with_its_last_waiter() {
 }
 
 #[test]
-fn a_call_that_counts_is_neither_shared_nor_repeated() {
+fn an_unshared_call_is_never_joined_or_repeated() {
     let mut calls = Calls::default();
     calls.made(call(Sharing::Alone), CallId::Grpc(1), Home::Stream(1), waiter(1), NOW);
     calls.made(call(Sharing::Alone), CallId::Grpc(2), Home::Stream(2), waiter(2), NOW);
@@ -135,7 +135,7 @@ fn a_call_left_to_the_root_may_be_joined() {
 }
 
 #[test]
-fn calls_are_capped() {
+fn the_number_of_calls_is_limited() {
     let mut calls = Calls::default();
     for number in 0..u32::try_from(MOST_CALLS).unwrap() {
         assert!(!calls.is_full());

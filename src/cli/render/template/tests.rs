@@ -1,4 +1,4 @@
-//! What is filled in, what is left out, and that nothing changes its type on the way.
+//! What is filled in, what is left out, and that no value changes its type.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ fn plugin(place: Place, policy: &Value) -> String {
 }
 
 #[test]
-fn what_is_not_given_is_not_left_over_from_the_template() {
+fn options_that_are_not_given_are_removed_from_the_template() {
     let printed = plugin(Place::Sidecar, &json!({"sidegate": "v1"}));
     let spec = from_yaml(printed.as_bytes()).unwrap()["spec"].take();
     let attributes: Vec<_> = spec.as_object().unwrap().keys().map(String::as_str).collect();
@@ -77,13 +77,13 @@ fn an_envoyfilter_is_for_the_place_it_names() {
     }
 }
 
-/// Text that readers of YAML take for something else, unless it is quoted.
+/// Texts that YAML readers take for another type, unless they are quoted.
 const WORDS: &str = "on off Off y n yes No TRUE true null ~ 0123 0x1F 0b1 1e3 1.5 1_000 12:30:45 .inf -.5 2026-11-20 2026-11-20T00:00:00Z";
 
-/// Text that is YAML's own.
+/// Texts that have a meaning in YAML.
 const MARKS: &str = "<< = - # !x &x *x %x @x `x | > ' \" \\ {a} [a] ... --- , : ?";
 
-/// Text with blanks and what is not printed.
+/// Texts with blanks and unprintable characters.
 const BLANKS: &[&str] = &[
     "",
     " ",
@@ -124,7 +124,7 @@ fn value() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn what_is_printed_reads_back_the_same_with_another_reader(policy in value()) {
+    fn another_reader_reads_the_same_values(policy in value()) {
         let printed = plugin(Place::Sidecar, &json!({"policy": policy}));
         let read: Value = serde_norway::from_str(&printed).unwrap();
         prop_assert_eq!(&read["spec"]["pluginConfig"]["policy"], &policy, "{}", printed);
@@ -132,7 +132,7 @@ proptest! {
 }
 
 #[test]
-fn readers_of_yaml_1_1_see_quotes_where_they_would_see_another_type() {
+fn texts_that_yaml_1_1_would_read_as_another_type_are_quoted() {
     for trap in WORDS.split(' ').chain([""]) {
         let yaml = to_yaml(&json!({trap: trap})).unwrap();
         let (key, value) = yaml.trim_end().split_once(": ").unwrap();

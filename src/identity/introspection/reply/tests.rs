@@ -1,4 +1,4 @@
-//! Valid, invalid and odd replies, and how each is read.
+//! Valid, invalid and unusual replies, and how each is read.
 
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -169,7 +169,7 @@ fn any_confirmation_constrains_the_token() {
 }
 
 #[test]
-fn odd_moments_stay_in_bounds() {
+fn unusual_moments_stay_in_bounds() {
     for (number, millis) in
         [("-1", 0), ("0", 0), ("1.0019", 1001), ("1e300", u64::MAX), ("-1e300", 0), ("1e3", 1_000_000)]
     {
@@ -206,7 +206,7 @@ fn only_json_is_read() {
 }
 
 #[test]
-fn a_body_that_was_too_long_to_be_read_is_no_answer() {
+fn a_body_that_is_too_long_is_a_fault() {
     let headers = HeaderList::from([("content-type", "application/json")]);
     let (body, trailers) = (Body::TooLong, HeaderList::new());
     let result = Ok(Response::Http(HttpResponse { status: 200, headers, body, trailers }));
@@ -221,7 +221,7 @@ fn deep_nesting_is_skipped_or_malformed() {
 }
 
 #[test]
-fn every_other_reply_is_the_fault_that_it_shows() {
+fn every_other_reply_is_a_fault() {
     let body = br#"{"active":true}"#;
     let status = |status| read(&answered(status, Some("application/json"), body)).unwrap_err();
     for refused in [401, 403] {
@@ -245,7 +245,7 @@ fn every_other_reply_is_the_fault_that_it_shows() {
 }
 
 #[test]
-fn a_400_is_about_the_token_unless_it_says_that_it_is_about_us() {
+fn a_400_is_about_the_token_unless_it_names_our_client() {
     for body in
         ["", "<html>", r#"{"error":"invalid_request"}"#, r#"{"error":"invalid_token"}"#, r#"{"error":7}"#]
     {
