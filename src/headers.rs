@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 /// The header map of a request: pseudo-headers included, names in lower case, in the order received.
 ///
-/// The texts stay in the bytes in which proxy-wasm hands the map over. All numbers in them are little-endian:
+/// The texts stay in the bytes in which proxy-wasm hands the map over. All numbers are little-endian:
 ///
 /// ```text
 /// count (4) | name length (4) value length (4) | …     a pair of lengths for each field
-///           | name 0 value 0 | …                       a pair of texts for each field, each followed by a zero
+///           | name 0 value 0 | …                       two texts for each field, each ended by a zero
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderMap {

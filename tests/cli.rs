@@ -1,4 +1,4 @@
-//! The `sidegate` command as people and scripts use it: what it prints, where, and what it ends with.
+//! The `sidegate` command as people and scripts use it: its output and its exit codes.
 #![cfg(not(target_family = "wasm"))]
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, as it should")]
 
@@ -16,7 +16,7 @@ use sidegate::{
 };
 use tempfile::TempDir;
 
-/// A digest, of nothing.
+/// The SHA-256 digest of the empty string.
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 const RIGHT: &str = "\
@@ -103,7 +103,7 @@ fn check_reports_every_problem_of_every_file_on_a_line_of_its_own() {
 }
 
 #[test]
-fn problems_have_the_place_of_what_they_are_about() {
+fn problems_are_reported_with_line_and_column() {
     let directory = TempDir::new().unwrap();
     let yaml = "\
 sidegate: v1
@@ -148,7 +148,7 @@ apis:
 }
 
 #[test]
-fn documents_without_a_place_for_their_problem_are_named_alone() {
+fn problems_without_a_place_name_only_the_document() {
     let object = "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec: {pluginConfig: {}}\n";
     for (text, message) in [
         ("# nothing but a comment\n", "the document is empty: a policy starts with `sidegate: v1`"),
@@ -263,7 +263,7 @@ fn render_prints_the_policy_that_convert_prints_inside_its_manifest() {
 }
 
 #[test]
-fn render_prints_nothing_of_an_invalid_policy() {
+fn render_prints_nothing_for_an_invalid_policy() {
     let plugin =
         ["render", "--policy", "-", "--as", "wasmplugin", "--image", "a/b", "--selector", "app=orders"];
     let ended = sidegate(&plugin, "sidegate: v2\napis: []\n");
@@ -283,7 +283,7 @@ apis: [{name: a, access: [allow], rules: [{path: /}]}]
     assert_eq!((ended.code, ended.output.as_str()), (1, ""));
     let message = "plans.p.limits[0].max: Istio rounds numbers above 2^53, so this one would change";
     assert_eq!(ended.errors, format!("stdin:2:37: {message}\n"));
-    // Nobody rounds numbers inside text.
+    // Numbers inside text are not rounded.
     for form in [&["--as", "envoy"][..], &["--as", "envoyfilter", "--for", "gateway"]] {
         let ended = sidegate(&[&["render", "--policy", "-"], form].concat(), policy);
         assert!(ended.code == 0 && ended.output.contains("9007199254740993"), "{}", ended.errors);
@@ -355,7 +355,7 @@ fn a_key_is_accepted_by_the_policy_that_holds_its_line() {
 }
 
 #[test]
-fn wrong_use_ends_with_two() {
+fn usage_errors_exit_with_2() {
     for (arguments, input) in [
         (&[][..], ""),
         (&["chekc"], ""),
@@ -401,7 +401,7 @@ fn wrong_use_ends_with_two() {
         assert!(ended.output.is_empty() && !ended.errors.is_empty(), "{arguments:?}");
     }
     let ended = sidegate(&["check", "/no/such/file", "-"], "sidegate: v1\napis: []\n");
-    assert_eq!(ended.code, 2, "a file that cannot be read weighs more than an invalid one");
+    assert_eq!(ended.code, 2, "an unreadable file takes precedence over an invalid one");
 }
 
 #[test]

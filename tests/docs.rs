@@ -1,6 +1,6 @@
-//! Compares the documents with the code: what they list exists, and their examples work.
+//! Checks the documents against the code: their lists are complete, and their examples work.
 #![cfg(not(target_family = "wasm"))]
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a document that cannot be read fails the test")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test that panics fails, as it should")]
 
 use std::{
     collections::BTreeSet,
@@ -92,9 +92,9 @@ fn errors_md_has_the_catalogue_row_by_row() {
             matches!(expected.code.number(), 14 | 24 | 25),
             "{row:?}"
         );
-        let explained = page.contains(&format!("\n## {}\n", expected.code.digits()))
+        let documented = page.contains(&format!("\n## {}\n", expected.code.digits()))
             || (3..=7).contains(&expected.code.number());
-        assert!(explained, "no section on {}", expected.code.digits());
+        assert!(documented, "no section on {}", expected.code.digits());
     }
 }
 
@@ -198,7 +198,7 @@ fn the_first_policy_does_what_the_readme_says() {
         let headers = pairs.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
         let request = Request::new(headers.to_vec().into(), || None, 1);
         let now = Timestamp::from_seconds(1_800_000_000);
-        match gate.decide(request, now, |call| panic!("nobody has to be asked: {call:?}")) {
+        match gate.decide(request, now, |call| panic!("no call is expected: {call:?}")) {
             Ending::Refused(refused) => Some(refused.refusal().cause.code().digits()),
             Ending::Permit(_) | Ending::Answer(_) => None,
         }

@@ -33,17 +33,17 @@ fn envoy_accepts_every_bootstrap() {
 }
 
 #[tokio::test]
-async fn a_crash_of_the_module_looks_like_code_11() {
+async fn a_crash_of_the_module_is_code_11() {
     let upstream = Upstream::echo("orders").await;
     let answer = reply_through(Listener::new("main").wasm(&Wasm::crashing()), &upstream).await;
     assert_eq!(answer.status, 500);
     assert_eq!(answer.code(), Some("11"));
     assert_eq!(envelope(&answer), json!([500, "Plugin threw a runtime error.", 11]));
-    assert_eq!(upstream.requests(), 0, "closed where it crashed");
+    assert_eq!(upstream.requests(), 0, "a crash closes the gate");
 }
 
 #[tokio::test]
-async fn an_upstream_without_a_valid_answer_looks_like_code_08() {
+async fn an_upstream_without_a_valid_answer_is_code_08() {
     let message = "Could not get a valid or any response from the upstream server.";
     for (upstream, status) in [(Upstream::garbage().await, 502), (Upstream::closing().await, 503)] {
         let answer = reply_through(Listener::new("main"), &upstream).await;
@@ -53,7 +53,7 @@ async fn an_upstream_without_a_valid_answer_looks_like_code_08() {
 }
 
 #[tokio::test]
-async fn a_silent_upstream_looks_like_code_08_once_its_time_is_up() {
+async fn a_silent_upstream_is_code_08_after_the_timeout() {
     let upstream = Upstream::silent().await;
     let mut impatient = route("upstream");
     impatient["route"]["timeout"] = json!("0.1s");
@@ -64,7 +64,7 @@ async fn a_silent_upstream_looks_like_code_08_once_its_time_is_up() {
 }
 
 #[tokio::test]
-async fn an_answer_of_the_upstream_stays_as_it_is_whatever_its_status() {
+async fn an_answer_of_the_upstream_is_not_changed_whatever_its_status() {
     let upstream = Upstream::echo("orders").await;
     let answer = reply_through(Listener::new("main"), &upstream).await;
     assert_eq!((answer.status, answer.code()), (200, None));

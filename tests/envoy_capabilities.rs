@@ -1,4 +1,5 @@
-//! The capabilities that `envoy/filter.yaml` leaves to the module: they are enough for everything it does, and none can be spared.
+//! The capabilities that `envoy/filter.yaml` gives to the module: they suffice for everything that it does,
+//! and each is needed.
 #![cfg(test)]
 #![cfg(not(target_family = "wasm"))]
 
@@ -15,15 +16,16 @@ use sidegate_harness::{
 };
 use tokio::time::timeout;
 
-/// How long is waited for what does not come where a capability is missing. A slow machine can only make the test milder.
+/// How long to wait for an effect that may be absent because a capability is missing. A slow machine can only
+/// make the test more lenient.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 const SECRET: &str = "the-secret-of-the-gate";
 
-/// What is seen from outside, by what it shows.
+/// Observations from outside, by what they show.
 type Seen = BTreeMap<&'static str, String>;
 
-/// Every capability of the list, and what can no longer be seen without it.
+/// Every capability in the list, and what can no longer be observed without it.
 const NEEDED: [(&str, &str); 28] = [
     ("proxy_on_context_create", "starts"),
     ("proxy_on_configure", "admitted"),
@@ -45,25 +47,25 @@ const NEEDED: [(&str, &str); 28] = [
     ("proxy_remove_header_map_value", "admitted"),
     ("proxy_set_property", "the access log knows who called"),
     ("proxy_send_local_response", "refused"),
-    ("proxy_on_response_headers", "the caller learns what is left"),
-    ("proxy_http_call", "tokens are asked about"),
-    ("proxy_on_http_call_response", "tokens are asked about"),
-    ("proxy_set_effective_context", "tokens are asked about"),
-    ("proxy_continue_stream", "tokens are asked about"),
-    ("proxy_on_delete", "who waits is answered"),
-    ("proxy_set_tick_period_milliseconds", "who waits is answered"),
-    ("proxy_on_tick", "who waits is answered"),
+    ("proxy_on_response_headers", "the caller sees what is left"),
+    ("proxy_http_call", "tokens are introspected"),
+    ("proxy_on_http_call_response", "tokens are introspected"),
+    ("proxy_set_effective_context", "tokens are introspected"),
+    ("proxy_continue_stream", "tokens are introspected"),
+    ("proxy_on_delete", "waiting requests are answered"),
+    ("proxy_set_tick_period_milliseconds", "waiting requests are answered"),
+    ("proxy_on_tick", "waiting requests are answered"),
 ];
 
 #[tokio::test]
-async fn the_capabilities_are_enough_and_none_can_be_spared() {
+async fn the_capabilities_suffice_and_each_is_needed() {
     let listed = listed();
     let named: BTreeSet<_> = NEEDED.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(listed, named);
     let whole = observe(Some(&listed), DEADLINE).await;
-    assert_eq!(whole, observe(None, DEADLINE).await, "with the list, and with everything");
+    assert_eq!(whole, observe(None, DEADLINE).await, "the list suffices");
 
-    let spare_none = async |needed: &[(&str, &'static str)]| {
+    let each_is_needed = async |needed: &[(&str, &'static str)]| {
         for (capability, lost) in needed {
             let rest = listed.iter().filter(|each| each != capability).cloned().collect();
             let seen = observe(Some(&rest), PATIENCE).await;
@@ -71,7 +73,7 @@ async fn the_capabilities_are_enough_and_none_can_be_spared() {
         }
     };
     let (some, others) = NEEDED.split_at(NEEDED.len() / 2);
-    tokio::join!(spare_none(some), spare_none(others));
+    tokio::join!(each_is_needed(some), each_is_needed(others));
 }
 
 #[tokio::test]
@@ -81,12 +83,13 @@ async fn an_empty_list_restricts_nothing() {
     assert_eq!((answer.code(), service.requests()), (Some("13"), 0));
 }
 
-/// Not to be called about requests is not to decide on them: the one capability whose absence opens the gate.
+/// A module that is not called for requests cannot decide on them: this is the only capability whose absence
+/// opens the gate.
 #[tokio::test]
 async fn without_the_callback_for_requests_everything_passes() {
     let mut rest = listed();
     assert!(rest.remove("proxy_on_request_headers"));
-    let (envoy, service, _idp) = start(Some(&rest)).await.expect("it loads all the same");
+    let (envoy, service, _idp) = start(Some(&rest)).await.expect("it loads nevertheless");
     let answer = envoy.send(Request::get("/").host("keys").header("apikey", "stranger")).await;
     assert_eq!((answer.status, service.requests()), (200, 1));
 }
@@ -103,7 +106,7 @@ fn sha256(text: &str) -> String {
     Digest::of(text.as_bytes()).to_hex()
 }
 
-/// A policy that makes the module do everything that it does.
+/// A policy that makes the module use all its capabilities.
 fn policy() -> Value {
     let consumer =
         |name: &str, plan: &str| json!({"name": name, "plan": plan, "keys": [{"sha256": sha256(name)}]});
@@ -149,7 +152,7 @@ async fn start(allowed: Option<&BTreeSet<String>>) -> Result<(Envoy, Upstream, S
     Ok((Envoy::try_start(setup).await?, service, idp))
 }
 
-/// Makes the module do everything that it does, with these capabilities, and looks at it from outside.
+/// Makes the module do everything with these capabilities, and observes it from outside.
 async fn observe(allowed: Option<&BTreeSet<String>>, patience: Duration) -> Seen {
     let mut seen = Seen::new();
     let (envoy, _service, idp) = match start(allowed).await {
@@ -168,8 +171,8 @@ async fn observe(allowed: Option<&BTreeSet<String>>, patience: Duration) -> Seen
     let received = |name: &str| answer.as_ref().and_then(|answer| answer.received(name));
     note("admitted", format!("{:?}", answer.as_ref().map(|answer| answer.status)));
     note("the service learns who calls", format!("{:?}", received("x-consumer")));
-    note("the key stays here", format!("{:?}", received("apikey")));
-    note("the caller learns what is left", format!("{:?}", header("x-ratelimit-remaining")));
+    note("the key is not forwarded", format!("{:?}", received("apikey")));
+    note("the caller sees what is left", format!("{:?}", header("x-ratelimit-remaining")));
     let answer = ask("keys", Request::get("/?a=b&key=acme")).await;
     note(
         "the key is cut from the query",
@@ -183,7 +186,7 @@ async fn observe(allowed: Option<&BTreeSet<String>>, patience: Duration) -> Seen
         format!("{:?}", answer.map(|answer| answer.header("grpc-status").map(str::to_owned))),
     );
     let answer = ask("keys", by("late")).await;
-    note("a key has its time", format!("{:?}", answer.map(|answer| answer.status)));
+    note("a key expires", format!("{:?}", answer.map(|answer| answer.status)));
 
     let mut statuses = Vec::new();
     for request in [by("tryout"), by("tryout")] {
@@ -201,25 +204,26 @@ async fn observe(allowed: Option<&BTreeSet<String>>, patience: Duration) -> Seen
     for _ in 0..2 {
         statuses.push(ask("tokens", Request::get("/").bearer("t")).await.map(|answer| answer.status));
     }
-    note("tokens are asked about", format!("{statuses:?} {}", idp.calls().len()));
+    note("tokens are introspected", format!("{statuses:?} {}", idp.calls().len()));
     note(
-        "the gate says who it is",
+        "the gate authenticates itself",
         format!("{:?}", idp.calls().first().map(|call| call.authorization.clone())),
     );
 
-    // The one whose call it was goes away; somebody must call for the one who waits for the same answer.
+    // The request that made the call goes away. The call must be made again for the request that waits for
+    // the same answer.
     idp.now(Answer::Hold);
     let waiting =
         || tokio::spawn(async move { send(address, &Request::get("/").host("tokens").bearer("u")).await });
     let active = async |requests: u64| envoy.stat("http.main.downstream_rq_active").await == requests;
     let calls = async |calls: usize| within(patience, async || idp.calls().len() == calls).await;
-    let under_way = async |requests: u64| within(patience, async || active(requests).await).await;
+    let in_flight = async |requests: u64| within(patience, async || active(requests).await).await;
     let leader = waiting();
     let answered = if calls(2).await {
         let other = waiting();
-        let waits = under_way(2).await;
+        let waits = in_flight(2).await;
         leader.abort();
-        let called = waits && under_way(1).await && calls(3).await;
+        let called = waits && in_flight(1).await && calls(3).await;
         idp.now(Answer::json(&json!({"active": true})));
         if called {
             timeout(patience, other).await.ok().and_then(|joined| joined.unwrap().ok())
@@ -229,7 +233,7 @@ async fn observe(allowed: Option<&BTreeSet<String>>, patience: Duration) -> Seen
     } else {
         None
     };
-    note("who waits is answered", format!("{:?}", answered.map(|answer| answer.status)));
+    note("waiting requests are answered", format!("{:?}", answered.map(|answer| answer.status)));
 
     let stats = envoy.stats().await;
     let ours =
@@ -245,7 +249,7 @@ async fn observe(allowed: Option<&BTreeSet<String>>, patience: Duration) -> Seen
     seen
 }
 
-/// Waits until something holds, but not for ever.
+/// Waits until the condition holds. Returns false if it takes longer than `patience`.
 async fn within(patience: Duration, mut holds: impl AsyncFnMut() -> bool) -> bool {
     let waiting = async {
         while !holds().await {

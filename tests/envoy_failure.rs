@@ -1,4 +1,4 @@
-//! What callers read where a dependency or the module itself fails.
+//! What callers read when a dependency or the module itself fails.
 #![cfg(all(test, not(target_family = "wasm")))]
 
 use serde_json::{Value, json};
@@ -48,14 +48,14 @@ async fn a_service_that_gives_no_valid_answer_is_code_08() {
     {
         assert_envelope(&envoy.send(Request::get(path)).await, status, 8, message);
     }
-    // What the gate refuses itself is not touched.
+    // Refusals of the gate itself are not changed.
     let refused = envoy.send(Request::get("/%zz")).await;
     assert_eq!((refused.status, refused.code()), (400, Some("20")));
 }
 
-/// A crash of Sidegate cannot be provoked; a filter that crashes when told stands in its place.
+/// There is no known way to crash Sidegate, so a filter that crashes on request takes its place.
 #[tokio::test]
-async fn a_crashed_module_is_code_11_and_comes_back_where_told_to() {
+async fn a_crashed_module_is_code_11_and_is_reloaded_where_configured() {
     let message = "Plugin threw a runtime error.";
     let module = noop_module().with_file_name("sidegate_saboteur.wasm");
     assert!(module.is_file(), "{} is missing: run `make saboteur`", module.display());

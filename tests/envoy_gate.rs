@@ -1,4 +1,5 @@
-//! The gate in a real Envoy: what it makes of requests, byte for byte, and what service, caller and operator see of it.
+//! The gate in a real Envoy: how it changes requests, byte for byte, and what the service, the caller and the
+//! operator see.
 #![cfg(all(test, not(target_family = "wasm")))]
 
 #[path = "envoy_gate/answers.rs"]
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use sidegate::credential::Digest;
 use sidegate_harness::{Envoy, Listener, Request, Response, Setup, Upstream, Wasm, route};
 
-/// Sidegate in Envoy, before a service that tells what it received.
+/// Sidegate in Envoy, in front of a service that reports what it received.
 struct Gate {
     envoy: Envoy,
     service: Upstream,
@@ -33,7 +34,7 @@ impl Gate {
         Self { envoy, service }
     }
 
-    /// Sends what must be admitted.
+    /// Sends a request that must be admitted.
     async fn admitted(&self, request: Request) -> Response {
         let (before, shown) = (self.service.requests(), format!("{request:?}"));
         let answer = self.envoy.send(request).await;
@@ -42,7 +43,7 @@ impl Gate {
         answer
     }
 
-    /// Sends what must be refused with this code, and never reach the service.
+    /// Sends a request that must be refused with this code and must not reach the service.
     async fn refused(&self, code: &str, request: Request) -> Response {
         let (before, shown) = (self.service.requests(), format!("{request:?}"));
         let answer = self.envoy.send(request).await;
@@ -58,7 +59,7 @@ fn sha256(text: &str) -> String {
     Digest::of(text.as_bytes()).to_hex()
 }
 
-/// A key that is always good.
+/// A key that is always valid.
 fn key(text: &str) -> Value {
     json!([{"sha256": sha256(text)}])
 }

@@ -1,4 +1,4 @@
-//! The harness itself: what the other tests in real Envoy stand on holds.
+//! The harness itself, which the other tests in real Envoy rely on.
 #![cfg(test)]
 #![cfg(not(target_family = "wasm"))]
 
@@ -65,7 +65,7 @@ async fn a_new_listener_replaces_the_old_one_under_load() {
         );
     envoy.reload(answering("new")).await.unwrap();
 
-    assert_eq!(envoy.address().await, address, "the port stays");
+    assert_eq!(envoy.address().await, address, "the port stays the same");
     for _ in 0..20 {
         assert_eq!(envoy.send(Request::get("/")).await.text(), "new");
     }
@@ -93,7 +93,7 @@ async fn a_listener_that_is_refused_at_the_start_is_an_error() {
 }
 
 #[tokio::test]
-async fn upstreams_misbehave_as_told() {
+async fn upstreams_misbehave_as_configured() {
     for (upstream, status) in [(Upstream::closing().await, 503), (Upstream::garbage().await, 502)] {
         let listener = Listener::new("main").route(route("upstream"));
         let envoy = Envoy::start(Setup::new(listener).cluster("upstream", upstream.address())).await;
@@ -103,7 +103,7 @@ async fn upstreams_misbehave_as_told() {
 }
 
 #[tokio::test]
-async fn a_stub_provider_holds_calls_until_told_otherwise() {
+async fn a_stub_provider_holds_calls_until_its_script_changes() {
     let provider = StubProvider::start(Answer::Hold).await;
     let (address, request) = (provider.address(), Request::new("POST", "/introspect").body("token=t"));
     let call = tokio::spawn(async move { send(address, &request).await });
@@ -119,7 +119,7 @@ async fn a_stub_provider_holds_calls_until_told_otherwise() {
 }
 
 #[tokio::test]
-async fn tls_relays_speak_to_each_other_where_the_certificate_is_right() {
+async fn tls_relays_connect_only_with_the_right_certificate() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let upstream = Upstream::echo("orders").await;
     let server = TlsRelay::before(upstream.address(), &ours.certificate("orders.internal")).await;
@@ -137,7 +137,7 @@ async fn tls_relays_speak_to_each_other_where_the_certificate_is_right() {
 }
 
 #[tokio::test]
-async fn the_oauth2_server_gives_out_introspects_and_revokes_tokens() {
+async fn the_oauth2_server_issues_introspects_and_revokes_tokens() {
     let oidc =
         Oidc::start([Client::new("gateway", "g", ""), Client::new("acme", "a", "orders.read").ttl(60)]).await;
     let token = oidc.token("acme", "orders.read", Some(Oidc::ORDERS)).await;
@@ -159,7 +159,7 @@ async fn the_oauth2_server_gives_out_introspects_and_revokes_tokens() {
 }
 
 #[tokio::test]
-async fn what_was_started_is_gone_when_its_holder_is() {
+async fn a_process_ends_when_its_holder_is_dropped() {
     let envoy = Envoy::start(Setup::new(Listener::new("plain").route(direct_response(200, "ok")))).await;
     let (id, address) = (envoy.process().id(), envoy.address().await);
     assert!(std::fs::exists(format!("/proc/{id}")).unwrap());
@@ -169,27 +169,27 @@ async fn what_was_started_is_gone_when_its_holder_is() {
 }
 
 #[tokio::test]
-async fn what_was_started_is_gone_when_the_test_is_killed() {
-    // What it wrote, it does not live to remove.
-    let remains = TempDir::new().unwrap();
-    let mut doomed = Command::new(std::env::current_exe().unwrap())
-        .env("TMPDIR", remains.path())
+async fn a_process_ends_when_the_test_is_killed() {
+    // The killed process cannot remove its own files.
+    let directory = TempDir::new().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .env("TMPDIR", directory.path())
         .args(["--ignored", "--nocapture", "--exact", "holds_an_envoy_until_it_is_killed"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(doomed.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let id: u32 = lines.filter_map(|line| line.strip_prefix("envoy ")?.parse().ok()).next().unwrap();
     assert!(std::fs::exists(format!("/proc/{id}")).unwrap());
 
-    doomed.kill().unwrap();
-    doomed.wait().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
     eventually("Envoy to be gone", async || (!std::fs::exists(format!("/proc/{id}")).unwrap()).then_some(()))
         .await;
 }
 
 #[tokio::test]
-#[ignore = "the other half of the test before it"]
+#[ignore = "started by the test above"]
 async fn holds_an_envoy_until_it_is_killed() {
     let envoy = Envoy::start(Setup::new(Listener::new("plain").route(direct_response(200, "ok")))).await;
     println!("\nenvoy {}", envoy.process().id());

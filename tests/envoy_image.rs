@@ -1,4 +1,5 @@
-//! The module as a container image: packed, pushed to a real registry, pulled as Istio pulls it, and run in a real Envoy.
+//! The module as a container image: packed, pushed to a real registry, pulled as Istio pulls it, and run in a
+//! real Envoy.
 #![cfg(test)]
 #![cfg(not(target_family = "wasm"))]
 
@@ -53,7 +54,7 @@ impl Packed {
         self.directory.path().join(format!("sidegate-{version}-{}.tar", self.format))
     }
 
-    /// Pushes it under that tag as `make push` does, and gives the URL that is printed.
+    /// Pushes it under that tag as `make push` does, and returns the printed URL.
     fn push(&self, registry: &Registry, tag: &str) -> String {
         succeed(&mut self.pushing(registry, tag)).trim().to_owned()
     }
@@ -72,14 +73,14 @@ fn succeed(command: &mut Command) -> String {
     String::from_utf8(stdout).unwrap()
 }
 
-/// Runs what must fail, and gives what it complained of.
+/// Runs a command that must fail, and returns its error output.
 fn fail(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(!output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stdout));
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// `skopeo`, on arguments that are separated by spaces.
+/// `skopeo` with these arguments, which are separated by spaces.
 fn skopeo(arguments: &str) -> Command {
     let mut skopeo = Command::new(debian("skopeo"));
     skopeo.arg("--insecure-policy").args(arguments.split(' '));
@@ -87,7 +88,8 @@ fn skopeo(arguments: &str) -> Command {
     skopeo
 }
 
-/// Keeps skopeo from noting in the machine's cache which registry has what: its ports are given to others.
+/// Keeps skopeo from recording in the machine's cache which registry has what: others will use the same
+/// ports.
 fn without_memory(skopeo: &mut Command) {
     skopeo.env("_CONTAINERS_ROOTLESS_UID", "1").env("XDG_DATA_HOME", "/dev/null");
 }
@@ -97,10 +99,10 @@ fn labels(inspected: &str) -> Value {
 }
 
 #[test]
-fn the_module_does_not_name_the_directories_of_who_built_it() {
+fn the_module_names_no_directories_of_the_machine_that_built_it() {
     let module = fs::read(sidegate_module()).unwrap();
     let names = |path: &str| module.windows(path.len()).any(|bytes| bytes == path.as_bytes());
-    assert!(names("/cargo/index."), "messages of panics name sources");
+    assert!(names("/cargo/index."), "messages of panics name source files");
     for directory in [env!("CARGO_MANIFEST_DIR"), "/registry/src/"] {
         assert!(!names(directory), "{directory}");
     }
@@ -136,7 +138,7 @@ fn the_same_module_makes_the_same_image() {
 }
 
 #[tokio::test]
-async fn every_format_comes_back_from_a_registry_and_runs_in_envoy() {
+async fn every_format_is_pulled_from_a_registry_and_runs_in_envoy() {
     let registry = Registry::start().await;
     for format in FORMATS {
         let packed = Packed::new(format);
@@ -169,7 +171,7 @@ async fn every_format_comes_back_from_a_registry_and_runs_in_envoy() {
     }
 }
 
-/// Runs the module in Envoy, where it must let one pass and refuse two.
+/// Runs the module in Envoy, where it must admit one request and refuse two.
 async fn gates(module: &[u8]) {
     let file = TempDir::new().unwrap();
     let file = file.path().join("pulled.wasm");
@@ -192,20 +194,20 @@ async fn gates(module: &[u8]) {
 }
 
 #[test]
-fn archives_are_what_docker_loads_and_what_other_tools_take() {
+fn archives_can_be_loaded_by_docker_and_by_other_tools() {
     let version = env!("CARGO_PKG_VERSION");
     for format in FORMATS {
         let packed = Packed::new(format);
         let archive = packed.archive();
         let inspected = succeed(&mut skopeo(&format!("inspect oci-archive:{}", archive.display())));
         assert_eq!(serde_json::from_str::<Value>(&inspected).unwrap()["Digest"], packed.digest, "{format}");
-        // By the name that it has in Docker.
+        // By its name in Docker.
         let loading = format!("inspect docker-archive:{}:sidegate:{version}", archive.display());
         if format == "artifact" {
             fail(&mut skopeo(&loading));
         } else {
             assert_eq!(labels(&succeed(&mut skopeo(&loading)))["org.opencontainers.image.version"], version);
-            // Copying holds the layer to what the configuration says of it.
+            // Copying checks the layer against the configuration.
             let unpacked = TempDir::new().unwrap();
             let copy = format!(
                 "copy docker-archive:{} oci:{}",
@@ -218,7 +220,7 @@ fn archives_are_what_docker_loads_and_what_other_tools_take() {
 }
 
 #[tokio::test]
-async fn what_was_tampered_with_is_refused() {
+async fn a_tampered_image_is_refused() {
     let registry = Registry::start().await;
     let packed = Packed::new("oci");
     packed.push(&registry, "1");
@@ -268,11 +270,12 @@ async fn what_was_tampered_with_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_such_image_is_refused() {
+async fn an_image_in_another_form_is_refused() {
     let registry = Registry::start().await;
     let packed = Packed::new("oci");
 
-    // A layer compressed with zstd, as some build tools make it. First, for skopeo does not compress what a registry has already.
+    // A layer compressed with zstd, as some build tools make it. This must come first, because skopeo does
+    // not compress layers that the registry already has.
     let unpacked = TempDir::new().unwrap();
     let unpacked = unpacked.path().display();
     succeed(&mut skopeo(&format!("copy --dest-decompress oci:{} dir:{unpacked}", packed.layout().display())));
@@ -286,7 +289,7 @@ async fn what_is_no_such_image_is_refused() {
     packed.push(&registry, "good");
     pull::module(registry.address(), "good").await.unwrap();
 
-    // A module by another name.
+    // A module under another name.
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     archive.append_path_with_name(sidegate_module(), "sidegate.wasm").unwrap();
     let layer = archive.into_inner().unwrap().finish().unwrap();
@@ -297,7 +300,7 @@ async fn what_is_no_such_image_is_refused() {
     let refused = refusal(&registry, "other-name").await;
     assert!(refused.contains("no plugin.wasm in the layer"), "{refused}");
 
-    // An artifact of the module alone.
+    // An artifact that contains only the module.
     Packed::new("artifact").push(&registry, "artifact");
     let mut manifest = pull::manifest(registry.address(), "artifact").await.unwrap();
     manifest["layers"].as_array_mut().unwrap().remove(0);
@@ -306,7 +309,7 @@ async fn what_is_no_such_image_is_refused() {
     assert!(refused.contains("no artifact: 1 layers"), "{refused}");
 }
 
-/// Why there is no module to be had.
+/// Why the module cannot be pulled.
 async fn refusal(registry: &Registry, reference: &str) -> String {
     let pulled = pull::module(registry.address(), reference).await;
     pulled.map(|module| module.len()).expect_err("a refusal")
@@ -332,7 +335,7 @@ async fn tag(registry: &Registry, manifest: &Value, tag: &str) {
 }
 
 #[tokio::test]
-async fn a_registry_with_a_password_takes_the_image_from_who_knows_it() {
+async fn a_registry_with_a_password_accepts_a_push_after_login() {
     let registry = Registry::start_for(Some(("robot", "secret"))).await;
     let packed = Packed::new("oci");
     let logins = TempDir::new().unwrap();
@@ -355,7 +358,7 @@ async fn a_registry_with_a_password_takes_the_image_from_who_knows_it() {
 }
 
 #[tokio::test]
-async fn what_was_pushed_outlives_the_registry() {
+async fn a_pushed_image_outlives_the_registry() {
     let directory = TempDir::new().unwrap();
     let start = async |address| Registry::start_on(address, directory.path(), None).await;
     let registry = start(([127, 0, 0, 1], 0).into()).await;
@@ -369,7 +372,7 @@ async fn what_was_pushed_outlives_the_registry() {
 }
 
 #[test]
-fn the_dockerfile_says_of_the_image_what_make_image_says() {
+fn the_dockerfile_describes_the_image_as_make_image_does() {
     let dockerfile = fs::read_to_string(project("Dockerfile")).unwrap();
     for (label, value) in [
         ("title", env!("CARGO_PKG_NAME")),

@@ -1,5 +1,6 @@
-//! Token introspection in real Envoy: what a real OAuth2 server's answers mean for a request, how long they are kept, and how many
-//! calls they cost. A stub stands in for the server where calls are counted or held, or where it would never give such an answer.
+//! Token introspection in real Envoy: what a real OAuth2 server's answers mean for a request, how long they
+//! are kept, and how many calls they cost. A stub replaces the server where calls are counted or held,
+//! or where it would never give such an answer.
 #![cfg(test)]
 #![cfg(not(target_family = "wasm"))]
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
@@ -45,7 +46,7 @@ async fn start(policy: &Value, clusters: &[(&str, SocketAddr)], workers: usize) 
     (Envoy::start(setup).await, upstream)
 }
 
-/// Asks again and again, expecting to be admitted, until the answer is code 22.
+/// Repeats the request, which must be admitted until the answer is code 22.
 async fn admitted_until_invalid(envoy: &Envoy, request: &Request) {
     eventually("the token is refused", async || {
         let answer = envoy.send(request.clone()).await;
@@ -59,7 +60,7 @@ async fn admitted_until_invalid(envoy: &Envoy, request: &Request) {
 }
 
 #[tokio::test]
-async fn a_real_servers_tokens_open_the_rules_that_they_satisfy_and_no_other() {
+async fn a_real_servers_tokens_are_admitted_by_the_rules_that_they_satisfy() {
     let oidc = oidc().await;
     let url = oidc.introspection();
     let authenticated = |method: &str, id: &str, secret: Value| {
@@ -146,7 +147,8 @@ async fn a_real_servers_tokens_open_the_rules_that_they_satisfy_and_no_other() {
         // The server refuses us, which is not the caller's fault.
         ("/wrong", &orders, UNAVAILABLE, None),
         ("/wrong", "garbage", UNAVAILABLE, None),
-        // The server answers 400: such tokens are to be verified, not introspected. That is about the token, and is kept.
+        // The server answers 400: such tokens must be verified, not introspected. The answer is about the
+        // token, and is cached.
         ("/read", &jwt, INVALID, Some(invalid)),
         ("/read", &jwt, INVALID, Some(invalid)),
     ] {
@@ -154,15 +156,11 @@ async fn a_real_servers_tokens_open_the_rules_that_they_satisfy_and_no_other() {
         assert_eq!(verdict(&answer), expected, "{path} {token}");
         assert_eq!(challenges(&answer), Vec::from_iter(challenge), "{path} {token}");
     }
-    assert_eq!(calls(&envoy, "wrong", "refused_us").await, 2, "a refusal of us is not kept");
+    assert_eq!(calls(&envoy, "wrong", "refused_us").await, 2, "a refusal of our credentials is not cached");
     assert_eq!(calls(&envoy, "basic", "unreadable").await, 1);
-    assert_eq!(
-        calls(&envoy, "basic", "ok").await,
-        4,
-        "one for each token: each rule judged what an earlier one had asked for"
-    );
+    assert_eq!(calls(&envoy, "basic", "ok").await, 4, "one call for each token: the rules share its answer");
 
-    // The first way whose credential is present decides; what the key says does not matter beside a bad token.
+    // The first entry whose credential is present decides. A key does not make up for a bad token.
     for (request, expected) in [
         (Request::get("/either").header("apikey", KEY), ADMITTED),
         (Request::get("/either").header("apikey", "unknown"), (401, Some("13"))),
@@ -192,7 +190,7 @@ async fn a_real_servers_tokens_open_the_rules_that_they_satisfy_and_no_other() {
 }
 
 #[tokio::test]
-async fn the_endpoint_is_asked_as_the_policy_says_and_its_answer_is_read_to_the_end() {
+async fn the_endpoint_is_called_as_the_policy_says_and_its_whole_answer_is_read() {
     let server = StubProvider::start(active(&json!({}))).await;
     let asked_as = |authentication: Value| {
         introspection(
@@ -224,13 +222,13 @@ async fn the_endpoint_is_asked_as_the_policy_says_and_its_answer_is_read_to_the_
         let answer = envoy.send(Request::get(format!("/{provider}")).bearer("a+b=")).await;
         assert_eq!(verdict(&answer), ADMITTED, "{provider}");
         let calls = server.calls();
-        assert_eq!(calls.len(), place + 1, "each provider has answers of its own");
+        assert_eq!(calls.len(), place + 1, "each provider has its own answers");
         let call = &calls[place];
         assert_eq!((call.method.as_str(), call.path.as_str()), ("POST", "/introspect?x=1"));
         assert_eq!((call.authorization.as_deref(), &call.body), (authorization, &body), "{provider}");
     }
 
-    // Tokens that are active and yet are no key to this door.
+    // Active tokens that do not satisfy the rule.
     let later = in_seconds(3600.0);
     for (number, members) in [
         json!({"token_use": "refresh_token"}),
@@ -320,7 +318,7 @@ async fn tokens_pay_for_their_consumer_client_or_subject_and_need_a_binding() {
 }
 
 #[tokio::test]
-async fn a_revoked_token_is_refused_once_its_time_in_the_cache_is_over_and_an_expired_one_at_once() {
+async fn a_revoked_token_is_refused_after_its_time_in_the_cache_and_an_expired_one_at_once() {
     let oidc = oidc().await;
     let brief_cache = with(gateway(), &json!({"cache": {"ttl": "300ms", "negative_ttl": "1h"}}));
     let providers = json!({
@@ -342,15 +340,16 @@ async fn a_revoked_token_is_refused_once_its_time_in_the_cache_is_over_and_an_ex
     for _ in 0..10 {
         assert_eq!(verdict(&envoy.send(request.clone()).await), INVALID);
     }
-    assert_eq!(calls(&envoy, "forgetful", "ok").await, asked, "that it is inactive is kept");
+    assert_eq!(calls(&envoy, "forgetful", "ok").await, asked, "the inactive answer is cached");
 
     let token = oidc.token("brief", "orders.read", None).await;
     let request = Request::get("/oidc").bearer(&token);
     assert_eq!(verdict(&envoy.send(request.clone()).await), ADMITTED);
     admitted_until_invalid(&envoy, &request).await;
-    assert_eq!(calls(&envoy, "oidc", "ok").await, 2, "one while it was good, one when it was over");
+    assert_eq!(calls(&envoy, "oidc", "ok").await, 2, "one while it was valid, one after it expired");
 
-    // A server that prolongs a token: whoever asks again at its expiry learns that, whoever goes by the old answer refuses.
+    // A server that prolongs a token. A new call at its expiry shows this. By the old answer, the request
+    // would be refused.
     let expiring_in = |seconds| active(&json!({"exp": in_seconds(seconds)}));
     let request = Request::get("/stub").bearer("t");
     server.now(expiring_in(1.0));
@@ -371,13 +370,13 @@ async fn four_workers_share_one_answer() {
     let (envoy, _upstream) = start(&policy, &[("idp", server.address())], 4).await;
     let request = |token: &str| Request::get("/").bearer(token);
 
-    let cold = flock(&envoy, &request("cold"), 64).await;
+    let cold = send_on_connections(&envoy, &request("cold"), 64).await;
     server.now(active(&json!({})));
     for answer in answers(cold).await {
         assert_eq!(verdict(&answer), ADMITTED);
     }
     let asked = server.calls().len();
-    assert!((1..=4).contains(&asked), "{asked} calls: at most one for each worker that did not know yet");
+    assert!((1..=4).contains(&asked), "{asked} calls: at most one for each worker");
     let mut workers = 0;
     for (name, value) in envoy.stats().await {
         workers +=
@@ -403,7 +402,7 @@ async fn requests_that_wait_for_the_same_answer_make_one_call_and_none_hangs_whe
     let policy = policy(&providers, &[token_rule("/**", "idp", &json!({}))]);
     let (envoy, upstream) = start(&policy, &[("idp", server.address())], 1).await;
 
-    let waiting = flock(&envoy, &Request::get("/").bearer("t"), 200).await;
+    let waiting = send_on_connections(&envoy, &Request::get("/").bearer("t"), 200).await;
     server.now(active(&json!({"client_id": "portal"})));
     for answer in answers(waiting).await {
         assert_eq!(verdict(&answer), ADMITTED);
@@ -411,41 +410,41 @@ async fn requests_that_wait_for_the_same_answer_make_one_call_and_none_hangs_whe
     assert_eq!((server.calls().len(), upstream.requests()), (1, 200));
     assert_eq!((lookups(&envoy, "miss").await, calls(&envoy, "idp", "ok").await), (200, 1));
 
-    // Some who wait go away.
+    // Some of the waiting requests go away.
     server.now(Answer::Hold);
     let request = Request::get("/").bearer("t2");
-    let leader = flock(&envoy, &request, 1).await;
-    let mut others = flock(&envoy, &request, 100).await;
-    leave(&envoy, others.split_off(50), 51).await;
+    let leader = send_on_connections(&envoy, &request, 1).await;
+    let mut others = send_on_connections(&envoy, &request, 100).await;
+    disconnect(&envoy, others.split_off(50), 51).await;
     server.now(inactive());
     for answer in answers(others).await.into_iter().chain(answers(leader).await) {
         assert_eq!(verdict(&answer), INVALID);
     }
     assert_eq!(server.calls().len(), 2);
 
-    // The one that made the call goes away: the reply to its call would come to nobody.
+    // The request that made the call goes away, and the reply to its call is lost.
     server.now(Answer::Hold);
     let request = Request::get("/").bearer("t3");
-    let leader = flock(&envoy, &request, 1).await;
+    let leader = send_on_connections(&envoy, &request, 1).await;
     server.called(3).await;
-    let others = flock(&envoy, &request, 200).await;
-    leave(&envoy, leader, 200).await;
+    let others = send_on_connections(&envoy, &request, 200).await;
+    disconnect(&envoy, leader, 200).await;
     server.called(4).await;
-    // Later ones join them.
-    let later = flock(&envoy, &request, 10).await;
+    // Later requests join the waiting ones.
+    let later = send_on_connections(&envoy, &request, 10).await;
     server.now(active(&json!({})));
     for answer in answers(others).await.into_iter().chain(answers(later).await) {
         assert_eq!(verdict(&answer), ADMITTED);
     }
     assert_eq!(server.calls().len(), 4);
 
-    // All of them go away: nobody is called for, and the next one is.
+    // All of them go away. No call is made for them, and the next request makes its own.
     server.now(Answer::Hold);
     let request = Request::get("/").bearer("t4");
-    let all = flock(&envoy, &request, 20).await;
+    let all = send_on_connections(&envoy, &request, 20).await;
     server.called(5).await;
-    leave(&envoy, all, 0).await;
-    let next = flock(&envoy, &request, 1).await;
+    disconnect(&envoy, all, 0).await;
+    let next = send_on_connections(&envoy, &request, 1).await;
     server.called(6).await;
     server.now(active(&json!({})));
     for answer in answers(next).await {
@@ -470,20 +469,20 @@ async fn requests_that_wait_while_the_policy_is_replaced_end_under_the_old_one()
     let setup = Setup::new(listener(&policy(json!({"introspection": {"provider": "idp"}}))))
         .cluster("orders", upstream.address())
         .cluster("idp", server.address());
-    // Longer than the test may take: the old listener keeps what it has.
+    // Longer than the test may take: the old listener keeps its requests.
     let mut envoy = Envoy::start(setup.workers(1).drain_seconds(3600)).await;
     let address = envoy.address().await;
 
-    let leader = flock(&envoy, &Request::get("/").bearer("t"), 1).await;
-    let others = flock(&envoy, &Request::get("/").bearer("t"), 20).await;
-    let second = flock(&envoy, &Request::get("/").bearer("t2"), 20).await;
+    let leader = send_on_connections(&envoy, &Request::get("/").bearer("t"), 1).await;
+    let others = send_on_connections(&envoy, &Request::get("/").bearer("t"), 20).await;
+    let second = send_on_connections(&envoy, &Request::get("/").bearer("t2"), 20).await;
     let replaced = async {
         eventually("the new policy", async || {
             let answer = send(address, &Request::get("/")).await.unwrap();
             (verdict(&answer) == (403, Some("27"))).then_some(())
         })
         .await;
-        // Also under the old policy somebody calls for those whose leader is gone.
+        // Under the old policy, too, a new call is made for requests whose leader is gone.
         leader.into_iter().for_each(|leader| leader.abort());
         server.called(3).await;
         server.now(active(&json!({})));
@@ -500,39 +499,39 @@ async fn requests_that_wait_while_the_policy_is_replaced_end_under_the_old_one()
     }
 }
 
-/// Sends a request over so many connections of their own, and waits until Envoy has them all.
-async fn flock(envoy: &Envoy, request: &Request, size: u64) -> Vec<JoinHandle<Response>> {
-    let (address, before) = (envoy.address().await, under_way(envoy).await);
+/// Sends the request over this many new connections, and waits until Envoy has received all.
+async fn send_on_connections(envoy: &Envoy, request: &Request, size: u64) -> Vec<JoinHandle<Response>> {
+    let (address, before) = (envoy.address().await, in_flight(envoy).await);
     let send = |_| {
         let request = request.clone();
         tokio::spawn(async move { send(address, &request).await.unwrap() })
     };
-    let flock = (0..size).map(send).collect();
-    under_way_are(envoy, before + size).await;
-    flock
+    let requests = (0..size).map(send).collect();
+    wait_for_in_flight(envoy, before + size).await;
+    requests
 }
 
-/// Closes the connections of those who wait, and waits until Envoy has noticed.
-async fn leave(envoy: &Envoy, leaving: Vec<JoinHandle<Response>>, remaining: u64) {
+/// Closes the connections of waiting requests, and waits until Envoy has noticed.
+async fn disconnect(envoy: &Envoy, leaving: Vec<JoinHandle<Response>>, remaining: u64) {
     leaving.into_iter().for_each(|request| request.abort());
-    under_way_are(envoy, remaining).await;
+    wait_for_in_flight(envoy, remaining).await;
 }
 
-async fn answers(flock: Vec<JoinHandle<Response>>) -> Vec<Response> {
+async fn answers(requests: Vec<JoinHandle<Response>>) -> Vec<Response> {
     let mut answers = Vec::new();
-    for request in flock {
+    for request in requests {
         answers.push(request.await.unwrap());
     }
     answers
 }
 
-async fn under_way(envoy: &Envoy) -> u64 {
+async fn in_flight(envoy: &Envoy) -> u64 {
     envoy.stat("http.main.downstream_rq_active").await
 }
 
-async fn under_way_are(envoy: &Envoy, requests: u64) {
-    eventually(&format!("{requests} requests under way"), async || {
-        (under_way(envoy).await == requests).then_some(())
+async fn wait_for_in_flight(envoy: &Envoy, requests: u64) {
+    eventually(&format!("{requests} requests in flight"), async || {
+        (in_flight(envoy).await == requests).then_some(())
     })
     .await;
 }

@@ -1,4 +1,5 @@
-//! What Istio and Envoy are given: the manifests under `istio/`, and everything that `sidegate render` prints.
+//! What Istio and Envoy receive: the manifests under `istio/`, and everything that `sidegate render`
+//! prints.
 #![cfg(test)]
 #![cfg(not(target_family = "wasm"))]
 
@@ -19,7 +20,7 @@ use rendered::{DIGEST, documents, policy, render, ways};
 use serde_json::Value;
 use sidegate_harness::project;
 
-/// The files under `istio/`, with what is in them.
+/// The files under `istio/`, with their contents.
 fn files() -> Vec<(PathBuf, String)> {
     fn collect(folder: &Path, files: &mut Vec<(PathBuf, String)>) {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -42,14 +43,14 @@ fn of_istio(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}: run `make setup`", path.display()))
 }
 
-/// The Wasm configuration in a manifest that Envoy's own form is in.
+/// The Wasm configuration in a manifest that contains Envoy's own configuration.
 fn filter(manifest: &Value) -> &Value {
     let places = ["/spec/configPatches/0/patch/value", "/spec/configPatches/1/patch/value", "/resources/0"];
     let found = places.iter().filter_map(|place| manifest.pointer(place));
     found.into_iter().find(|filter| filter.get("typed_config").is_some()).unwrap()
 }
 
-/// The plugin configuration in a manifest of any form: as bytes, if they are the very ones that the module gets.
+/// The plugin configuration in a manifest of any form.
 fn embedded(manifest: &Value) -> Value {
     let object = ["/spec/pluginConfig", "/spec/wasm/pluginConfig"].iter().find_map(|at| manifest.pointer(at));
     object.cloned().unwrap_or_else(|| {

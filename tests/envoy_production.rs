@@ -1,4 +1,5 @@
-//! `envoy/production.yaml` runs: with TLS on both sides, a real OAuth2 server behind TLS, and callers who lie.
+//! `envoy/production.yaml` runs: with TLS on both sides, a real OAuth2 server behind TLS, and callers that
+//! forge headers.
 #![cfg(test)]
 #![cfg(not(target_family = "wasm"))]
 
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 const SECRET: &str = "the-secret-of-the-gate";
 const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 
-/// Everything that `production.yaml` speaks to.
+/// Everything that `production.yaml` connects to.
 struct Parts {
     authority: Authority,
     service: Upstream,
@@ -23,7 +24,7 @@ struct Parts {
     directory: TempDir,
 }
 
-/// Envoy with `production.yaml`, and a caller's side of TLS.
+/// Envoy with `production.yaml`, and a TLS client for callers.
 struct Production {
     parts: Parts,
     envoy: Envoy,
@@ -49,14 +50,15 @@ impl Parts {
         parts
     }
 
-    /// Moves a file in its place in the directory.
+    /// Moves a file into its place in the directory.
     fn put(&self, name: &str, content: &str) {
         let (new, path) = (self.directory.path().join("new"), self.directory.path().join(name));
         std::fs::write(&new, content).unwrap();
         std::fs::rename(&new, path).unwrap();
     }
 
-    /// Puts certificate and key in place both at once, as Kubernetes does with a mounted secret: a link to their directory is replaced.
+    /// Replaces certificate and key at once, as Kubernetes does with a mounted secret: a link to their
+    /// directory is replaced.
     fn put_certificate(&self, certificate: &Certificate) {
         let tls = self.directory.path().join("tls");
         let new = TempDir::with_prefix_in("..", &tls).unwrap().keep();
@@ -103,7 +105,7 @@ impl Parts {
 }
 
 impl Production {
-    /// With nobody to ask about tokens.
+    /// Without an authorization server.
     async fn start() -> Self {
         let nobody = StubProvider::start(Answer::close()).await;
         Parts::new(nobody.address()).await.start(|_| ()).await
@@ -114,7 +116,7 @@ impl Production {
     }
 }
 
-/// The policy of the demo, with an API that counts addresses.
+/// The policy of the demo, with an API that limits by address.
 fn policy() -> Value {
     let mut policy = yaml("envoy/demo-policy.yaml");
     policy["providers"]["oidc"]["introspection"]["url"] =
@@ -138,7 +140,7 @@ fn verdict(answer: &Response) -> (u16, Option<&str>) {
 }
 
 #[tokio::test]
-async fn keys_and_tokens_are_decided_on_behind_tls_and_seen_by_the_operator_without_their_secrets() {
+async fn keys_and_tokens_work_behind_tls_and_operators_see_no_secrets() {
     let clients = [Client::new("gateway", SECRET, ""), Client::new("acme-web", "a", "orders.read")];
     let oidc = Oidc::start(clients).await;
     let token = oidc.token("acme-web", "orders.read", Some(Oidc::ORDERS)).await;
@@ -208,7 +210,7 @@ async fn keys_and_tokens_are_decided_on_behind_tls_and_seen_by_the_operator_with
 }
 
 #[tokio::test]
-async fn the_admin_port_is_on_this_machines_own_address_only() {
+async fn the_admin_port_listens_only_on_this_machines_own_address() {
     let production = Production::start().await;
     let admin = production.envoy.admin_address();
     assert!(send(admin, &Request::get("/ready")).await.is_ok());
@@ -218,7 +220,7 @@ async fn the_admin_port_is_on_this_machines_own_address_only() {
 }
 
 #[tokio::test]
-async fn nothing_is_believed_that_a_stranger_says_about_himself() {
+async fn forged_headers_about_the_caller_are_ignored() {
     let production = Production::start().await;
     let from = |address: &str| {
         Request::get("/").host("addresses").header("x-forwarded-for", address).header("x-request-id", "mine")
@@ -232,11 +234,11 @@ async fn nothing_is_believed_that_a_stranger_says_about_himself() {
 }
 
 #[tokio::test]
-async fn what_servers_read_in_different_ways_is_refused_and_paths_are_normalised_before_routes() {
+async fn ambiguous_requests_are_refused_and_paths_are_normalised_before_routing() {
     let parts = Parts::new(StubProvider::start(Answer::close()).await.address()).await;
     let production = parts
         .start(|bootstrap| {
-            // A route that needs no gate.
+            // A route without the gate.
             let off = json!({"sidegate": {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": true}});
             let public = json!({"match": {"prefix": "/public"}, "route": {"cluster": "orders"}, "typed_per_filter_config": off});
             let routes = bootstrap.pointer_mut(&format!("{MANAGER}/route_config/virtual_hosts/0/routes")).unwrap();
@@ -266,7 +268,7 @@ async fn what_servers_read_in_different_ways_is_refused_and_paths_are_normalised
 }
 
 #[tokio::test]
-async fn who_has_the_wrong_certificate_is_not_spoken_to() {
+async fn servers_with_the_wrong_certificate_are_not_called() {
     let idp = StubProvider::start(Answer::json(&json!({"active": true}))).await;
     for (of_ours, name, reached) in
         [(true, "right", true), (true, "other.example.com", false), (false, "right", false)]
@@ -295,7 +297,7 @@ async fn who_has_the_wrong_certificate_is_not_spoken_to() {
 }
 
 #[tokio::test]
-async fn a_new_certificate_serves_new_connections_and_ends_none() {
+async fn a_new_certificate_serves_new_connections_and_closes_none() {
     let production = Production::start().await;
     let mut open = Connection::open(production.caller.address()).await.unwrap();
     assert_eq!(open.send(&get("/v1/health")).await.unwrap().status, 200);
@@ -312,7 +314,7 @@ async fn a_new_certificate_serves_new_connections_and_ends_none() {
 }
 
 #[tokio::test]
-async fn a_policy_that_is_moved_in_place_serves_and_a_wrong_one_does_not() {
+async fn a_policy_that_is_moved_into_place_serves_and_an_invalid_one_does_not() {
     let production = Production::start().await;
     let once = || Request::get("/").host("addresses");
     assert_eq!(production.send(once()).await.status, 200);
@@ -326,12 +328,12 @@ async fn a_policy_that_is_moved_in_place_serves_and_a_wrong_one_does_not() {
         (verdict(&open.send(&get("/v1/health")).await.unwrap()) == (403, Some("27"))).then_some(())
     })
     .await;
-    assert_eq!(verdict(&production.send(once()).await), (429, Some("14")), "what was counted is kept");
+    assert_eq!(verdict(&production.send(once()).await), (429, Some("14")), "counters are kept");
 
     let mut wrong = next.clone();
     wrong["apis"][0]["rules"][0]["acces"] = json!([]);
     production.parts.put_policy(&wrong);
-    eventually("the wrong policy to be refused", async || {
+    eventually("the invalid policy to be refused", async || {
         production.envoy.log().contains("apis[0] (orders).rules[0].acces: unknown field").then_some(())
     })
     .await;
@@ -339,7 +341,7 @@ async fn a_policy_that_is_moved_in_place_serves_and_a_wrong_one_does_not() {
 }
 
 #[tokio::test]
-async fn no_more_connections_are_held_than_the_bootstrap_says() {
+async fn connections_are_limited_as_the_bootstrap_says() {
     let parts = Parts::new(StubProvider::start(Answer::close()).await.address()).await;
     let production = parts
         .start(|bootstrap| {
@@ -369,7 +371,7 @@ fn envoys_own_replies_are_those_of_the_demo() {
 async fn until_there_is_a_module_with_a_policy_every_request_is_refused() {
     let mut wrong = policy();
     wrong["apis"][0]["rules"][0]["acces"] = json!([]);
-    for (module, policy, told) in
+    for (module, policy, expected) in
         [(true, wrong, "apis[0] (orders).rules[0].acces: unknown field"), (false, policy(), "sidegate.wasm")]
     {
         let parts = Parts::new(StubProvider::start(Answer::close()).await.address()).await;
@@ -381,6 +383,6 @@ async fn until_there_is_a_module_with_a_policy_every_request_is_refused() {
         let answer = production.send(get("/v1/health")).await;
         assert_eq!((answer.status, answer.code(), answer.text().as_str()), (500, None, ""));
         assert_eq!(production.parts.service.requests(), 0);
-        assert!(production.envoy.log().contains(told), "{told}");
+        assert!(production.envoy.log().contains(expected), "{expected}");
     }
 }

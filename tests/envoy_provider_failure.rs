@@ -1,5 +1,5 @@
-//! A provider that is slow, gone, or talks nonsense, in real Envoy: the promised code each time, nothing hangs, and nothing is left of it
-//! once the provider is well again.
+//! A provider that is slow, unreachable, or sends nonsense, in real Envoy. Each failure has its documented
+//! code, nothing hangs, and requests are admitted again once the provider works again.
 #![cfg(test)]
 #![cfg(not(target_family = "wasm"))]
 
@@ -30,7 +30,7 @@ fn text(status: u16, body: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn whatever_the_endpoint_answers_instead_of_an_answer_is_code_24() {
+async fn every_invalid_answer_of_the_endpoint_is_code_24() {
     let server = StubProvider::start(Answer::Never).await;
     let hasty = json!({"timeout": "200ms"});
     let providers = json!({
@@ -97,7 +97,7 @@ async fn whatever_the_endpoint_answers_instead_of_an_answer_is_code_24() {
         assert_eq!(answer.header("www-authenticate"), None, "{shown}");
         assert_eq!(calls(&envoy, "patient", result).await, before + 1, "{result}: {shown}");
         server.now(text(200, good));
-        assert_eq!(verdict(&envoy.send(request).await), ADMITTED, "nothing is left of {shown}");
+        assert_eq!(verdict(&envoy.send(request).await), ADMITTED, "it works again after {shown}");
     }
 
     for (status, patience, promised) in [
@@ -120,7 +120,7 @@ async fn whatever_the_endpoint_answers_instead_of_an_answer_is_code_24() {
         let request = Request::get("/hasty").bearer(&format!("t{number}"));
         assert_eq!(verdict(&envoy.send(request.clone()).await), UNAVAILABLE);
         server.now(text(200, good));
-        // On a busy machine a good answer may be late, too.
+        // On a busy machine, a good answer may be late, too.
         eventually("an answer in time", async || {
             (verdict(&envoy.send(request.clone()).await) == ADMITTED).then_some(())
         })
@@ -192,7 +192,7 @@ async fn a_real_server_that_freezes_dies_and_comes_back_is_noticed_each_time() {
 }
 
 #[tokio::test]
-async fn without_the_provider_an_earlier_answer_serves_only_as_its_mode_says() {
+async fn without_the_provider_an_earlier_answer_is_used_only_as_the_mode_says() {
     let server = StubProvider::start(Answer::Never).await;
     let cached = |unavailable: Value, negative_ttl: &str, stale: &str| {
         let cache = json!({"ttl": "200ms", "negative_ttl": negative_ttl, "stale_if_error": stale});
@@ -222,7 +222,7 @@ async fn without_the_provider_an_earlier_answer_serves_only_as_its_mode_says() {
         (answer.status, answer.code().map(str::to_owned))
     };
     let owned = |(status, code): (u16, Option<&str>)| (status, code.map(str::to_owned));
-    // Asks until the answer is `last`; until then it is `meanwhile`.
+    // Repeats the request until the answer is `last`. Every answer before that must be `meanwhile`.
     let settles = async |path: &str, token: &str, meanwhile, last| {
         eventually(&format!("{last:?} for {token} at {path}"), async || {
             let found = ask(path, token).await;
@@ -235,7 +235,7 @@ async fn without_the_provider_an_earlier_answer_serves_only_as_its_mode_says() {
         .await;
     };
 
-    // All of them are known, and two are found out to be revoked.
+    // The answers for all tokens are cached, and two tokens turn out to be revoked.
     for (path, token, members) in [
         ("/stale", "expiring", json!({"exp": in_seconds(3.0)})),
         ("/deny", "t1", json!({})),
@@ -269,7 +269,7 @@ async fn without_the_provider_an_earlier_answer_serves_only_as_its_mode_says() {
     settles("/short", "t6", ADMITTED, UNAVAILABLE).await;
     settles("/stale", "expiring", ADMITTED, UNAVAILABLE).await;
     assert_eq!(ask("/stale", "never-seen").await, owned(UNAVAILABLE));
-    // Whatever is fresh needs no provider.
+    // Fresh answers need no provider.
     assert_eq!(ask("/certain", "t7").await, owned(ADMITTED));
     assert_eq!(ask("/certain", "bad").await, owned(INVALID));
     for answer in [text(500, "{}"), text(401, "{}"), text(200, r#"{"active":"true"}"#), Answer::close()] {
@@ -277,20 +277,24 @@ async fn without_the_provider_an_earlier_answer_serves_only_as_its_mode_says() {
         server.now(answer);
         assert_eq!(ask("/stale", "t2").await, owned(ADMITTED), "{shown}");
         assert_eq!(ask("/clients", "t3").await, owned(ADMITTED), "{shown}");
-        assert_eq!(ask("/strict", "t2").await, (403, Some("23".to_owned())), "stale answers are judged, too");
+        assert_eq!(
+            ask("/strict", "t2").await,
+            (403, Some("23".to_owned())),
+            "stale answers are checked, too"
+        );
         assert_eq!(lookups(&envoy, "stale").await, before + 3, "{shown}");
     }
     server.now(inactive());
-    assert_eq!(ask("/stale", "t2").await, owned(INVALID), "what the provider says counts as soon as it does");
+    assert_eq!(ask("/stale", "t2").await, owned(INVALID), "a new answer of the provider counts at once");
 
-    eventually("the line of a stale answer", async || {
+    eventually("the log line of a stale answer", async || {
         envoy.access_log(1).await.contains(&"t2 stale".to_owned()).then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_log_of_the_module_holds_no_credential() {
+async fn the_log_of_the_module_contains_no_credential() {
     let server = StubProvider::start(active(&json!({"client_id": "acme-web"}))).await;
     let providers = json!({
         "basic": introspection("idp", "http://idp/", &json!({"authentication": {"basic": {"id": "gateway", "secret": SECRET}}})),
@@ -329,14 +333,15 @@ async fn the_log_of_the_module_holds_no_credential() {
     envoy.send(Request::get("/basic").bearer(&token(9)).bearer(&token(9))).await;
     envoy.send(Request::get("/key").header("apikey", SECRET)).await;
     envoy.send(Request::get(format!("/none/{SECRET}?access_token={SECRET}"))).await;
-    // A mistyped secret is one all the same.
+    // A mistyped secret is still a secret.
     let mut mistyped = policy.clone();
     mistyped["providers"]["basic"]["introspection"]["authentication"]["basic"]["secret"] =
         json!({"file": SECRET});
     let rejected = envoy.reload(listener(&mistyped)).await.unwrap_err();
     assert!(!rejected.details.contains(SECRET), "{}", rejected.details);
 
-    // Envoy's own loggers print headers and configurations at this level; the module's entries, with all their lines, are looked at.
+    // Envoy's own loggers print headers and configurations at this level. Only the module's entries are
+    // checked, with all their lines.
     let log = envoy.log();
     let mut of_the_module = false;
     let mut entries = String::new();
@@ -348,7 +353,7 @@ async fn the_log_of_the_module_holds_no_credential() {
             entries.extend([line, "\n"]);
         }
     }
-    assert!(log.contains(SECRET), "the level is one at which something could be seen");
+    assert!(log.contains(SECRET), "the level is low enough to show secrets");
     for expected in ["code=13", "code=20", "code=22", "code=24", "the policy is rejected"] {
         assert!(entries.contains(expected), "{expected}");
     }

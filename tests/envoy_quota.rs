@@ -1,6 +1,7 @@
-//! Quota in a real Envoy: several workers count in one store, exactly, whatever happens to configurations and VMs.
+//! Quota in a real Envoy: several workers count in one store, exactly, whatever happens to configurations and
+//! VMs.
 //!
-//! Limits here are per year or for good, so that no window ends during a test.
+//! Limits here are per year or per eternity, so that no window ends during a test.
 #![cfg(all(test, not(target_family = "wasm")))]
 
 use std::{
@@ -43,7 +44,7 @@ fn by(key: &str) -> Request {
     Request::get("/").header("apikey", key)
 }
 
-/// How many answers there are of a status.
+/// The number of answers with this status.
 fn count(answers: &[Response], status: u16) -> usize {
     answers.iter().filter(|answer| answer.status == status).count()
 }
@@ -61,12 +62,13 @@ fn remaining(answer: &Response, limit: &str) -> Option<u64> {
 
 const WORKERS: usize = 4;
 
-/// How many meters lie beside those that are looked at.
+/// The number of meters beside those under test.
 const NEIGHBOURS: usize = 28;
 
 /// A limit of `max`, and three limits of which the first is `max`.
 ///
-/// All meters share one value of the store, which neighbours make long: so an update takes its time, and workers come in between.
+/// All meters share one value of the store. Neighbours make it long, so that an update takes longer and
+/// workers interfere with each other.
 fn exact(revision: &str, max: u64) -> Value {
     let above = |by: u64| max.saturating_add(by);
     let names: Vec<_> = (0..NEIGHBOURS).map(neighbour).collect();
@@ -211,7 +213,7 @@ fn kinds() -> Value {
 }
 
 #[tokio::test]
-async fn callers_are_told_how_limits_stand_and_each_kind_counts_its_own() {
+async fn callers_see_their_limits_and_each_kind_has_its_own_counter() {
     let service = Upstream::echo("service").await;
     let trusting = listener(&kinds())
         .manager("use_remote_address", json!(true))
@@ -221,7 +223,7 @@ async fn callers_are_told_how_limits_stand_and_each_kind_counts_its_own() {
         envoy.send(Request::get(target).host(host).header("apikey", key)).await
     };
 
-    // Headers on what is admitted and on what is refused.
+    // Headers on admitted and on refused requests.
     for left in [2, 1, 0] {
         let answer = send("plain", "/", "yearly").await;
         assert_eq!(answer.status, 200);
@@ -242,12 +244,13 @@ async fn callers_are_told_how_limits_stand_and_each_kind_counts_its_own() {
     assert!((1..=366 * 86_400).contains(&wait), "{wait}");
     assert_eq!(refused.header("x-ratelimit-reset"), refused.header("retry-after"));
     assert_eq!(parameter(&refused, "ratelimit", "hits-year", "t"), Some(wait));
-    // What touches no limit that is used up passes; what is disabled is forbidden, and never a matter of time.
+    // A request that touches no exhausted limit passes. A disabled metric is forbidden, without a time to
+    // retry.
     let free = send("plain", "/free", "yearly").await;
     assert_eq!((free.status, remaining(&free, "free-eternity")), (200, Some(99)));
     let never = envoy.send(Request::new("POST", "/").host("plain").header("apikey", "yearly")).await;
     assert_eq!((never.status, never.code(), never.header("retry-after")), (403, Some("27"), None));
-    // A limit for good has no end to wait for. A request that uses more than is left uses nothing.
+    // A limit per eternity has no end to wait for. A request that needs more than is left uses nothing.
     assert_eq!(send("plain", "/", "good").await.status, 200);
     assert_eq!(send("plain", "/bulk", "good").await.code(), Some("14"));
     assert_eq!(remaining(&send("plain", "/", "good").await, "hits-eternity"), Some(0));
@@ -257,7 +260,8 @@ async fn callers_are_told_how_limits_stand_and_each_kind_counts_its_own() {
         (429, None, None)
     );
 
-    // An API's limit is everybody's; who is refused for another reason uses nothing of it, and what it refuses uses nothing of others.
+    // An API's limit is shared by all callers. A request that is refused for another reason uses nothing of
+    // it, and a request that it refuses uses nothing of other limits.
     assert_eq!(send("shared", "/", "unknown").await.code(), Some("13"));
     assert_eq!(envoy.send(Request::get("/").host("shared")).await.code(), Some("12"));
     for (key, left) in [("a", 3), ("roomy", 2), ("b", 1), ("roomy", 0)] {
@@ -278,7 +282,8 @@ async fn callers_are_told_how_limits_stand_and_each_kind_counts_its_own() {
         assert_eq!(send("consumer", "/", key).await.status, status, "{key}");
     }
 
-    // An address's limit holds for whoever comes from it; the address is the one that Envoy trusts, not what the caller says.
+    // A limit by address holds for all requests from that address. It is the address that Envoy trusts, not
+    // the one that the caller claims.
     let from = async |address: &str, key: &str| {
         envoy
             .send(
@@ -328,7 +333,7 @@ async fn counters_outlive_configurations_and_vms() {
     envoy.reload(listener(&policy("2", 20))).await.unwrap();
     spend(&envoy, 18).await;
 
-    // Another environment makes other VMs, of the same vm_id.
+    // Another environment means new VMs with the same vm_id.
     let vms = "wasm.envoy.wasm.runtime.v8.created";
     let before = envoy.stat(vms).await;
     let restarted = |value| {
@@ -342,7 +347,7 @@ async fn counters_outlive_configurations_and_vms() {
     envoy.reload(restarted("2")).await.unwrap();
     spend(&envoy, 16).await;
 
-    // A limit that goes and comes back finds its counter.
+    // A limit that is removed and added again finds its counter.
     let mut without = policy("3", 20);
     without["plans"]["acme"]["limits"][0]["per"] = json!("year");
     envoy.reload(listener(&without)).await.unwrap();
@@ -375,7 +380,7 @@ fn saboteur() -> Listener {
 }
 
 #[tokio::test]
-async fn corrupt_counters_are_absent_and_counted() {
+async fn corrupt_counters_are_ignored_and_reported() {
     let policy = json!({
         "sidegate": "v1",
         "gate": {"capacity": {"meters": 4}},
@@ -406,7 +411,7 @@ async fn corrupt_counters_are_absent_and_counted() {
 }
 
 #[tokio::test]
-async fn a_store_without_room_refuses_and_forgets_nobody() {
+async fn a_full_store_refuses_new_consumers_and_forgets_none() {
     let names: Vec<_> = (0..33).map(|number| format!("c{number}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let policy = json!({

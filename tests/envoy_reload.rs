@@ -1,4 +1,5 @@
-//! Policies in a real Envoy: loaded, replaced, refused. A wrong one never takes the place of a good one, and its author learns why.
+//! Policies in a real Envoy: loaded, replaced, refused. An invalid one never replaces a valid one, and the
+//! log says why.
 #![cfg(all(test, not(target_family = "wasm")))]
 #![expect(clippy::indexing_slicing, reason = "policies are changed as JSON values, in helpers too")]
 
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 use sidegate::credential::Digest;
 use sidegate_harness::{Envoy, Listener, Rejected, Request, Setup, Stats, Upstream, Wasm, eventually, route};
 
-/// A policy that admits everybody and tells the service its revision.
+/// A policy that admits everybody and sends its revision to the service.
 fn policy(revision: &str) -> Value {
     json!({
         "sidegate": "v1",
@@ -26,7 +27,7 @@ fn main(wasm: &Wasm) -> Listener {
     Listener::new("main").wasm(wasm).route(route("service"))
 }
 
-/// Policies that do not load, each with what its author must be told.
+/// Policies that do not load, each with the expected messages.
 fn wrong() -> Vec<(Wasm, Vec<&'static str>)> {
     let with = |change: &dyn Fn(&mut Value)| {
         let mut policy = policy("wrong");
@@ -87,8 +88,8 @@ fn wrong() -> Vec<(Wasm, Vec<&'static str>)> {
     ]
 }
 
-fn assert_told(rejected: &Rejected, told: &[&str]) {
-    for part in told {
+fn assert_logged(rejected: &Rejected, messages: &[&str]) {
+    for part in messages {
         assert!(rejected.log.contains(part), "{part}: {rejected}");
     }
     assert!(rejected.log.contains("the policy is rejected:"), "{rejected}");
@@ -106,26 +107,26 @@ fn in_force(stats: &Stats, policy: &Value) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn a_wrong_policy_is_refused_at_the_start() {
+async fn an_invalid_policy_is_refused_at_the_start() {
     let service = Upstream::echo("service").await;
-    let (wasm, told) = wrong().swap_remove(0);
+    let (wasm, messages) = wrong().swap_remove(0);
     let setup = Setup::new(main(&wasm)).cluster("service", service.address());
-    assert_told(&Envoy::try_start(setup).await.unwrap_err(), &told);
+    assert_logged(&Envoy::try_start(setup).await.unwrap_err(), &messages);
 }
 
 #[tokio::test]
-async fn a_wrong_policy_leaves_the_last_good_one_in_force() {
+async fn an_invalid_policy_leaves_the_last_good_one_in_force() {
     let service = Upstream::echo("service").await;
     let good = policy("good");
     let mut envoy =
         Envoy::start(Setup::new(main(&Wasm::sidegate(&good))).cluster("service", service.address())).await;
     let served_by = async |envoy: &Envoy| envoy.send(Request::get("/")).await.received("x-served-by");
 
-    for (times, (wasm, told)) in (1..).zip(wrong()) {
-        assert_told(&envoy.reload(main(&wasm)).await.unwrap_err(), &told);
-        assert_eq!(served_by(&envoy).await.as_deref(), Some("good"), "{told:?}");
+    for (times, (wasm, messages)) in (1..).zip(wrong()) {
+        assert_logged(&envoy.reload(main(&wasm)).await.unwrap_err(), &messages);
+        assert_eq!(served_by(&envoy).await.as_deref(), Some("good"), "{messages:?}");
         let stats = envoy.stats().await;
-        assert_eq!((loads(&stats, "accepted"), loads(&stats, "rejected")), (1, times), "{told:?}");
+        assert_eq!((loads(&stats, "accepted"), loads(&stats, "rejected")), (1, times), "{messages:?}");
         assert_eq!(in_force(&stats, &good), Some(1));
     }
 
@@ -135,14 +136,14 @@ async fn a_wrong_policy_leaves_the_last_good_one_in_force() {
 }
 
 #[tokio::test]
-async fn a_new_policy_serves_and_says_so() {
+async fn a_new_policy_serves_and_is_logged() {
     let service = Upstream::echo("service").await;
     let policies = [policy("2026-11-20.1"), policy("2026-11-20.2")];
     let [old, new] = policies.each_ref().map(|policy| main(&Wasm::sidegate(policy)));
     let mut envoy =
         Envoy::start(Setup::new(old.clone()).cluster("service", service.address()).workers(4)).await;
     let gauges = async |envoy: &Envoy, expected: [Option<u64>; 2], accepted: u64| {
-        // Workers let go of the old policy once its last request is gone.
+        // Workers drop the old policy after its last request.
         eventually(&format!("the gauges are {expected:?} and {accepted} loads"), async || {
             let stats = envoy.stats().await;
             let gauges = policies.each_ref().map(|policy| in_force(&stats, policy));
@@ -169,7 +170,7 @@ async fn a_new_policy_serves_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_secret_comes_from_the_environment_and_is_never_told() {
+async fn a_secret_comes_from_the_environment_and_is_never_shown() {
     let service = Upstream::echo("service").await;
     let mut policy = policy("secret");
     policy["providers"] = json!({"oidc": {"introspection": {
@@ -181,7 +182,7 @@ async fn a_secret_comes_from_the_environment_and_is_never_told() {
         Setup::new(main(wasm)).component_log_level("wasm:debug").cluster("service", service.address())
     };
     let rejected = Envoy::try_start(setup(&wasm.clone().environment("OTHER", "hunter2"))).await.unwrap_err();
-    assert_told(&rejected, &["`OIDC_SECRET`"]);
+    assert_logged(&rejected, &["`OIDC_SECRET`"]);
     assert!(!rejected.to_string().contains("hunter2"));
 
     let envoy = Envoy::start(setup(&wasm.environment("OIDC_SECRET", "hunter2"))).await;

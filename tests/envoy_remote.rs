@@ -1,4 +1,4 @@
-//! Modules that Envoy fetches by itself: what `envoy/remote.yaml` does, and what it warns of.
+//! Modules that Envoy fetches itself: what `envoy/remote.yaml` does, and what it warns of.
 #![cfg(test)]
 #![cfg(not(target_family = "wasm"))]
 
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 const CONFIG: &str =
     "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
 
-/// A module, and how it is named.
+/// A module on a server, and its digest.
 struct Module {
     served: Answer,
     sha256: String,
@@ -29,7 +29,7 @@ impl Module {
         Self::of(std::fs::read(sidegate_module()).unwrap())
     }
 
-    /// Another one, that lets everything pass.
+    /// Another module, which lets everything pass.
     fn noop() -> Self {
         Self::of(std::fs::read(noop_module()).unwrap())
     }
@@ -54,7 +54,7 @@ fn remote(bootstrap: &mut Value) -> &mut Value {
     &mut bootstrap.pointer_mut(CONFIG).unwrap()["vm_config"]["code"]["remote"]
 }
 
-/// A policy of which nothing but its revision matters: it lets nothing through but /health.
+/// A policy that admits only /health. Only its revision matters.
 fn policy(revision: &str) -> Value {
     let rules = json!([{"path": "/**"}, {"path": "/health", "access": ["allow"]}]);
     json!({"sidegate": "v1", "revision": revision, "apis": [{"name": "all", "access": ["deny"], "rules": rules}]})
@@ -85,7 +85,7 @@ async fn envoy_waits_for_its_module_and_then_decides() {
 }
 
 #[tokio::test]
-async fn envoy_does_not_listen_for_a_module_of_another_digest() {
+async fn envoy_does_not_listen_with_a_module_of_another_digest() {
     let (modules, service) =
         (StubProvider::start(Module::sidegate().served).await, Upstream::echo("orders").await);
     let bootstrap = bootstrap(&Module::noop().sha256, &modules, &service);
@@ -139,7 +139,7 @@ impl Delivered {
     }
 }
 
-/// Moves a filter in place.
+/// Moves a filter into place.
 fn deliver(directory: &TempDir, revision: &str, module: &Module, waits: bool) {
     let mut filter = yaml("envoy/demo-filter.yaml");
     let config = &mut filter["resources"][0]["typed_config"]["config"];
@@ -152,7 +152,7 @@ fn deliver(directory: &TempDir, revision: &str, module: &Module, waits: bool) {
 }
 
 #[tokio::test]
-async fn by_config_discovery_a_module_that_is_not_there_opens_the_gate() {
+async fn with_config_discovery_a_missing_module_opens_the_gate() {
     let delivered = Delivered::start(&Module::sidegate(), false).await;
     assert_eq!(verdicts(&delivered.envoy).await, decided());
 
@@ -161,15 +161,15 @@ async fn by_config_discovery_a_module_that_is_not_there_opens_the_gate() {
         (verdicts(&delivered.envoy).await == (200, None, 200)).then_some(())
     })
     .await;
-    assert_eq!(delivered.updates("update_success").await, 2, "Envoy took it for good");
+    assert_eq!(delivered.updates("update_success").await, 2, "Envoy counts it as a success");
     assert_eq!(delivered.modules.calls().len(), 1, "and did not even ask for the module");
     assert!(delivered.service.requests() > 1);
 }
 
 #[tokio::test]
-async fn by_config_discovery_that_waits_for_modules_the_old_one_goes_on() {
+async fn with_config_discovery_that_waits_for_modules_the_old_one_stays() {
     let delivered = Delivered::start(&Module::sidegate(), true).await;
-    // There is no old one at first; and what was fetched counts once the filter is delivered again.
+    // At first there is no old module. A fetched module is used once the filter is delivered again.
     assert_eq!(verdicts(&delivered.envoy).await, (500, None, 500));
     eventually("the filter is accepted", async || {
         deliver(&delivered.directory, "1 again", &Module::sidegate(), true);
@@ -207,7 +207,7 @@ async fn a_new_module_in_a_new_listener_needs_a_new_vm() {
 }
 
 #[tokio::test]
-async fn a_new_listener_whose_module_is_another_takes_the_old_ones_place() {
+async fn a_new_listener_with_another_module_replaces_the_old_one() {
     let (modules, service) =
         (StubProvider::start(Module::sidegate().served).await, Upstream::echo("orders").await);
     let listener = |module: &Module| {

@@ -9,7 +9,7 @@ use sidegate_harness::{
     noop_module, route, send,
 };
 
-/// Consumers who may each call once, and tokens that the server behind `cluster` vouches for.
+/// Consumers that may each call once, and tokens that the server behind `cluster` vouches for.
 fn policy(consumers: &[(&str, &str)], cluster: &str) -> Value {
     let consumer = |(name, key): &(&str, &str)| json!({"name": name, "plan": "one", "keys": [{"sha256": Digest::of(key.as_bytes()).to_hex()}]});
     json!({
@@ -40,7 +40,7 @@ fn verdict(answer: &Response) -> (u16, Option<&str>) {
 }
 
 #[tokio::test]
-async fn two_gates_of_one_store_share_what_has_the_same_name_and_nothing_else() {
+async fn two_gates_on_one_store_share_only_what_has_the_same_name() {
     let service = Upstream::echo("service").await;
     let yes = StubProvider::start(Answer::json(&json!({"active": true}))).await;
     let no = StubProvider::start(Answer::json(&json!({"active": false}))).await;
@@ -50,7 +50,7 @@ async fn two_gates_of_one_store_share_what_has_the_same_name_and_nothing_else() 
         let listener = |name: &str, policy: &Value, id: &'static str| {
             Listener::new(name).wasm(&Wasm::sidegate(policy).vm_id(id)).route(route("service"))
         };
-        // A neighbour of another kind in the store without a name.
+        // Another kind of filter in the store without a name.
         let saboteur = json!({"local": {"filename": noop_module().with_file_name("sidegate_saboteur.wasm")}});
         let neighbour = Listener::new("neighbour").wasm(&Wasm::noop().code(saboteur).vm_id(""));
         let setup = Setup::new(listener("first", &first, ids[0]))
@@ -66,7 +66,7 @@ async fn two_gates_of_one_store_share_what_has_the_same_name_and_nothing_else() 
         let written = Request::get("/").header("x-write", "neighbour/ 100 00");
         assert_eq!(ask("neighbour", written).await.status, 200);
 
-        // Each knows its own callers, and asks its own provider of the same name.
+        // Each knows its own callers, and calls its own provider, although the names are the same.
         assert_eq!(verdict(&ask("first", by("key-1")).await), (200, None));
         assert_eq!(verdict(&ask("second", by("key-1")).await), (401, Some("13")));
         let token = || Request::get("/tokens").bearer("t");
@@ -76,10 +76,10 @@ async fn two_gates_of_one_store_share_what_has_the_same_name_and_nothing_else() 
             assert_eq!(verdict(&ask("second", token()).await), (401, Some("22")));
         }
         assert_eq!((yes.calls().len() - calls.0, no.calls().len() - calls.1), (1, 1));
-        // Consumers are who they are by name.
+        // Consumers with the same name share their counters.
         assert_eq!(verdict(&ask("second", by("key-2")).await), of_the_same_name, "{ids:?}");
         assert_eq!(verdict(&ask("second", by("key-3")).await), (200, None));
-        // Each load that finds the other's policy noted is one more.
+        // In one store, a load is counted again after the other gate's policy was recorded.
         let loads = envoy.stat("wasmcustom.sidegate.result=.=accepted;.;policy_loads").await;
         assert!(loads == 2 || (ids[0] == ids[1] && loads > 2), "{loads}");
     }
@@ -112,8 +112,7 @@ async fn admitted(envoy: &Envoy) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn metrics_start_again_when_the_list_of_variables_changes_and_go_on_when_it_was_complete_from_the_start()
- {
+async fn metrics_start_again_when_a_variable_is_added_and_go_on_when_it_was_there_from_the_start() {
     let service = Upstream::echo("service").await;
     let listener = |wasm: Wasm| Listener::new("main").wasm(&wasm).route(route("service"));
     let without_secret = policy(&[("acme", "key-1"), ("globex", "key-2")], "idp");
@@ -131,10 +130,11 @@ async fn metrics_start_again_when_the_list_of_variables_changes_and_go_on_when_i
 
         let wasm = Wasm::sidegate(&with_secret).environment("SECRET", "it-is-there");
         envoy.reload(listener(wasm)).await.unwrap();
-        assert_eq!(admitted(&envoy).await, counted, "of the requests before");
+        assert_eq!(admitted(&envoy).await, counted, "the requests before the reload");
         assert_eq!(verdict(&envoy.send(by("key-2")).await), (200, None));
         assert_eq!(admitted(&envoy).await, Some(counted.unwrap_or_default() + 1));
-        // What a VM counts while it loads its policy overlaps with the old VM, and goes on. So do quotas.
+        // A new VM loads its policy while the old one still exists, so the count of loads goes on. So do
+        // quotas.
         assert_eq!(envoy.stat("wasmcustom.sidegate.result=.=accepted;.;policy_loads").await, 2);
         assert_eq!(verdict(&envoy.send(by("key-1")).await), (429, Some("14")));
     }

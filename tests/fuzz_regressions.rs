@@ -24,11 +24,11 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// A change of an input: at a place, so many bytes go, and these come.
+/// A mutation of an input: at a place, this many bytes are replaced by these.
 type Mutation = (Index, usize, Vec<u8>);
 
 fn mutation() -> impl Strategy<Value = Mutation> {
-    // What the targets' grammars are made of, so that mutations get further than their first byte.
+    // Parts of the targets' grammars, so that mutations get past the first byte.
     let token = prop::sample::select(vec![
         "/",
         "..",

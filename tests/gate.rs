@@ -42,13 +42,13 @@ use sidegate::{
 };
 use support::{Ask, Shared, environment};
 
-/// Compiles a policy that must be good.
+/// Compiles a policy that must be valid.
 fn load(document: &Value) -> Rc<Policy> {
     Policy::load(document.to_string().as_bytes(), &environment)
         .map_or_else(|problems| panic!("{problems}\n{document:#}"), Rc::new)
 }
 
-/// A gate over a store of its own.
+/// A gate with its own store.
 fn gate(document: &Value) -> Driver<Shared> {
     Driver::new(load(document), Shared::default())
 }
@@ -57,7 +57,7 @@ fn begin<S: Store + 'static>(gate: &Driver<S>, ask: &Ask) -> Step<S> {
     gate.begin(ask.request(7), ask.at)
 }
 
-/// Takes the request to its end; a call that it makes comes back with `result`.
+/// Takes the request to its end. Calls return `result`.
 fn through<S: Store + 'static>(gate: &Driver<S>, ask: &Ask, result: &CallResult) -> Step<S> {
     match begin(gate, ask) {
         Step::Waits(waiting) => waiting.answer(result.clone(), ask.at),
@@ -79,7 +79,7 @@ fn asked<S: Store + 'static>(gate: &Driver<S>, ask: &Ask) -> &'static str {
     verdict(&begin(gate, ask))
 }
 
-/// What was found out about a request that has ended.
+/// The trail of a request that has ended.
 fn trail<S: Store>(step: &Step<S>) -> &Trail {
     let Step::Ended(ending) = step else { panic!("it waits: {step:?}") };
     ending.trail()
@@ -93,7 +93,7 @@ fn lookup<S: Store>(step: &Step<S>) -> Option<Lookup> {
     }
 }
 
-/// The code of the refusal that shadow mode kept back.
+/// The code of the refusal that shadow mode suppressed.
 fn shadowed(permit: &Permit) -> Option<&'static str> {
     permit.trail().refusal.as_ref().map(|refusal| refusal.cause.code().digits())
 }

@@ -47,7 +47,7 @@ fn one(choices: &[Value]) -> impl Strategy<Value = Value> + use<> {
     select(choices.to_vec())
 }
 
-/// Ways in that each ask for a credential, or let nobody in.
+/// Access entries that each require a credential, or refuse everybody.
 fn guarded() -> impl Strategy<Value = Value> {
     some(&[
         json!({"introspection": {"provider": "hydra", "scopes": ["a.b"], "scope_strategy": "hierarchic"}}),
@@ -70,7 +70,7 @@ fn limits() -> impl Strategy<Value = Value> {
     ])
 }
 
-/// An API whose rules have ways in of `access`.
+/// An API whose rules use access lists from `access`.
 fn api(access: BoxedStrategy<Value>) -> impl Strategy<Value = Value> {
     let rule = |number: usize, access: Value| {
         let paths = [
@@ -147,7 +147,7 @@ fn path() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Headers that may mean something, well or badly formed; none is a valid credential.
+/// Headers that may mean something, whether well formed or not. None is a valid credential.
 fn header() -> impl Strategy<Value = (String, Vec<u8>)> {
     let names = [
         "apikey",
@@ -219,10 +219,10 @@ fn credential() -> impl Strategy<Value = (String, Vec<u8>)> {
     })
 }
 
-/// A whole request of another worker.
+/// A complete request of another worker.
 type Other = Box<dyn Fn()>;
 
-/// Whether a value can stand in a header.
+/// Whether a header can have this value.
 fn is_clean(value: &[u8]) -> bool {
     !value.iter().any(u8::is_ascii_control)
 }
@@ -231,7 +231,7 @@ proptest! {
     #![proptest_config(config(400))]
 
     #[test]
-    fn whatever_comes_there_is_a_step_that_can_be_carried_out(
+    fn every_request_ends_in_a_step_that_can_be_carried_out(
         document in policy(any_access().boxed()),
         requests in vec((request(), proptest::option::of(credential()), prop_oneof![good_answer(), bad_answer()]), 1..12),
         shadow in any::<bool>(),
@@ -304,7 +304,7 @@ proptest! {
         for consumer in 0..2 {
             document["consumers"][consumer]["plan"] = json!("basic");
         }
-        // Other workers' whole requests happen between what one worker reads and what it writes.
+        // Other workers' complete requests happen between one worker's read and write.
         let others: Rc<RefCell<Vec<Other>>> = Rc::default();
         let waiting = Rc::clone(&others);
         let store = Rc::new(Disturbed::new(move |_| {
@@ -332,7 +332,7 @@ proptest! {
         };
         while let Some((worker, who, millis, between)) = turns.next() {
             now = now.saturating_add(Duration::from_millis(millis));
-            // One at each attempt.
+            // One for each attempt.
             for (other, whose, _, _) in turns.by_ref().take(between) {
                 let (workers, admitted, at) = (Rc::downgrade(&workers), Rc::clone(&admitted), now);
                 others.borrow_mut().push(Box::new(move || {

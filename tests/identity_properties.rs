@@ -36,7 +36,7 @@ fn locations() -> [Location; 6] {
     ]
 }
 
-/// Header lines that often carry a credential, well or badly.
+/// Header lines that often carry a credential, whether well formed or not.
 fn headers() -> impl Strategy<Value = Headers> {
     let line = prop_oneof![
         ("apikey", vec(any::<u8>(), 0..4)),
@@ -194,7 +194,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_decode_to_something_or_nothing(
+    fn decoding_any_bytes_never_panics(
         vouched in vouched(), noise in vec(any::<u8>(), 0..64), position in any::<prop::sample::Index>(), byte: u8,
     ) {
         let mut bytes = KeptAnswer::new(vouched, Timestamp::MAX).encode();

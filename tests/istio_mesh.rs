@@ -1,4 +1,4 @@
-//! Sidegate in a real Istio: delivered in every way there is, replaced, broken, and asking others.
+//! Sidegate in a real Istio: delivered in every supported way, replaced, broken, and calling other servers.
 #![cfg(test)]
 #![cfg(not(target_family = "wasm"))]
 
@@ -54,12 +54,12 @@ impl Shop {
         Self::open_with(|plan| plan).await
     }
 
-    /// With something else about the pod.
+    /// [`Shop::open`] with changes to the pod.
     async fn open_with(change: impl Fn(Plan) -> Plan) -> Self {
         Self::open_in(Mesh::start().await, change).await
     }
 
-    /// In a mesh that has other pods already.
+    /// [`Shop::open_with`] in a mesh that already has other pods.
     async fn open_in(mesh: Mesh, change: impl Fn(Plan) -> Plan) -> Self {
         let registry = Self::registry(&mesh, ([127, 0, 0, 1], 0).into()).await;
         let (url, digest) = push(&registry, "right", mesh.directory());
@@ -68,7 +68,7 @@ impl Shop {
         Self { orders, service, registry: Some(registry), url, digest, mesh }
     }
 
-    /// A registry that finds again what another one at this mesh was given.
+    /// A registry with everything that was pushed to earlier ones in this mesh.
     async fn registry(mesh: &Mesh, address: SocketAddr) -> Registry {
         let directory = mesh.directory().join("registry");
         std::fs::create_dir_all(&directory).unwrap();
@@ -87,7 +87,7 @@ impl Shop {
         module.display().to_string()
     }
 
-    /// Applies what `sidegate render` makes of the policy, for `orders` unless it is for a gateway.
+    /// Applies what `sidegate render` prints for the policy, for `orders` unless it is for a gateway.
     fn apply(&self, policy: &Value, arguments: &[&str]) {
         self.mesh.kubernetes().apply(render(policy, arguments));
     }
@@ -117,7 +117,7 @@ fn policy() -> Value {
     })
 }
 
-/// The same, which tells the service its revision.
+/// The same, which sends its revision to the service.
 fn revised(revision: &str) -> Value {
     let mut policy = policy();
     policy["revision"] = json!(revision);
@@ -150,7 +150,7 @@ async fn guarded(pod: &Pod) {
     eventually(&what, async || (ask(pod, order()).await.code() == Some("12")).then_some(())).await;
 }
 
-/// The revision that serves now, of [`revised`] policies.
+/// The revision of the [`revised`] policy that serves now.
 async fn revision(pod: &Pod) -> Option<String> {
     ask(pod, order().header("apikey", KEY)).await.received("x-revision")
 }
@@ -161,7 +161,7 @@ async fn in_force(pod: &Pod, expected: &str) {
     eventually(&format!("revision {expected}"), serves).await;
 }
 
-/// What the pod's Envoy has of the WasmPlugin or TrafficExtension of that name.
+/// What the pod's Envoy has received of the WasmPlugin or TrafficExtension with that name.
 async fn discovered(pod: &Pod, name: &str) -> Option<Value> {
     let dump = pod.admin("/config_dump").await.ok()?.json();
     let configs = dump["configs"].as_array()?.iter();
@@ -180,7 +180,7 @@ async fn logged(pod: &Pod, text: &str) {
     eventually(&format!("{text:?} in the log"), async || pod.log().contains(text).then_some(())).await;
 }
 
-/// One request admitted, and one refused, through the port of the pod.
+/// Asserts that one request is admitted and one is refused through the port of the pod.
 async fn assert_guards(pod: &Pod, service: &Upstream) {
     guarded(pod).await;
     let before = service.requests();
@@ -194,7 +194,8 @@ async fn assert_guards(pod: &Pod, service: &Upstream) {
     assert_eq!(admitted.received("apikey"), None);
 }
 
-/// How many processes are in a network namespace. This one may be among them as a thread only.
+/// The number of processes in a network namespace. Threads do not count, although one of this process may be
+/// in it.
 fn processes(network: &File) -> usize {
     let number = network.metadata().unwrap().ino();
     let entries = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap());
@@ -206,12 +207,12 @@ fn processes(network: &File) -> usize {
 #[tokio::test]
 async fn a_mesh_that_ends_leaves_nothing_behind() {
     let shop = Shop::open().await;
-    // Open, so that no other network gets its number.
+    // The file stays open, so that no other network gets its number.
     let network = |id: u32| File::open(format!("/proc/{id}/ns/net")).unwrap();
     let node = network(shop.mesh.node().namespace().id());
     let pod = network(shop.orders.namespace().id());
     let directory = shop.mesh.directory().to_owned();
-    // API server, database, istiod, registry; agent and Envoy; and who holds each network.
+    // API server, database, istiod, registry; agent and Envoy; and the process that holds each network.
     assert!(processes(&node) >= 5 && processes(&pod) >= 3 && directory.exists());
 
     drop(shop);
@@ -221,7 +222,7 @@ async fn a_mesh_that_ends_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn what_goes_to_a_pod_goes_through_its_envoy() {
+async fn requests_to_a_pod_go_through_its_envoy() {
     let mesh = Mesh::start().await;
     let orders = Plan::sidecar("orders").start(&mesh).await;
     let service = Upstream::echo_on(orders.listen(APPLICATION), "orders");
@@ -232,7 +233,7 @@ async fn what_goes_to_a_pod_goes_through_its_envoy() {
     assert_eq!(answer.header("server"), Some("istio-envoy"));
     assert_eq!(service.requests(), 1);
 
-    // The application itself answers on its loopback, with nobody between.
+    // The application itself answers on its loopback, without a proxy.
     let answer = orders.send_from_inside(([127, 0, 0, 1], APPLICATION).into(), order()).await.unwrap();
     assert_eq!(answer.header("server"), None);
 }

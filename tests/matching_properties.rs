@@ -12,7 +12,7 @@ use proptest::{
 };
 use sidegate::matching::{Found, Methods, PathPattern, RequestPath, RuleMatch, RuleTable, Target, normalise};
 
-/// Targets made of the pieces that tricks are made of.
+/// Targets that are made of the parts of known tricks.
 fn target() -> impl Strategy<Value = String> {
     let plain = vec!["/", "//", ".", "..", "/../", "/./", "a", "b", ";", "~", "?", "é", " ", "{"];
     let escaped = vec!["%2e", "%2E", "%61", "%7e", "%25", "%3b", "%c3%a9"];
@@ -71,8 +71,8 @@ proptest! {
     }
 }
 
-/// Templates as lists of segments, from which both the table and the reference are built. They sort by specificity:
-/// segment by segment, a shorter one before one that goes on with `/**`.
+/// Templates as lists of segments, from which both the table and the reference are built. They sort by
+/// specificity: segment by segment, a shorter one before one that goes on with `/**`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Segment {
     Literal(&'static str),
@@ -80,7 +80,7 @@ enum Segment {
     Rest,
 }
 
-/// A template, and the methods of its rule; none stands for all.
+/// A template, and the methods of its rule. An empty list means all methods.
 type Rule = (Vec<Segment>, Vec<&'static str>);
 
 /// Sorted, as in `Allow`.
@@ -143,7 +143,7 @@ fn overlap(one: &Rule, other: &Rule) -> bool {
     one.0 == other.0 && (both_for_all || one.1.iter().any(|method| other.1.contains(method)))
 }
 
-/// Tries all rules: which one, or the methods that would be allowed, or nothing.
+/// Tries all rules. Returns the rule that matches, or the methods that would be allowed, or nothing.
 fn reference(rules: &[Rule], path: &[&str], method: &str) -> Result<usize, Option<String>> {
     let best =
         rules.iter().map(|rule| &rule.0).filter(|template| covers(template, path)).min().ok_or(None)?;

@@ -41,7 +41,7 @@ use sidegate::{
     time::Timestamp,
 };
 
-/// A secret in the environment, and what must never be in a message.
+/// The secret in the environment. It must never be in a message.
 const SECRET: &str = "hunter2";
 
 fn base() -> Value {

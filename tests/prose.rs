@@ -8,7 +8,7 @@ use std::{
 };
 
 /// The folders and files that are checked.
-const CHECKED: [&str; 1] = ["src"];
+const CHECKED: [&str; 6] = ["src", "tests", "benches", "examples", "tools", "fuzz"];
 
 /// The longest comment line, in characters: `max_width` in `rustfmt.toml`.
 const MAX_WIDTH: usize = 110;

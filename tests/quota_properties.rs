@@ -1,6 +1,6 @@
 #![cfg(not(target_family = "wasm"))]
-//! Properties of quota: no interleaving admits more than the limits say or less than they could, and obeying a reset
-//! works.
+//! Properties of quota: no interleaving admits more than the limits allow or less than they could, and a
+//! request that waits for the reset is admitted.
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::unwrap_used,
@@ -68,7 +68,7 @@ fn any_request() -> impl Strategy<Value = Request> {
     (0_u64..10_000, any_metric(), 1_u64..4, prop::sample::select(vec![0_usize, 0, 0, 1, 2, 3]))
 }
 
-/// What came of charging a request.
+/// The outcome of charging a request.
 struct Outcome {
     /// Why it was denied; `None` where it was admitted.
     denial: Option<Denial>,
@@ -94,8 +94,9 @@ fn charge<S: Store>(
     Outcome { denial, standings, refunds_lost: ports.take_incidents().refunds_lost }
 }
 
-/// Runs the requests of workers that get in each other's way: others run to their end between a request's read and its write.
-/// Returns the store, and the requests with their outcomes, in the order in which they were decided.
+/// Runs the requests of workers that interfere with each other: others run to their end between a request's
+/// read and its write. Returns the store, and the requests with their outcomes, in the order in which they
+/// were decided.
 fn interleave<'a>(
     demands: &'a [Demand<'a>],
     requests: Vec<Request>,
@@ -138,7 +139,7 @@ fn two_slots() -> Table {
     Table::meters(NonZeroU32::new(2).unwrap())
 }
 
-/// What a limit must say, told from the list of all requests that were ever admitted.
+/// What a limit must say, computed from the list of all requests that were ever admitted.
 struct Model<'a> {
     limit: &'a Limit,
     /// Start of the window it was counted in, and amount.
@@ -171,8 +172,8 @@ impl Model<'_> {
 proptest! {
     #![proptest_config(config(200))]
 
-    /// Whatever workers do to each other, whatever their clocks say: a request is admitted exactly if all its limits
-    /// have room.
+    /// Whatever workers do to each other, whatever their clocks say: a request is admitted exactly if all its
+    /// limits have room.
     #[test]
     fn no_interleaving_admits_too_much_or_too_little(
         limits in any_limits(0..8, 1..5),
@@ -204,7 +205,7 @@ proptest! {
         }
     }
 
-    /// Several meters may refuse early, but never admit too much; and when all is quiet nothing is left of refused
+    /// Several meters may refuse early, but never admit too much. In the end, nothing is left of refused
     /// requests.
     #[test]
     fn several_meters_never_admit_too_much_and_forget_what_they_refused(
@@ -234,10 +235,10 @@ proptest! {
         }
     }
 
-    /// The latest reset of the limits that refuse is exact to the millisecond, for fixed and sliding windows alike,
-    /// and `Retry-After` is it in seconds, rounded up.
+    /// The latest reset of the limits that refuse is exact to the millisecond, for fixed and sliding windows
+    /// alike, and `Retry-After` is it in seconds, rounded up.
     #[test]
-    fn obeying_reset_works_and_nothing_earlier_does(
+    fn a_request_is_admitted_at_the_reset_and_not_before(
         consumer in any_limits(1..8, 1..4),
         api in any_limits(1..12, 0..3),
         requests in prop::collection::vec((0_u64..900, any_metric(), 1_u64..4), 1..40),
@@ -267,7 +268,7 @@ proptest! {
             let reset = now.saturating_add(wait);
             let denial = try_at(reset.saturating_sub(Duration::from_millis(1))).denial;
             prop_assert!(matches!(denial, Some(Denial::NotNow { .. })), "{:?} a millisecond too early", denial);
-            // Either moment must do; the clock may go on from there, but need not.
+            // A request must be admitted at either moment.
             now = if by % 2 == 0 { reset } else { now.saturating_add(seconds) };
             prop_assert_eq!(try_at(now).denial, None);
         }
@@ -275,7 +276,7 @@ proptest! {
 
     /// Whatever bytes lie in a meter, they are read without a panic, and the next request is decided.
     #[test]
-    fn whatever_bytes_lie_in_a_meter_it_can_be_charged(
+    fn a_meter_with_any_bytes_can_be_charged(
         junk in prop::collection::vec(any::<u8>(), 0..100),
         records in prop::collection::vec((0_u8..=0x88, any::<[u8; 31]>()), 0..4),
         well_formed in any::<bool>(),
@@ -300,7 +301,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_bytes_lie_in_a_slot_its_meters_can_be_charged(junk in prop::collection::vec(any::<u8>(), 0..100)) {
+    fn the_meters_of_a_slot_with_any_bytes_can_be_charged(junk in prop::collection::vec(any::<u8>(), 0..100)) {
         let (store, table) = (Memory::new(), Table::meters(NonZeroU32::MIN));
         store.compare_and_swap("sidegate/meters/0", &junk, ABSENT).unwrap();
         let limits = [Limit::new(&metrics(), "hits", 1, Window::Day, Shape::Fixed).unwrap()];
@@ -326,7 +327,7 @@ proptest! {
     }
 }
 
-/// Charges 8 × 400 requests from 8 threads to meters with these limits; how many were admitted.
+/// Charges 8 × 400 requests from 8 threads to meters with these limits. Returns how many were admitted.
 fn race(demands: &[&[Limit]]) -> u64 {
     let (store, table, admitted) = (Memory::new(), Table::meters(NonZeroU32::MIN), AtomicU64::new(0));
     let demands: Vec<_> = demands
@@ -354,7 +355,7 @@ fn race(demands: &[&[Limit]]) -> u64 {
 }
 
 #[test]
-fn of_eight_threads_exactly_as_many_requests_are_admitted_as_the_limit_says() {
+fn eight_threads_admit_exactly_as_many_requests_as_the_limit_allows() {
     let limit = |metric, max, window, shape| Limit::new(&metrics(), metric, max, window, shape).unwrap();
     let day = limit("hits", 1000, Window::Day, Shape::Fixed);
     assert_eq!(race(&[std::slice::from_ref(&day)]), 1000);

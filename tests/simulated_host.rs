@@ -1,5 +1,5 @@
-//! Whole requests through the filter's own contexts, against a scripted host: calls that never come back, come back late or twice,
-//! streams that vanish, policies that change under way.
+//! Whole requests through the filter's own contexts, against a scripted host: calls that never come back,
+//! come back late or twice, streams that vanish, policies that change during requests.
 #![cfg(not(target_family = "wasm"))]
 #![expect(
     clippy::arithmetic_side_effects,
@@ -59,7 +59,7 @@ fn policy() -> Value {
 
 fn start<S: Store + 'static>(script: &Rc<Script>, store: S, policy: &Value) -> Rc<Thread<S>> {
     let worker = load(Scripted(Rc::clone(script)), store, ROOT, policy.to_string().as_bytes(), &environment);
-    Thread::new(script, worker.expect("the policy is good"))
+    Thread::new(script, worker.expect("the policy is valid"))
 }
 
 /// One worker with the policy above.
@@ -77,7 +77,7 @@ fn active() -> CallResult {
     answer(&json!({"active": true, "client_id": "acme-web"}))
 }
 
-/// Starts as many requests with one token; all wait.
+/// Starts this many requests with the same token. All wait.
 fn waiting<S: Store + 'static>(thread: &Thread<S>, count: usize) -> Vec<ContextId> {
     let wait = |_| {
         let (id, outcome) = thread.request(with_token("t0ken"));

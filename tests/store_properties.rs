@@ -86,7 +86,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_bytes_lie_in_a_slot_it_can_be_read_and_written(
+    fn a_slot_with_any_bytes_can_be_read_and_written(
         junk in prop::collection::vec(any::<u8>(), 0..120),
         valid in prop::collection::vec(any::<u8>(), 0..40),
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),

@@ -1,4 +1,4 @@
-//! The cases: each an Envoy of its own with one worker, one listener, and a route that Envoy answers by itself.
+//! The cases. Each has its own Envoy with one worker, one listener, and a route that Envoy answers itself.
 
 use std::{error::Error, net::SocketAddr};
 
@@ -20,7 +20,7 @@ pub const NAMES: [&str; 7] = [
 
 const GATEWAY_SECRET: &str = "bench-gateway-secret";
 
-/// A case, running.
+/// A running case.
 pub struct Case {
     name: &'static str,
     envoy: Envoy,
@@ -31,7 +31,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// Starts the named cases; `many` is how many consumers the one with many has.
+    /// Starts the named cases. `many` is the number of consumers in the case with many.
     pub async fn start_all(names: &[&'static str], many: usize) -> Result<Vec<Self>, Box<dyn Error>> {
         let mut cases = Vec::new();
         for name in names {

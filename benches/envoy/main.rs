@@ -1,9 +1,11 @@
-//! What Sidegate costs: on-CPU time of a real Envoy per request, against a plain listener and a filter that does nothing.
+//! What Sidegate costs: on-CPU time of a real Envoy per request, against a plain listener and a filter that
+//! does nothing.
 //!
-//! `make bench` runs it; docs/performance.md says how to read it, and keeps its last table. Names of cases as arguments measure only
-//! these, and write nothing. Run by `cargo test` it goes through everything once with a few requests, and looks at no time.
+//! `make bench` runs it. docs/performance.md explains the results and contains the last table. With names of
+//! cases as arguments it measures only these, and writes nothing. Under `cargo test` it runs everything once
+//! with a few requests, and ignores the times.
 
-#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+#![expect(clippy::print_stdout, reason = "the program prints its results")]
 
 mod cases;
 mod measure;
@@ -26,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(unknown) = chosen.iter().find(|name| !cases::NAMES.contains(&name.as_str())) {
         return Err(format!("no case `{unknown}`: there are {}", cases::NAMES.join(", ")).into());
     }
-    // The first two are what the others are told apart by.
+    // The others are compared with the first two.
     let wanted = |name: &&str| {
         ["plain", "noop"].contains(name) || chosen.is_empty() || chosen.iter().any(|each| each == name)
     };
@@ -36,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut samples = Vec::new();
     for sitting in 0..plan.sittings {
         let cases = Case::start_all(&names, plan.many).await?;
-        samples.extend(measure::sit(&cases, plan, sitting).await?);
+        samples.extend(measure::run_sitting(&cases, plan, sitting).await?);
     }
     let outcomes = report::evaluate(&names, &samples);
     println!("{}", report::table(&outcomes));

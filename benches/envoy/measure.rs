@@ -1,4 +1,5 @@
-//! Takes the time: a fixed number of requests over kept-alive connections, and the CPU time that Envoy spent meanwhile.
+//! Measures a fixed number of requests over kept-alive connections, and the CPU time that Envoy spent on
+//! them.
 
 use std::{error::Error, time::Duration};
 
@@ -7,15 +8,15 @@ use tokio::time::Instant;
 
 use crate::cases::Case;
 
-/// Connections that the load comes over; each waits for its answer before it asks again.
+/// Connections that carry the load. Each waits for its answer before it sends the next request.
 const CONNECTIONS: usize = 16;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Sittings: each begins with fresh processes, so that no case owes its result to how one process happened to lie in memory.
+    /// Sittings. Each starts fresh processes, so that no result depends on the memory layout of one process.
     pub sittings: u64,
-    /// Consumers of the case with many.
+    /// Consumers in the case with many.
     pub many: usize,
     /// Rounds of a sitting.
     pub rounds: usize,
@@ -25,17 +26,17 @@ pub struct Plan {
     pub warm_up: usize,
 }
 
-/// What one turn of a case took, per request.
+/// The cost of one turn of a case, per request.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
     /// On-CPU time of the Envoy process.
     pub cpu: Duration,
-    /// Time on the clock.
+    /// Wall-clock time.
     pub wall: Duration,
 }
 
 /// One sitting: rounds, each with one sample per case in the order of `cases`.
-pub async fn sit(cases: &[Case], plan: Plan, seed: u64) -> Result<Vec<Vec<Sample>>, Box<dyn Error>> {
+pub async fn run_sitting(cases: &[Case], plan: Plan, seed: u64) -> Result<Vec<Vec<Sample>>, Box<dyn Error>> {
     for case in cases {
         load(case, plan.warm_up).await?;
     }
@@ -67,7 +68,7 @@ async fn turn(case: &Case, requests: usize) -> Result<Sample, Box<dyn Error>> {
     })
 }
 
-/// Sends so many requests; every answer must have the status of the case.
+/// Sends this many requests. Every answer must have the status of the case.
 async fn load(case: &Case, requests: usize) -> Result<(), Box<dyn Error>> {
     let mut connections = tokio::task::JoinSet::new();
     for index in 0..CONNECTIONS {
@@ -94,7 +95,7 @@ async fn load(case: &Case, requests: usize) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The time that all threads of a process were on a CPU so far, to the nanosecond (Linux).
+/// The CPU time of all threads of a process so far, to the nanosecond (Linux).
 fn on_cpu(process: u32) -> Result<Duration, Box<dyn Error>> {
     let mut nanoseconds: u64 = 0;
     for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
@@ -105,7 +106,7 @@ fn on_cpu(process: u32) -> Result<Duration, Box<dyn Error>> {
     Ok(Duration::from_nanos(nanoseconds))
 }
 
-/// A small generator (xorshift64), seeded, so that a run can be repeated.
+/// A small generator (xorshift64) with a seed, so that a run can be repeated.
 struct Shuffler(u64);
 
 impl Shuffler {

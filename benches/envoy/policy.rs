@@ -8,7 +8,8 @@ pub fn key(consumer: usize) -> String {
     format!("bench-key-{consumer}")
 }
 
-/// So many consumers, each with a key, a binding with methods and paths, and a plan of three limits that nobody reaches.
+/// This many consumers. Each has a key, a binding with methods and paths, and a plan of three limits that are
+/// never reached.
 pub fn of_consumers(consumers: usize) -> Value {
     let mut policy = base(json!(["api_key"]));
     let known = (0..consumers).map(|index| {

@@ -1,4 +1,4 @@
-//! Makes medians of samples, and a table and `target/bench.json` of these.
+//! Computes medians of the samples, and writes them as a table and as `target/bench.json`.
 
 use std::{error::Error, fmt::Write as _, time::Duration};
 
@@ -7,10 +7,10 @@ use sidegate_harness::project;
 
 use crate::measure::Sample;
 
-/// Where the table stands in docs/performance.md.
+/// Where the table is in docs/performance.md.
 const MARKS: (&str, &str) = ("<!-- table of `make bench` -->\n", "<!-- end of table -->");
 
-/// What came out for one case. Times are microseconds of CPU per request.
+/// The result for one case. Times are microseconds of CPU per request.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     name: &'static str,
@@ -21,7 +21,8 @@ pub struct Outcome {
     requests_per_second: f64,
 }
 
-/// Evaluates rounds of samples, each in the order of `names`. Differences are taken within a round, then medians over all rounds.
+/// Evaluates rounds of samples, each in the order of `names`. Differences are taken within a round, then
+/// medians over all rounds.
 pub fn evaluate(names: &[&'static str], rounds: &[Vec<Sample>]) -> Vec<Outcome> {
     let cpu = |sample: &Sample| microseconds(sample.cpu);
     let column = |name: &str, value: &dyn Fn(&Sample, Option<&Sample>) -> f64| -> Vec<f64> {
@@ -103,7 +104,7 @@ fn microseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
-/// First quartile, median, third quartile; the nearest of the values that there are.
+/// First quartile, median, third quartile; the nearest of the given values.
 fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
     let last = values.len().saturating_sub(1);

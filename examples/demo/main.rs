@@ -1,9 +1,11 @@
-//! The tour: real requests, admitted and refused by Sidegate in a real Envoy, with a real OAuth2 server behind it. `make demo` runs it.
+//! The tour: real requests, admitted and refused by Sidegate in a real Envoy, with a real OAuth2 server
+//! behind it. `make demo` runs it.
 //!
-//! `KEEP=1` leaves everything running afterwards, and prints requests to try. `PORT` chooses the port; otherwise it is the one of
-//! `envoy/demo.yaml`, or a free one where that is taken. Ends with 1 if any answer is not what it should be.
+//! `KEEP=1` leaves everything running afterwards, and prints requests to try. `PORT` chooses the port. The
+//! default is the port in `envoy/demo.yaml`, or a free one if that is taken. Exits with 1 if any answer is
+//! wrong.
 
-#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+#![expect(clippy::print_stdout, reason = "the program prints its results")]
 
 mod parts;
 
@@ -17,7 +19,7 @@ use sidegate_harness::Client;
 async fn main() -> ExitCode {
     tokio::select! {
         outcome = run() => outcome,
-        // Everything that was started ends with the values that hold it.
+        // Everything that was started ends when the values that hold it are dropped.
         _ = tokio::signal::ctrl_c() => ExitCode::from(130),
     }
 }
@@ -31,9 +33,9 @@ async fn run() -> ExitCode {
         }
     };
     let surprises = tour::walk(&parts).await;
-    #[expect(clippy::disallowed_methods, reason = "the environment is how it is asked for")]
+    #[expect(clippy::disallowed_methods, reason = "the options are environment variables")]
     if std::env::var_os("KEEP").is_some() {
-        parts.invite().await;
+        parts.print_commands().await;
         std::future::pending::<()>().await;
     }
     if surprises == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -1,4 +1,4 @@
-//! What the tour goes through: Envoy with `envoy/demo.yaml`, the OAuth2 server, and two echoing upstreams.
+//! What the tour uses: Envoy with `envoy/demo.yaml`, the OAuth2 server, and two echoing upstreams.
 
 use std::{
     error::Error,
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::clients;
 
-/// What Sidegate authenticates itself with to the OAuth2 server; Envoy's environment carries it.
+/// The secret with which Sidegate authenticates itself to the OAuth2 server. It is in Envoy's environment.
 pub const GATEWAY_SECRET: &str = "demo-gateway-secret";
 
 /// Everything that runs. Ends when dropped.
@@ -66,8 +66,8 @@ impl Parts {
         Ok(Self { address, oidc, _envoy: envoy, _upstreams: [orders, staging], _directory: directory })
     }
 
-    /// Prints what one may try.
-    pub async fn invite(&self) {
+    /// Prints commands to try.
+    pub async fn print_commands(&self) {
         let url = format!("http://localhost:{}/v1", self.address.port());
         let token = self.oidc.token("acme-web", "orders.read", Some(Oidc::ORDERS)).await;
         println!("\nEverything is left running. Try:\n");
@@ -100,12 +100,12 @@ fn at<'a>(value: &'a mut Value, pointer: &str) -> Result<&'a mut Value, Box<dyn 
     value.pointer_mut(pointer).ok_or_else(|| format!("nothing at {pointer}").into())
 }
 
-/// `PORT`, or the one that the file names if it is free, or any free one.
+/// `PORT`, or the port in the file if it is free, or any free one.
 fn port_to_use(written: &Value) -> Result<u16, Box<dyn Error>> {
-    #[expect(clippy::disallowed_methods, reason = "the environment is how a port is given")]
+    #[expect(clippy::disallowed_methods, reason = "the port is an environment variable")]
     let given = std::env::var("PORT");
     if let Ok(given) = given {
-        return given.parse().map_err(|_| format!("PORT is no port: {given}").into());
+        return given.parse().map_err(|_| format!("PORT is not a port: {given}").into());
     }
     let written = written.as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or_default();
     let free = TcpListener::bind(("127.0.0.1", written)).is_ok();

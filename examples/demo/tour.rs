@@ -1,4 +1,4 @@
-//! The script: what is asked, as whom, and what the answer must be.
+//! The script: requests, callers, and the expected answers.
 
 use sidegate_harness::{
     Oidc, Request, Response, eventually,
@@ -12,7 +12,7 @@ const ORDER: &str = "GET /v1/orders/17";
 const ACME: &str = "acme-key";
 const TRYOUT: &str = "tryout-key";
 
-/// Walks the tour and prints its table. Answers how many lines were not as they should be.
+/// Walks the tour and prints its table. Returns the number of wrong answers.
 pub async fn walk(parts: &Parts) -> u32 {
     let mut tour = Tour { parts, table: Table::begin(parts.address, "orders.example.com") };
     tour.keys().await;
@@ -32,7 +32,7 @@ impl Tour<'_> {
     async fn keys(&mut self) {
         self.table.say("API keys: who is calling, and may they?");
         self.table.ask("GET /v1/health", "nobody", bare, admitted(), "open to everybody").await;
-        self.table.ask(REPORT, "nobody", bare, refused(403, "12"), "a key is due").await;
+        self.table.ask(REPORT, "nobody", bare, refused(403, "12"), "a key is required").await;
 
         let answer =
             self.table.ask(REPORT, "acme", key(ACME), admitted(), "known, bound, within quota").await;
@@ -53,41 +53,41 @@ impl Tour<'_> {
             .ask("DELETE /v1/reports/2026", "acme", key(ACME), refused(401, "13"), "bound to GET here")
             .await;
         self.table
-            .ask("DELETE /v1/orders/17", "acme", key(ACME), admitted(), "and to every method there")
+            .ask("DELETE /v1/orders/17", "acme", key(ACME), admitted(), "bound to every method there")
             .await;
         let two = |request| key(ACME)(key("guess")(request));
-        self.table
-            .ask(REPORT, "two keys at once", two, refused(400, "20"), "never \"the first one wins\"")
-            .await;
+        self.table.ask(REPORT, "two keys at once", two, refused(400, "20"), "two keys are ambiguous").await;
     }
 
     async fn paths(&mut self) {
-        self.table.say("Paths: what is decided on is what is forwarded");
+        self.table.say("Paths: the path that is decided on is forwarded");
         self.table.ask("GET /v2/reports", "acme", key(ACME), refused(404, "00"), "no such API").await;
         self.table.ask("POST /v1/health", "nobody", bare, refused(405, "26"), "no such method").await;
         self.table
             .ask("GET /v1/admin/users", "acme", key(ACME), refused(403, "27"), "the rule denies all access")
             .await;
         let around = "GET /v1/orders/../admin/users";
-        self.table.ask(around, "acme", key(ACME), refused(403, "27"), "however one gets there").await;
+        self.table
+            .ask(around, "acme", key(ACME), refused(403, "27"), "the same path, spelled differently")
+            .await;
         self.table
             .ask("GET /v1//orders/./%31%37", "acme", key(ACME), admitted(), "the same as /v1/orders/17")
             .await;
         let escaped = "GET /v1/health%2F..%2Freports";
-        self.table.ask(escaped, "nobody", bare, refused(400, "20"), "no path has escaped slashes").await;
+        self.table.ask(escaped, "nobody", bare, refused(400, "20"), "escaped slashes are refused").await;
     }
 
     async fn quota(&mut self) {
-        self.table.say("Quota: three a month on the trial plan, whose calls go to staging; writes never");
+        self.table.say("Quota: the trial plan has three calls a month, to staging, and no writes");
         for left in [2, 1, 0] {
             let answer = self.table.ask(REPORT, "tryout", key(TRYOUT), admitted_with(left), "charged").await;
             let staged = answer.json().get("name").is_some_and(|name| name == "orders-staging");
             self.table.also(staged, "answered by staging");
         }
         let answer = self.table.ask(REPORT, "tryout", key(TRYOUT), refused(429, "14"), "used up").await;
-        self.table.also(answer.header("retry-after").is_some(), "Retry-After tells when it may pass");
+        self.table.also(answer.header("retry-after").is_some(), "Retry-After says when to try again");
         let write = "POST /v1/reports/2026";
-        self.table.ask(write, "tryout", key(TRYOUT), refused(403, "27"), "never on this plan").await;
+        self.table.ask(write, "tryout", key(TRYOUT), refused(403, "27"), "not on this plan").await;
     }
 
     async fn tokens(&mut self) {
@@ -98,7 +98,7 @@ impl Tour<'_> {
         let elsewhere = oidc.token("acme-web", "orders.read", None).await;
         let unbound = oidc.token("passer-by", "orders.read", Some(Oidc::ORDERS)).await;
 
-        self.table.ask(ORDER, "nobody", bare, refused(401, "21"), "a token or a key is due").await;
+        self.table.ask(ORDER, "nobody", bare, refused(401, "21"), "a token or a key is required").await;
         let answer =
             self.table.ask(ORDER, "acme-web", bearer(&reader), admitted(), "active, ours, in scope").await;
         let client = answer.received("x-client");
@@ -106,7 +106,13 @@ impl Tour<'_> {
         self.table.ask(ORDER, "acme-web", bearer(&reader), admitted(), "again, from the cache").await;
         self.table.ask(ORDER, "acme-batch", bearer(&writer), refused(403, "23"), "lacks orders.read").await;
         self.table
-            .ask(ORDER, "acme-web, for others", bearer(&elsewhere), refused(401, "22"), "not for us")
+            .ask(
+                ORDER,
+                "acme-web, for others",
+                bearer(&elsewhere),
+                refused(401, "22"),
+                "for another audience",
+            )
             .await;
         self.table
             .ask(ORDER, "passer-by", bearer(&unbound), refused(403, "27"), "not bound to this API")
@@ -124,7 +130,7 @@ impl Tour<'_> {
     }
 
     async fn outages(&mut self) {
-        self.table.say("Outages: what depends on something else is refused, the rest goes on");
+        self.table.say("Outages: only requests that need the failed server are refused");
         let token = self.parts.oidc.token("acme-web", "orders.read", Some(Oidc::ORDERS)).await;
         self.parts.oidc.process().freeze();
         self.table

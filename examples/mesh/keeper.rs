@@ -123,7 +123,7 @@ async fn show() -> Result<ExitCode, Box<dyn Error>> {
     if tour::walk(&parts).await? != 0 {
         return Ok(ExitCode::FAILURE);
     }
-    parts.invite().await?;
+    parts.print_commands().await?;
     leave_the_terminal(&directory().join("log"))?;
     std::future::pending().await
 }

@@ -1,11 +1,11 @@
-//! A real Istio on this machine, with Sidegate delivered to a sidecar by a WasmPlugin, and a tour through it. `make mesh` runs it,
-//! and leaves it running; `make mesh-down` ends it.
+//! A real Istio on this machine, with Sidegate delivered to a sidecar by a WasmPlugin, and a tour through it.
+//! `make mesh` runs it, and leaves it running; `make mesh-down` ends it.
 //!
-//! The mesh runs in a process of its own, detached from the terminal. Its id is in `target/mesh/pid`, and everything that it started
-//! ends with it.
+//! The mesh runs in a process of its own, detached from the terminal. Its id is in `target/mesh/pid`, and
+//! everything that it started ends with it.
 
 #![cfg(not(target_family = "wasm"))]
-#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+#![expect(clippy::print_stdout, reason = "the program prints its results")]
 
 mod keeper;
 mod parts;

@@ -1,4 +1,5 @@
-//! What runs: a mesh with a registry, an authorization server outside of it, and the service `orders` behind a sidecar.
+//! What runs: a mesh with a registry, an authorization server outside of it, and the service `orders` behind
+//! a sidecar.
 
 use std::{error::Error, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
@@ -28,7 +29,7 @@ impl Parts {
     /// Starts everything, and prints each step.
     pub async fn start() -> Result<Self, Box<dyn Error>> {
         println!("Starting:");
-        let mesh = Mesh::start_and_tell(|part| println!("  {part}")).await;
+        let mesh = Mesh::start_with_progress(|part| println!("  {part}")).await;
         println!("  registry");
         let registry = Registry::start().await;
         let (url, digest) = push(&registry, "tour", mesh.directory());
@@ -61,7 +62,8 @@ impl Parts {
         Ok(policy)
     }
 
-    /// Writes the policy to the file that users may edit, makes a WasmPlugin of it with `sidegate render`, and applies that.
+    /// Writes the policy to the file that users may edit, makes a WasmPlugin of it with `sidegate render`,
+    /// and applies that.
     pub fn apply(&self, policy: &Value) -> Result<(), Box<dyn Error>> {
         fs::write(policy_file(), serde_norway::to_string(policy)?)?;
         self.mesh.kubernetes().try_apply(&tools::run(&mut self.render(), "")?)?;
@@ -77,7 +79,7 @@ impl Parts {
     }
 
     /// Prints commands to try.
-    pub async fn invite(&self) -> Result<(), Box<dyn Error>> {
+    pub async fn print_commands(&self) -> Result<(), Box<dyn Error>> {
         let enter = directory().join("enter");
         fs::write(&enter, self.entrance())?;
         fs::set_permissions(&enter, fs::Permissions::from_mode(0o755))?;

@@ -99,8 +99,8 @@ impl Tour<'_> {
         let mut wrong = right;
         *wrong.pointer_mut("/apis/0/access").ok_or("no access")? = json!(["api_kee"]);
         self.parts.apply_unchecked(&wrong)?;
-        let told = async || self.parts.orders.log().contains("apis[0] (orders).access[0]").then_some(());
-        eventually("the agent's log to name apis[0] (orders).access[0]", told).await;
+        let logged = async || self.parts.orders.log().contains("apis[0] (orders).access[0]").then_some(());
+        eventually("the agent's log to name apis[0] (orders).access[0]", logged).await;
         self.table.say("the pod's log names apis[0] (orders).access[0]");
         self.table.ask(NEWS, "nobody", bare, admitted(), "the last good policy stays in force").await;
         Ok(())

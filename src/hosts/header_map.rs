@@ -1,15 +1,16 @@
-//! Reads Envoy's header map as the bytes in which it comes. The SDK would make a `String` and a `Vec` of every
-//! field.
+//! Reads Envoy's header map as the bytes in which it comes. The SDK would make a `String` and a `Vec` of
+//! every field.
 //!
 //! This is the only file with `unsafe` code. It is sound because
 //!
-//! * the host function is declared as in the ABI (proxy-wasm 0.2.1, `proxy_get_header_map_pairs`) and in the SDK;
-//! * before the host answers [`OK`], it writes both return values and nothing else. The pointers lead to two
-//!   local variables that outlive the call;
-//! * the returned buffer was allocated by the module's own `proxy_on_memory_allocate`, which the SDK exports: a
-//!   `Box<[u8]>` of exactly the size that the host asked for, given up by `Box::into_raw`. The host fills all of
-//!   it and keeps no pointer to it. So a `Vec<u8>` of that pointer, length and capacity is its only owner, and
-//!   frees it as it was allocated.
+//! * the host function is declared as in the ABI (proxy-wasm 0.2.1, `proxy_get_header_map_pairs`) and in
+//!   the SDK;
+//! * before the host answers [`OK`], it writes both return values and nothing else. The pointers lead to
+//!   two local variables that outlive the call;
+//! * the returned buffer was allocated by the module's own `proxy_on_memory_allocate`, which the SDK
+//!   exports: a `Box<[u8]>` of exactly the size that the host asked for, given up by `Box::into_raw`. The
+//!   host fills all of it and keeps no pointer to it. So a `Vec<u8>` of that pointer, length and capacity is
+//!   its only owner, and frees it as it was allocated.
 
 use proxy_wasm::types::MapType;
 

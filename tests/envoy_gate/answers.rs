@@ -1,4 +1,5 @@
-//! What callers and operators see: refusals, shadow mode, metrics, logs; and that nothing of it is harmed by strange requests.
+//! What callers and operators see: refusals, shadow mode, metrics and logs. Strange requests do not harm
+//! them.
 
 use serde_json::json;
 use sidegate_harness::{Request, eventually};
@@ -75,7 +76,7 @@ async fn every_refusal_is_kanalis_envelope_with_code_challenge_and_correlation_i
 }
 
 #[tokio::test]
-async fn in_shadow_an_api_refuses_nothing_and_counts_what_it_would_have() {
+async fn an_api_in_shadow_mode_refuses_nothing_and_counts_what_it_would_refuse() {
     let mut policy = orders();
     policy["apis"][0]["shadow"] = json!(true);
     let gate = Gate::with(&policy, |listener| {
@@ -175,7 +176,7 @@ async fn what_operators_see_has_stable_names_and_no_secrets() {
             ("result=.=accepted;.;policy_loads", 1),
         ]
     );
-    // How it was decided is for the holder of the debug secret only.
+    // Only the holder of the debug secret sees how a request was decided.
     let order = || get("/v1/orders/7").header("apikey", "acme-key");
     let explained = gate.admitted(order().header("x-sidegate-debug", "show-me")).await;
     for (name, value) in [
@@ -198,7 +199,7 @@ async fn what_operators_see_has_stable_names_and_no_secrets() {
 
     let all = format!("{stats:?}{}{:?}", gate.envoy.log(), gate.envoy.access_log(10).await);
     for secret in ["acme-key", "acme-old-key", "tryout-key", "unknown-key", "show-me"] {
-        assert!(!all.contains(secret), "{secret} is told");
+        assert!(!all.contains(secret), "{secret} is shown");
     }
 }
 
@@ -239,7 +240,7 @@ async fn large_and_strange_requests_harm_nothing() {
         .header("content-type", b"application/grpc\xff")
         .header("x-sidegate-debug", &every_byte);
     gate.admitted(strange).await;
-    // Beyond Envoy's own bound.
+    // Above Envoy's own limit.
     let too_many =
         (0..300).fold(get("/v1/health"), |request, place| request.header(&format!("x-{place}"), "v"));
     assert_eq!(gate.envoy.send(too_many).await.status, 431);

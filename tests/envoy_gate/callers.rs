@@ -1,4 +1,4 @@
-//! Who may pass, and what the service learns of them: keys, bindings, identity headers.
+//! Who may pass, and what the service learns about them: keys, bindings, identity headers.
 
 use serde_json::json;
 use sidegate_harness::{Envoy, Listener, Request, Setup, Upstream, Wasm, route, route_by_header};
@@ -6,7 +6,7 @@ use sidegate_harness::{Envoy, Listener, Request, Setup, Upstream, Wasm, route, r
 use super::{Gate, get, header_lines, orders, sha256};
 
 #[tokio::test]
-async fn keys_open_from_header_query_and_cookie_and_never_reach_the_service() {
+async fn keys_are_accepted_in_header_query_and_cookie_and_never_reach_the_service() {
     let gate = Gate::start(&orders()).await;
     gate.admitted(get("/v1/health")).await;
 
@@ -40,14 +40,14 @@ async fn keys_open_from_header_query_and_cookie_and_never_reach_the_service() {
         );
     }
 
-    // The same for requests whose sender is not asked for a key.
+    // The same for requests that need no key.
     let nobody = gate.admitted(get("/v1/health?api_key=x").header("apikey", "acme-key")).await;
     assert_eq!((nobody.received("apikey"), nobody.json()["path"].as_str()), (None, Some("/v1/health")));
 }
 
-/// The tests without Envoy put header lines together as it does.
+/// The tests without Envoy join header lines in the same way.
 #[tokio::test]
-async fn envoy_joins_the_lines_of_the_headers_that_are_said_to_be_joined() {
+async fn envoy_joins_the_lines_of_the_listed_headers() {
     let gate = Gate::start(&json!({"sidegate": "v1", "apis": [
         {"name": "open", "rules": [{"path": "/**", "access": ["allow"]}]},
     ]}))
@@ -99,11 +99,11 @@ async fn a_token_in_one_header_with_another_credential_is_refused_and_never_forw
         }
     }
     let other = gate.admitted(both("/a", "Basic eDp5", "")).await;
-    assert_eq!(other.received("authorization").as_deref(), Some("Basic eDp5"), "not a credential of ours");
+    assert_eq!(other.received("authorization").as_deref(), Some("Basic eDp5"), "not one of our credentials");
 }
 
 #[tokio::test]
-async fn a_key_opens_only_what_its_state_and_its_binding_say() {
+async fn a_key_admits_only_what_its_state_and_its_binding_allow() {
     let gate = Gate::start(&orders()).await;
     let order = || get("/v1/orders/7");
     let with = |method: &str, path: &str, key: &str| {
@@ -152,7 +152,7 @@ async fn a_key_opens_only_what_its_state_and_its_binding_say() {
 }
 
 #[tokio::test]
-async fn the_service_learns_who_calls_and_nobody_can_pretend() {
+async fn the_service_learns_who_calls_and_callers_cannot_forge_it() {
     let staging = Upstream::echo("staging").await;
     let gate_service = Upstream::echo("orders").await;
     let mut policy = orders();
@@ -189,7 +189,8 @@ async fn the_service_learns_who_calls_and_nobody_can_pretend() {
         assert_eq!(acme.received(name).as_deref(), value, "{name}");
     }
 
-    // Neither where nobody was asked, nor where no API is: the caller would choose its route.
+    // The same for a rule without credentials and for unmatched requests. Otherwise callers could choose
+    // their route.
     for (target, place) in [("/v1/health", Some("orders:/health")), ("/elsewhere", None)] {
         let nobody = gate.admitted(spoofing(get(target))).await;
         for name in ["x-consumer", "x-plan", "x-environment", "x-sidegate-consumer", "x-sidegate-anything"] {

@@ -5,19 +5,19 @@ use sidegate_harness::Request;
 
 use super::{Gate, get, orders};
 
-/// What becomes of a request target.
+/// What happens to a request target.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     /// The service receives this.
     Reaches(&'static str),
     /// Sidegate refuses.
     Refused(&'static str),
-    /// Envoy refuses it before Sidegate sees it, or Sidegate does: it must not matter which.
+    /// Envoy or Sidegate refuses it. It must not matter which one does.
     Lost,
 }
 
 #[tokio::test]
-async fn what_was_decided_on_is_what_the_service_receives() {
+async fn the_service_receives_the_path_that_was_decided_on() {
     use Fate::{Lost, Reaches, Refused};
     let gate = Gate::start(&orders()).await;
     let targets: &[(&[u8], Fate)] = &[
@@ -94,7 +94,11 @@ async fn what_was_decided_on_is_what_the_service_receives() {
                 let answer = gate.admitted(request).await;
                 assert_eq!(answer.json()["path"], *path, "{}", target.escape_ascii());
                 let again = gate.admitted(get(path)).await;
-                assert_eq!(again.json()["path"], *path, "what arrives is decided the same, sent once more");
+                assert_eq!(
+                    again.json()["path"],
+                    *path,
+                    "the forwarded path gets the same decision when it is sent again"
+                );
             }
             Refused(code) => {
                 gate.refused(code, request).await;
@@ -113,7 +117,7 @@ async fn what_was_decided_on_is_what_the_service_receives() {
 }
 
 #[tokio::test]
-async fn the_host_chooses_the_api_and_the_path_inside_it_the_rule() {
+async fn the_host_selects_the_api_and_the_path_selects_the_rule() {
     let api = |name: &str, hosts: &[&str], base: &str| {
         let mut api = json!({
             "name": name, "base_path": base, "access": ["allow"], "rules": [{"path": "/**"}, {"path": "/closed", "access": ["deny"]}],
@@ -187,7 +191,7 @@ async fn the_host_chooses_the_api_and_the_path_inside_it_the_rule() {
 }
 
 #[tokio::test]
-async fn methods_preflights_and_what_matches_no_api() {
+async fn methods_preflights_and_unmatched_requests() {
     let on = |method: &str, target: &str| Request::new(method, target).host("orders.example.com");
     let preflight = |target: &str, method: &str| {
         on("OPTIONS", target)

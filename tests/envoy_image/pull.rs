@@ -1,4 +1,4 @@
-//! What pilot-agent makes of an image in a registry: fetched by name, checked by digest, unpacked by its three rules.
+//! Pulls an image as pilot-agent does: it is fetched by name, checked by digest, and unpacked by three rules.
 
 use std::{io::Read as _, net::SocketAddr};
 
@@ -10,7 +10,7 @@ use sidegate_harness::{Request, send};
 pub const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// The manifest by that tag or digest.
+/// The manifest with that tag or digest.
 pub async fn manifest(registry: SocketAddr, reference: &str) -> Result<Value, String> {
     let request = Request::get(format!("/v2/sidegate/manifests/{reference}"))
         .header("accept", format!("{DOCKER}, {OCI}"));
@@ -24,7 +24,7 @@ pub async fn manifest(registry: SocketAddr, reference: &str) -> Result<Value, St
     Ok(answer.json())
 }
 
-/// The module in the image of that tag or digest, or why there is none to be had.
+/// The module in the image with that tag or digest, or why it cannot be pulled.
 pub async fn module(registry: SocketAddr, reference: &str) -> Result<Vec<u8>, String> {
     let manifest = manifest(registry, reference).await?;
     let layers = manifest["layers"].as_array().ok_or("no layers")?;
@@ -46,7 +46,7 @@ pub async fn module(registry: SocketAddr, reference: &str) -> Result<Vec<u8>, St
     }
 }
 
-/// `plugin.wasm`, in whatever folder, from a layer that must be of this type.
+/// `plugin.wasm`, in any folder, from a layer that must be of this type.
 async fn file(registry: SocketAddr, layer: &Value, media_type: &str) -> Result<Vec<u8>, String> {
     if layer["mediaType"] != media_type {
         return Err(format!("a layer of type {}", layer["mediaType"]));

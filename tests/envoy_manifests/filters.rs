@@ -1,4 +1,5 @@
-//! What Istio's schemas say nothing about: the parts of manifests that are Envoy's own, in a real Envoy.
+//! The parts of manifests that are Envoy's own configuration, in a real Envoy. Istio's schemas do not cover
+//! them.
 
 use serde_json::{Value, json};
 use sidegate_harness::{Envoy, Request, eventually, project, sidegate_module, validate};
@@ -9,7 +10,7 @@ use super::{documents, files, filter, policy, render};
 const MANAGER: &str =
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
-/// A connection manager that has these filters before its router, and answers by itself.
+/// A connection manager that has these filters before its router, and answers itself.
 fn manager(filters: &[Value]) -> Value {
     let router = json!({
         "name": "envoy.filters.http.router",
@@ -50,7 +51,8 @@ async fn start(bootstrap: Value) -> Envoy {
     .await
 }
 
-/// The policy is in force: open where it is open, twice for acme, and never for strangers.
+/// Asserts that the policy is in force: the open path is open, acme is admitted twice, and strangers are
+/// refused.
 async fn assert_guarded(envoy: &Envoy) {
     let answer = async |path: &str, key: &str| {
         let answer = envoy.send(Request::get(path).header("apikey", key)).await;
@@ -72,7 +74,7 @@ async fn an_envoyfilter_with_a_file_guards() {
     assert_guarded(&envoy).await;
 }
 
-/// Istio's agent fetches the module and puts a file in its place; what is left is Envoy's.
+/// Istio's agent fetches the module and puts a file in its place. Envoy does the rest.
 #[tokio::test]
 async fn an_envoyfilter_by_extension_discovery_guards() {
     let directory = TempDir::new().unwrap();
@@ -111,7 +113,7 @@ fn watched(directory: &TempDir) -> Value {
 }
 
 #[tokio::test]
-async fn the_file_for_an_envoy_on_its_own_guards_and_is_replaced_in_place() {
+async fn the_file_for_a_standalone_envoy_guards_and_is_replaced_in_place() {
     let directory = TempDir::new().unwrap();
     let module = sidegate_module();
     let write = |policy: &Value| {
@@ -135,7 +137,7 @@ async fn the_file_for_an_envoy_on_its_own_guards_and_is_replaced_in_place() {
 
 /// Each Wasm configuration in the manifests, and each part of a connection manager.
 #[test]
-fn envoy_accepts_what_the_manifests_hold() {
+fn envoy_accepts_the_configuration_in_the_manifests() {
     let mut seen = 0;
     for (path, text) in files() {
         for manifest in documents(&text).iter().filter(|manifest| manifest["kind"] == "EnvoyFilter") {
@@ -168,7 +170,7 @@ fn envoy_accepts_what_the_manifests_hold() {
     assert_eq!(seen, 3);
 }
 
-/// That the replies are as they should be, the tests of `envoy/demo.yaml` show.
+/// The tests of `envoy/demo.yaml` show that the replies are right.
 #[test]
 fn local_replies_are_those_of_the_demo() {
     let read = |path: &str| documents(&std::fs::read_to_string(project(path)).unwrap()).remove(0);

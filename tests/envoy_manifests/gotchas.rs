@@ -12,7 +12,7 @@ use super::{documents, filters::with_filters, of_istio, policy, render};
 
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 
-/// A Wasm filter as istiod makes it of a WasmPlugin, or with a `vm_id` of its own.
+/// A Wasm filter as istiod makes it from a WasmPlugin, or with its own `vm_id`.
 fn plugin(name: &str, vm_id: &str, module: &std::path::Path, policy: &Value) -> Value {
     let configuration =
         json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": policy.to_string()});
@@ -30,7 +30,7 @@ fn keys_only() -> Value {
     policy
 }
 
-/// Istio's tag expressions, with those of the annotation's labels among them.
+/// Istio's tag expressions, including those for the annotation's labels.
 fn istios_tags(labels: &str) -> Value {
     let bootstrap = of_istio("envoy_bootstrap.json");
     let (_, rest) = bootstrap.split_once("\"stats_tags\": [").unwrap();
@@ -73,7 +73,7 @@ async fn metrics_have_labels_once_the_annotation_names_them() {
     }
 }
 
-/// Two listeners, as two WasmPlugins would stand in two proxies' places; and who counts with whom.
+/// Two listeners, each with the filter of one WasmPlugin. They share counters only if they share a `vm_id`.
 #[tokio::test]
 async fn gates_with_one_vm_id_count_together() {
     let of_two = async |first: &str, second: &str| {
@@ -94,9 +94,9 @@ async fn gates_with_one_vm_id_count_together() {
     assert_eq!(of_two("one", "two").await, [None, None, None]);
 }
 
-/// Every WasmPlugin of a proxy has the empty `vm_id`, and with it the same keys before its eyes.
+/// Every WasmPlugin of a proxy has the empty `vm_id`, and therefore sees the same keys.
 #[tokio::test]
-async fn neighbours_with_the_same_vm_id_do_not_meet_sidegates_keys() {
+async fn neighbours_with_the_same_vm_id_do_not_collide_with_sidegates_keys() {
     let module = noop_module().with_file_name("sidegate_saboteur.wasm");
     assert!(module.is_file(), "{} is missing: run `make saboteur`", module.display());
     let filters = [
@@ -130,7 +130,7 @@ async fn a_file_that_is_not_mounted_is_a_listener_that_envoy_refuses() {
 }
 
 #[tokio::test]
-async fn a_variable_that_the_proxy_has_not_is_named_and_the_policy_refused() {
+async fn a_variable_that_the_proxy_lacks_is_named_and_the_policy_is_refused() {
     let listener = rendered(sidegate_module().to_str().unwrap(), &policy());
     let rejected = Envoy::try_start(Setup::new(listener)).await.unwrap_err();
     assert!(rejected.log.contains("the environment has no variable `IDP_SECRET`"), "{rejected}");
@@ -146,20 +146,21 @@ fn the_file_is_mounted_where_the_manifest_looks_for_it() {
     let manifest = documents(&text).remove(0);
     let vm = &super::filter(&manifest)["typed_config"]["config"]["vm_config"];
     assert_eq!(vm["code"]["local"]["filename"], format!("{directory}/sidegate.wasm"));
-    // Why it is not a ConfigMap.
+    // It is too large for a ConfigMap.
     assert!(std::fs::metadata(sidegate_module()).unwrap().len() > 1 << 20);
 }
 
-/// In sidecars Istio leaves `use_remote_address` off; in gateways it is on, and `numTrustedProxies` is `xff_num_trusted_hops`.
+/// In sidecars, Istio leaves `use_remote_address` off. In gateways it is on, and `numTrustedProxies` is
+/// `xff_num_trusted_hops`.
 #[tokio::test]
-async fn an_address_is_the_callers_word_unless_the_proxy_is_an_edge() {
+async fn callers_can_forge_their_address_unless_the_proxy_is_an_edge() {
     let policy = json!({"sidegate": "v1", "apis": [{
         "name": "orders",
         "access": ["allow"],
         "rules": [{"path": "/**"}],
         "limits": [{"metric": "hits", "max": 1, "per": "eternity", "of": "address"}],
     }]});
-    // Two callers as they put it, and the same with a trusted proxy in front, which adds whom it sees.
+    // Two callers with forged addresses, and the same behind a trusted proxy, which adds the real one.
     let said = ["192.0.2.1", "192.0.2.2", "192.0.2.1, 198.51.100.7", "192.0.2.2, 198.51.100.7"];
     for (edge, hops, admitted) in [
         (false, 0, [true, true, true, false]),
@@ -181,9 +182,9 @@ async fn an_address_is_the_callers_word_unless_the_proxy_is_an_edge() {
     }
 }
 
-/// As the page has it: the digest is of the very text, which Istio writes anew.
+/// As docs/istio.md says: the digest is that of the exact text, and Istio rewrites the text.
 #[test]
-fn the_digest_is_of_the_text_and_not_of_what_it_says() {
+fn the_digest_is_of_the_text_and_not_of_its_meaning() {
     let compact = keys_only().to_string();
     let spaced = format!("{:#}", keys_only());
     let digest = |text: &str| Policy::load(text.as_bytes(), &|_| None).map(|policy| policy.digest).unwrap();

@@ -42,7 +42,7 @@ impl Schemas {
     }
 }
 
-/// Makes a schema refuse what Kubernetes would drop without a word: attributes that it does not name.
+/// Makes a schema refuse attributes that it does not name, which Kubernetes would drop silently.
 fn close(schema: &mut Value) {
     let Some(members) = schema.as_object_mut() else { return };
     let open = members.get("x-kubernetes-preserve-unknown-fields") == Some(&json!(true));
@@ -64,7 +64,7 @@ fn is_istios(manifest: &Value) -> bool {
 }
 
 #[test]
-fn every_manifest_is_as_istios_schemas_have_it() {
+fn every_manifest_fits_istios_schemas() {
     let schemas = Schemas::read();
     let mut kinds = Vec::new();
     for (path, text) in files() {
@@ -79,7 +79,7 @@ fn every_manifest_is_as_istios_schemas_have_it() {
 }
 
 #[test]
-fn everything_that_render_prints_is_as_istios_schemas_have_it() {
+fn everything_that_render_prints_fits_istios_schemas() {
     let schemas = Schemas::read();
     let mut seen = 0;
     for options in ways() {
@@ -94,7 +94,7 @@ fn everything_that_render_prints_is_as_istios_schemas_have_it() {
 }
 
 #[test]
-fn what_istio_does_not_know_is_found() {
+fn attributes_that_istio_does_not_know_are_found() {
     let schemas = Schemas::read();
     let options = ["--as", "wasmplugin", "--image", "registry.example.com/a/b", "--selector", "app=orders"];
     let right = documents(&render(&policy(), &options)).remove(0);
@@ -116,7 +116,8 @@ fn what_istio_does_not_know_is_found() {
     }
 }
 
-/// What stands in a WasmPlugin itself is for everybody to read, and short; what HOST names is neither.
+/// A value in the WasmPlugin itself can be read by everybody and must be short. Neither is true of a value
+/// from HOST.
 #[test]
 fn a_value_for_a_variable_is_at_most_2048_bytes_long() {
     let schemas = Schemas::read();

@@ -1,4 +1,4 @@
-//! Ways in, preflights, and requests that match nothing.
+//! Access lists, preflights, and requests that match nothing.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn api(rules: Value) -> Value {
 }
 
 #[test]
-fn allow_lets_everybody_in_and_deny_nobody() {
+fn allow_admits_everybody_and_deny_admits_nobody() {
     let document =
         api(json!([{"path": "/open", "access": ["allow"]}, {"path": "/closed", "access": ["deny"]}]));
     let gate = gate(&document);
@@ -35,7 +35,7 @@ fn allow_lets_everybody_in_and_deny_nobody() {
 }
 
 #[test]
-fn the_first_way_in_whose_credential_is_there_decides() {
+fn the_first_entry_whose_credential_is_present_decides() {
     let introspection = json!({"introspection": {"provider": "hydra"}});
     let first_token = gate(&api(json!([{"path": "/**", "access": [introspection, "api_key"]}])));
     let first_key = gate(&api(json!([{"path": "/**", "access": ["api_key", introspection]}])));
@@ -46,15 +46,15 @@ fn the_first_way_in_whose_credential_is_there_decides() {
     for (gate, ask, expected, sentence) in [
         (&first_token, &get("/").token("t"), "call", "a token asks the provider"),
         (&first_token, &key, "ok", "a key alone is checked as a key"),
-        (&first_token, &both, "call", "of both, the token decides"),
+        (&first_token, &both, "call", "with both, the token decides"),
         (&first_token, &get("/"), "21", "no credential was presented"),
-        (&first_key, &both, "ok", "of both, the key decides"),
-        (&first_key, &get("/").key("guess").token("t"), "13", "a bad key is not made up for by a token"),
+        (&first_key, &both, "ok", "with both, the key decides"),
+        (&first_key, &get("/").key("guess").token("t"), "13", "a token does not make up for a bad key"),
         (&first_key, &get("/").token("t"), "call", "a token alone asks the provider"),
-        (&with_allow, &get("/"), "ok", "without a key everybody"),
-        (&with_allow, &get("/").key("guess"), "13", "a bad key is a bad key"),
-        (&with_deny, &get("/"), "27", "without a key nobody"),
-        (&with_deny, &key, "ok", "with a key its consumer"),
+        (&with_allow, &get("/"), "ok", "without a key, everybody is admitted"),
+        (&with_allow, &get("/").key("guess"), "13", "a bad key is refused"),
+        (&with_deny, &get("/"), "27", "without a key, nobody is admitted"),
+        (&with_deny, &key, "ok", "with a key, its consumer is admitted"),
     ] {
         assert_eq!(asked(gate, ask), expected, "{sentence}");
     }
@@ -62,7 +62,7 @@ fn the_first_way_in_whose_credential_is_there_decides() {
     assert_eq!(
         verdict(&through(&first_token, &both, &inactive)),
         "22",
-        "a bad token is not made up for by a key"
+        "a key does not make up for a bad token"
     );
 }
 
@@ -78,7 +78,7 @@ fn an_expression_with_anchors_in_its_text_guards_its_paths() {
 }
 
 #[test]
-fn tokens_that_are_no_access_tokens_or_lack_scopes_are_refused() {
+fn tokens_that_are_not_access_tokens_or_lack_scopes_are_refused() {
     let introspection = |scopes: &[&str]| json!([{"introspection": {"provider": "hydra", "scopes": scopes}}]);
     let lax = json!([{"introspection": {"provider": "hydra"}}]);
     let document = api(json!([
@@ -123,20 +123,20 @@ fn with_rules_for_preflights(mode: &str) -> Driver<Shared> {
 }
 
 #[test]
-fn a_preflight_goes_by_the_rule_for_the_method_that_it_asks_about() {
+fn a_preflight_is_decided_by_the_rule_for_the_requested_method() {
     let pass = with_rules_for_preflights("pass");
     for (ask, expected, sentence) in [
         (preflight("/keyed", "PUT"), "ok", "without credentials"),
         (preflight("/keyed", "PUT"), "ok", "without quota"),
-        (preflight("/keyed", "PUT").key("guess"), "ok", "whatever is presented"),
+        (preflight("/keyed", "PUT").key("guess"), "ok", "whatever the credential"),
         (preflight("/keyed", "DELETE"), "26", "no rule for the method"),
         (preflight("/none", "PUT"), "00", "no rule for the path"),
         (preflight("/closed", "GET"), "27", "never where the rule says deny"),
-        (ask("OPTIONS", "/keyed"), "26", "OPTIONS alone is a request like any other"),
+        (ask("OPTIONS", "/keyed"), "26", "OPTIONS alone is an ordinary request"),
         (
             ask("OPTIONS", "/keyed").with("origin", "https://app.example"),
             "26",
-            "so it is without the asked method",
+            "an origin alone does not make a preflight",
         ),
         (
             ask("PUT", "/keyed").with("origin", "x").with("access-control-request-method", "PUT"),
@@ -148,18 +148,18 @@ fn a_preflight_goes_by_the_rule_for_the_method_that_it_asks_about() {
         assert_eq!(asked(&pass, &ask), expected, "{sentence}");
     }
     let odd = ask("OPTIONS", "/keyed").with("origin", "x").with("access-control-request-method", b"\xff");
-    assert_eq!(asked(&pass, &odd), "26", "bytes that are no method ask about none");
+    assert_eq!(asked(&pass, &odd), "26", "invalid bytes name no method");
 }
 
 #[test]
-fn an_unreadable_asked_method_opens_no_rule() {
+fn an_invalid_requested_method_opens_no_rule() {
     let gate = gate(&api(json!([{"path": "/keyed", "access": ["api_key"]}])));
     let odd = ask("OPTIONS", "/keyed").with("origin", "x").with("access-control-request-method", b"\xff");
     assert_eq!(asked(&gate, &odd), "12");
 }
 
 #[test]
-fn a_preflight_that_is_to_be_checked_is_a_request_like_any_other() {
+fn a_preflight_that_must_be_checked_is_an_ordinary_request() {
     let check = with_rules_for_preflights("check");
     for (ask, expected) in [
         (preflight("/keyed", "PUT"), "26"),
@@ -183,7 +183,7 @@ fn a_preflight_carries_no_credential_and_no_forged_identity_to_the_service() {
 }
 
 #[test]
-fn what_matches_no_api_is_refused_or_passed_as_the_policy_says() {
+fn unmatched_requests_are_refused_or_passed_as_the_policy_says() {
     let mut document = api(json!([{"path": "/**", "access": ["allow"]}]));
     document["apis"][0]["forward"] = json!({"headers": {"x-consumer": "{consumer}"}});
     document["apis"][0]["base_path"] = json!("/v1");
@@ -197,21 +197,21 @@ fn what_matches_no_api_is_refused_or_passed_as_the_policy_says() {
         .key("for-the-service")
         .with("accept", "*/*");
     let permitted = permit(begin(&gate, &ask));
-    assert_eq!(sees(&ask, &permitted, "x-consumer"), None, "nobody forges an identity past the gate");
+    assert_eq!(sees(&ask, &permitted, "x-consumer"), None, "callers cannot forge an identity");
     assert_eq!(sees(&ask, &permitted, "x-sidegate-code"), None);
     assert_eq!(
         sees(&ask, &permitted, "apikey").as_deref(),
         Some("for-the-service"),
-        "no API, no credentials of ours"
+        "without an API there are no credentials to remove"
     );
     assert_eq!(sees(&ask, &permitted, ":path").as_deref(), Some("/other/x?q"));
     assert_eq!(asked(&gate, &self::ask("OPTIONS", "*")), "ok");
     assert_eq!(asked(&gate, &get("/other/%zz")), "20", "a malformed request passes nowhere");
-    assert_eq!(asked(&gate, &get("/v1")), "ok", "the API itself is matched as ever");
+    assert_eq!(asked(&gate, &get("/v1")), "ok", "the API itself still matches");
 }
 
 #[test]
-fn a_path_of_an_api_without_rule_is_never_passed_as_unmatched() {
+fn a_path_of_an_api_without_a_rule_is_never_passed_as_unmatched() {
     let mut document = api(json!([{"path": "/known", "methods": ["GET"], "access": ["allow"]}]));
     document["gate"]["unmatched"] = json!("pass");
     let gate = gate(&document);

@@ -21,7 +21,7 @@ fn bound(binding: Value) -> Value {
 }
 
 #[test]
-fn without_bindings_every_consumer_may_call_and_tokens_of_strangers_too() {
+fn without_bindings_every_consumer_and_every_active_token_is_admitted() {
     let mut document = bound(json!({}));
     document["apis"][0].as_object_mut().unwrap().remove("bindings");
     let gate = gate(&document);
@@ -79,7 +79,7 @@ fn a_binding_grants_what_it_names_and_nothing_else() {
 }
 
 #[test]
-fn a_binding_holds_for_the_consumer_by_whatever_credential() {
+fn a_binding_applies_to_its_consumer_whatever_the_credential() {
     let gate = gate(&bound(json!({"allow": {"methods": ["GET"]}})));
     for (client, method, expected) in [
         ("acme-web", "GET", "ok"),
@@ -173,7 +173,7 @@ fn no_spelling_of_the_host_leaves_the_api() {
 }
 
 #[test]
-fn what_was_decided_on_is_what_the_service_gets() {
+fn the_service_receives_the_path_that_was_decided_on() {
     let gate = gate(&bound(json!({"allow": "all"})));
     for (path, expected) in [
         ("/v1/a//b/./c/../d?x=//", "/v1/a/b/d?x=//"),

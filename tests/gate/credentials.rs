@@ -1,4 +1,4 @@
-//! API keys: where they sit, which are accepted, and when.
+//! API keys: where they are sent, which are accepted, and when.
 
 use serde_json::{Value, json};
 use sidegate::time::Timestamp;
@@ -45,7 +45,7 @@ fn a_key_is_found_in_each_place_that_the_api_names_and_in_no_other() {
 }
 
 #[test]
-fn a_key_that_arrives_twice_is_refused_wherever_it_sits() {
+fn a_key_that_arrives_twice_is_refused_wherever_it_is() {
     let gate = gate(&places(json!([{"header": "x-api-key"}, {"query": "api_key"}, {"cookie": "key"}])));
     let key = "key-of-acme";
     for ask in [
@@ -62,11 +62,11 @@ fn a_key_that_arrives_twice_is_refused_wherever_it_sits() {
         assert_eq!(asked(&gate, &ask), "20", "{ask:?}");
     }
     let empty = get("/a?api_key=").with("x-api-key", key).with("cookie", "key=");
-    assert_eq!(asked(&gate, &empty), "ok", "an empty value is none");
+    assert_eq!(asked(&gate, &empty), "ok", "an empty value is not a key");
 }
 
 #[test]
-fn a_key_without_scheme_in_a_header_that_envoy_joins_is_one_unknown_key() {
+fn two_keys_in_a_header_that_envoy_joins_are_one_unknown_key() {
     let mut document = places(json!([{"header": "authorization"}]));
     document["apis"][0]["credentials"]["token"] = json!([{"header": "x-token"}]);
     let line = |value: &str| get("/a").with("authorization", value);
@@ -145,9 +145,9 @@ fn a_token_beside_another_credential_in_one_header_is_refused_and_never_forwarde
     assert_eq!(
         sees(&basic, &permitted, "authorization").as_deref(),
         Some("Basic eDp5"),
-        "not a credential of ours"
+        "not one of our credentials"
     );
-    assert_eq!(asked(&gate, &both("/a", "", "Bearer t")), "call", "an empty line is none");
+    assert_eq!(asked(&gate, &both("/a", "", "Bearer t")), "call", "an empty line is not a credential");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_key_is_accepted_up_to_the_millisecond_before_not_after() {
 }
 
 #[test]
-fn a_suspended_consumer_gets_in_by_no_key() {
+fn a_suspended_consumer_is_refused_with_every_key() {
     let mut document = places(json!([{"header": "apikey"}]));
     document["consumers"][0]["state"] = json!("suspended");
     assert_eq!(asked(&gate(&document), &get("/a").key("key-of-acme")), "13");

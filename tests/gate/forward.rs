@@ -9,7 +9,7 @@ use super::{
     through,
 };
 
-fn telling() -> Value {
+fn forwarding() -> Value {
     let mut acme = consumer("acme");
     acme["plan"] = json!("basic");
     let forward = json!({"headers": {
@@ -34,7 +34,7 @@ const NAMES: [&str; 8] =
 
 #[test]
 fn the_service_learns_who_calls() {
-    let gate = gate(&telling());
+    let gate = gate(&forwarding());
     let reply = answer(&json!({"active": true, "client_id": "acme-web", "sub": "alice", "scope": "a b"}));
     for (ask, expected) in [
         (
@@ -79,8 +79,8 @@ fn the_service_learns_who_calls() {
 }
 
 #[test]
-fn nobody_forges_an_identity_in_the_name_of_any_api() {
-    let gate = gate(&telling());
+fn identity_headers_of_any_api_cannot_be_forged() {
+    let gate = gate(&forwarding());
     let reply = answer(&json!({"active": true}));
     for path in ["/v1/7", "/v1/open", "/plain/x"] {
         let mut ask = get(path);
@@ -101,7 +101,7 @@ fn nobody_forges_an_identity_in_the_name_of_any_api() {
 
 #[test]
 fn a_value_that_no_header_may_carry_leaves_the_header_out() {
-    let gate = gate(&telling());
+    let gate = gate(&forwarding());
     let hostile = answer(&json!({
         "active": true, "client_id": "x\r\nx-admin: yes", "sub": "alice\u{0}", "scope": "a\nb",
     }));
@@ -117,7 +117,7 @@ fn a_value_that_no_header_may_carry_leaves_the_header_out() {
 
 #[test]
 fn the_service_never_sees_one_scope_as_two() {
-    let gate = gate(&telling());
+    let gate = gate(&forwarding());
     let reply = answer(&json!({"active": true, "scope": ["read", "admin write", "list"]}));
     let ask = get("/v1/7").token("t");
     assert_eq!(sees(&ask, &permit(through(&gate, &ask, &reply)), "x-scope").as_deref(), Some("read list"));
@@ -125,7 +125,7 @@ fn the_service_never_sees_one_scope_as_two() {
 
 #[test]
 fn a_header_that_carries_the_credential_may_become_an_identity_header() {
-    let mut document = telling();
+    let mut document = forwarding();
     document["apis"][0]["forward"]["headers"] = json!({"apikey": "{consumer}"});
     let ask = get("/v1/7").key("key-of-acme");
     assert_eq!(sees(&ask, &permit(begin(&gate(&document), &ask)), "apikey").as_deref(), Some("acme"));
@@ -133,7 +133,7 @@ fn a_header_that_carries_the_credential_may_become_an_identity_header() {
 
 #[test]
 fn only_the_holder_of_the_debug_secret_sees_how_it_was_decided() {
-    let document = telling();
+    let document = forwarding();
     let gate = gate(&document);
     let digest = gate.policy().digest.clone();
     let explained = |headers: &HeaderList| {
@@ -147,7 +147,7 @@ fn only_the_holder_of_the_debug_secret_sees_how_it_was_decided() {
     }
     let ask = ask.with("x-sidegate-debug", "let-me-see");
     let permitted = permit(begin(&gate, &ask));
-    assert_eq!(sees(&ask, &permitted, "x-sidegate-debug"), None, "the secret ends at the gate");
+    assert_eq!(sees(&ask, &permitted, "x-sidegate-debug"), None, "the secret is not forwarded");
     assert_eq!(
         explained(&permitted.into_response_headers()),
         [
@@ -179,7 +179,7 @@ fn only_the_holder_of_the_debug_secret_sees_how_it_was_decided() {
 
 #[test]
 fn a_cached_answer_is_explained_as_a_hit() {
-    let gate = gate(&telling());
+    let gate = gate(&forwarding());
     let ask = get("/v1/7").token("t").with("x-sidegate-debug", "let-me-see");
     let reply = answer(&json!({"active": true}));
     for expected in ["miss", "hit"] {

@@ -40,7 +40,7 @@ fn at(millis: u64, path: &str) -> Ask {
     Ask { at: NOW.saturating_add(Duration::from_millis(millis)), ..get(path).token("t0ken") }
 }
 
-/// What becomes of a request that finds the provider out of order.
+/// The outcome of a request while the provider is out of order.
 fn without_provider<S: Store + 'static>(gate: &Driver<S>, ask: &Ask) -> (&'static str, Option<Lookup>) {
     let step = through(gate, ask, &Err(CallFailure::TimedOut));
     (verdict(&step), lookup(&step))
@@ -88,7 +88,7 @@ fn each_way_to_authenticate_is_sent_as_configured() {
 }
 
 #[test]
-fn one_question_for_all_who_present_the_same_token() {
+fn requests_with_the_same_token_ask_the_same_question() {
     let gate = gate(&hydra());
     let question = |path: &str, token: &str| {
         let waiting = waiting(begin(&gate, &get(path).token(token)));
@@ -115,7 +115,7 @@ fn a_fresh_answer_is_used_without_a_call_and_is_not_prolonged_by_use() {
 }
 
 #[test]
-fn an_inactive_answer_is_kept_for_its_own_time() {
+fn an_inactive_answer_is_kept_for_the_negative_ttl() {
     let gate = gate(&hydra());
     assert_eq!(verdict(&through(&gate, &at(0, "/lax"), &answer(&json!({"active": false})))), "22");
     assert_eq!(asked(&gate, &at(4_999, "/lax")), "22");
@@ -132,7 +132,7 @@ fn no_answer_outlives_the_token() {
 }
 
 #[test]
-fn nothing_is_kept_where_the_policy_says_so_and_no_fault_ever() {
+fn nothing_is_kept_where_the_policy_says_so_and_faults_never() {
     let none = gate(&with("cache", json!({"ttl": "0s", "negative_ttl": "0s"})));
     for reply in [json!({"active": true}), json!({"active": false})] {
         through(&none, &at(0, "/lax"), &answer(&reply));
@@ -148,7 +148,7 @@ fn nothing_is_kept_where_the_policy_says_so_and_no_fault_ever() {
         assert_eq!(asked(&gate, &at(second * 1000 + 500, "/lax")), "call");
     }
     let keys = |gate: &Driver<Shared>| gate.ports().store().store().keys();
-    assert_eq!((keys(&none), keys(&gate)), (0, 1), "that the provider failed is known, and nothing else");
+    assert_eq!((keys(&none), keys(&gate)), (0, 1), "only the failure of the provider is stored");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_provider_that_failed_is_tried_by_one_request_at_a_time() {
     let step = hangs.answer(Err(CallFailure::TimedOut), at(40_200, "/lax").at);
     assert_eq!((verdict(&step), lookup(&step)), ("ok", Some(Lookup::Stale)));
 
-    // From now on one request tries it, and the others get at once what `unavailable` says.
+    // From now on, one request at a time calls it. `unavailable` decides about the others at once.
     let tries = waiting(begin(&gate, &at(40_300, "/lax")));
     for _ in 0..3 {
         let step = begin(&gate, &at(40_300, "/lax"));
@@ -177,13 +177,13 @@ fn a_provider_that_failed_is_tried_by_one_request_at_a_time() {
         let reason = trail(&refused).refusal.as_ref().unwrap().reason.as_str();
         assert_eq!(reason, "the provider failed recently and is not called during its cooldown");
     }
-    // It answers: the rest is over.
+    // An answer ends the cooldown.
     assert_eq!(verdict(&tries.answer(active, at(40_310, "/lax").at)), "ok");
     assert_eq!([asked(&gate, &other(40_310)), asked(&gate, &other(40_310))], ["call", "call"]);
 }
 
 #[test]
-fn a_rest_ends_with_its_cooldown_and_zero_is_none() {
+fn a_failed_provider_is_called_again_after_its_cooldown() {
     for (cooldown, expected) in [("1s", ["call", "24"]), ("0s", ["call", "call"])] {
         let gate = gate(&with("cooldown", json!(cooldown)));
         assert_eq!(verdict(&through(&gate, &at(0, "/lax"), &http(503, &[], ""))), "24");
@@ -212,7 +212,7 @@ fn a_400_is_about_the_token_and_is_kept_like_an_inactive_answer() {
 }
 
 #[test]
-fn of_all_who_wait_for_one_reply_the_first_keeps_it() {
+fn of_all_requests_that_wait_for_one_reply_the_first_stores_it() {
     let gate = gate(&hydra());
     let active = answer(&json!({"active": true}));
     let active = Rc::new(active);
@@ -229,7 +229,7 @@ fn of_all_who_wait_for_one_reply_the_first_keeps_it() {
 }
 
 #[test]
-fn the_answer_is_kept_also_where_the_first_is_refused() {
+fn the_answer_is_stored_even_if_the_first_request_is_refused() {
     let gate = gate(&hydra());
     assert_eq!(verdict(&through(&gate, &at(0, "/strict"), &answer(&json!({"active": true})))), "23");
     assert_eq!(asked(&gate, &at(0, "/lax")), "ok");
@@ -250,12 +250,12 @@ fn the_rule_is_checked_on_every_hit() {
     assert_eq!(
         (verdict(&step), lookup(&step)),
         ("22", Some(Lookup::Hit)),
-        "a new policy judges old answers anew"
+        "a new policy is applied to old answers"
     );
 }
 
 #[test]
-fn an_answer_for_one_identity_of_ours_is_not_used_for_another() {
+fn an_answer_is_not_used_with_other_client_credentials() {
     let gate = gate(&hydra());
     through(&gate, &at(0, "/lax"), &answer(&json!({"active": true})));
     let other = with("authentication", json!({"basic": {"id": "another", "secret": "s"}}));
@@ -313,7 +313,7 @@ fn while_the_provider_is_unavailable_its_mode_decides() {
 }
 
 #[test]
-fn bytes_that_are_no_answer_are_absent_and_counted() {
+fn invalid_bytes_in_the_cache_are_ignored_and_counted() {
     let mut document = hydra();
     document["gate"]["capacity"] = json!({"tokens": 1});
     let gate = gate(&document);
@@ -338,11 +338,11 @@ fn bytes_that_are_no_answer_are_absent_and_counted() {
     let step = begin(&gate, &at(0, "/lax"));
     assert_eq!((verdict(&step), gate.ports().take_incidents().corrupt), ("call", 1));
     permit(waiting(step).answer(active, NOW));
-    assert_eq!(asked(&gate, &at(0, "/lax")), "ok", "the next answer heals it");
+    assert_eq!(asked(&gate, &at(0, "/lax")), "ok", "the next answer replaces them");
 }
 
 #[test]
-fn a_store_that_takes_nothing_costs_the_cache_and_not_the_answer() {
+fn without_room_in_the_store_an_answer_is_used_and_not_cached() {
     let gate = Driver::new(load(&hydra()), Disturbed::contended_after(0));
     let step = through(&gate, &at(0, "/lax"), &answer(&json!({"active": true})));
     assert_eq!(verdict(&step), "ok");

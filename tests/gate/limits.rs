@@ -1,4 +1,4 @@
-//! Quotas as requests meet them: who pays, which limits apply together, and what moves no counter.
+//! Quotas of whole requests: who pays, which limits apply together, and which requests cost nothing.
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
@@ -37,7 +37,7 @@ fn api(limits: Value) -> Value {
     document
 }
 
-/// What becomes of these requests, one after the other.
+/// The outcomes of these requests, one after the other.
 fn run<S: Store + 'static>(gate: &Driver<S>, asks: &[Ask]) -> String {
     asks.iter().map(|ask| asked(gate, ask)).collect::<Vec<_>>().join(" ")
 }
@@ -108,7 +108,7 @@ fn usage_counts_together_by_what_the_limit_says() {
 }
 
 #[test]
-fn who_has_none_of_a_kind_is_counted_by_the_next() {
+fn a_caller_without_one_identity_is_counted_by_the_next() {
     let of = |of: &str| gate(&api(json!([{"metric": "hits", "max": 1, "per": "day", "of": of}])));
     let open = |address| Ask { address, ..get("/a/open/x") };
 
@@ -121,7 +121,7 @@ fn who_has_none_of_a_kind_is_counted_by_the_next() {
     assert_eq!(asked(&consumer, &open(Some("192.0.2.3"))), "14", "no subject: by address");
     assert_eq!(asked(&consumer, &open(Some("192.0.2.4"))), "ok");
     assert_eq!(asked(&consumer, &open(None)), "ok");
-    assert_eq!(asked(&consumer, &open(None)), "14", "who has no address shares with all who have none");
+    assert_eq!(asked(&consumer, &open(None)), "14", "all callers without an address share one counter");
 
     for kind in ["client", "subject"] {
         let gate = of(kind);
@@ -130,7 +130,7 @@ fn who_has_none_of_a_kind_is_counted_by_the_next() {
 }
 
 #[test]
-fn limits_of_several_kinds_that_fall_to_one_payer_do_not_count_twice() {
+fn limits_of_several_kinds_with_one_payer_do_not_count_twice() {
     let limits = json!([
         {"metric": "hits", "max": 4, "per": "day"},
         {"metric": "hits", "max": 4, "per": "day", "of": "client"},
@@ -173,12 +173,12 @@ fn a_bindings_plan_replaces_the_consumers_and_the_stricter_of_plan_and_binding_h
     run_with(
         json!({"limits": limit(4)}),
         "ok 14 14 14 14",
-        "without a plan of its own, the consumer's holds beside the limits",
+        "a binding without a plan adds its limits to the consumer's plan",
     );
 }
 
 #[test]
-fn the_plan_is_told_as_it_applies() {
+fn the_trail_names_the_plan_that_applies() {
     let mut document = plan(json!([{"metric": "hits", "max": 1, "per": "day"}]));
     document["plans"]["gold"] = json!({});
     document["apis"][0]["bindings"] =
@@ -218,15 +218,15 @@ fn usage_of_a_metric_counts_for_its_ancestors_and_rules_add_up() {
 }
 
 #[test]
-fn a_disabled_metric_is_forbidden_and_not_merely_late() {
+fn a_disabled_metric_is_forbidden_without_a_time_to_retry() {
     let gate = gate(&plan(json!([{"metric": "hits", "max": 0, "per": "eternity"}])));
     let refused = refused(begin(&gate, &acme()));
     assert_eq!((code(&refused), headers(&refused, "retry-after").len()), ("27", 0));
-    assert_eq!(gate.ports().store().store().keys(), 0, "and costs no look into the store");
+    assert_eq!(gate.ports().store().store().keys(), 0, "and the store is not used");
 }
 
 #[test]
-fn three_limits_hold_at_once_and_a_refused_request_moves_none() {
+fn three_limits_hold_at_once_and_a_refused_request_costs_no_quota() {
     let limits = json!([
         {"metric": "hits", "max": 2, "per": "second"}, {"metric": "hits", "max": 3, "per": "minute"},
         {"metric": "hits", "max": 4, "per": "hour"},
@@ -240,7 +240,7 @@ fn three_limits_hold_at_once_and_a_refused_request_moves_none() {
         "three a minute: those refused above cost nothing"
     );
     assert_eq!(run(&gate, &[at(60), at(61), at(120)]), "ok 14 14", "four an hour");
-    assert_eq!(run(&gate, &[at(3600)]), "ok", "and all roll over");
+    assert_eq!(run(&gate, &[at(3600)]), "ok", "all windows have moved");
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn when_a_later_meter_refuses_the_earlier_ones_get_their_charge_back() {
 }
 
 #[test]
-fn who_is_not_authorised_costs_no_quota() {
+fn an_unauthorised_request_costs_no_quota() {
     let mut document = api(json!([{"metric": "hits", "max": 1, "per": "day", "of": "api"}]));
     document["apis"][0]["bindings"] = json!([{"consumer": "acme", "allow": {"methods": ["GET"]}}]);
     let gate = gate(&document);
@@ -284,25 +284,25 @@ fn who_is_not_authorised_costs_no_quota() {
 }
 
 #[test]
-fn windows_roll_with_the_clock_and_never_back() {
+fn windows_move_with_the_clock_and_never_back() {
     let gate = gate(&plan(json!([{"metric": "hits", "max": 1, "per": "minute"}])));
     let at = |millis: u64| Ask { at: NOW.saturating_add(Duration::from_millis(millis)), ..acme() };
     assert_eq!(run(&gate, &[at(0), at(59_999), at(60_000), at(60_001), at(30_000)]), "ok 14 ok 14 14");
 }
 
 #[test]
-fn callers_are_told_of_their_limits_when_admitted_and_when_refused() {
+fn callers_see_their_limits_when_admitted_and_when_refused() {
     let limits =
         json!([{"metric": "hits", "max": 2, "per": "minute"}, {"metric": "hits", "max": 9, "per": "day"}]);
     let mut document = plan(limits);
-    let told = |document: &Value| {
+    let outcomes = |document: &Value| {
         let gate = gate(document);
         let admitted = permit(begin(&gate, &acme())).into_response_headers();
         let _second = begin(&gate, &acme());
         let refused = refused(begin(&gate, &acme()));
         (admitted, refused)
     };
-    let (admitted, refused) = told(&document);
+    let (admitted, refused) = outcomes(&document);
     let lines: Vec<_> = admitted.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     assert_eq!(
         lines,
@@ -319,13 +319,13 @@ fn callers_are_told_of_their_limits_when_admitted_and_when_refused() {
     assert_eq!(headers(&refused, "x-ratelimit-remaining"), ["0"]);
 
     document["gate"]["rate_limit_headers"] = json!("none");
-    let (admitted, refused) = told(&document);
+    let (admitted, refused) = outcomes(&document);
     assert_eq!((admitted.is_empty(), headers(&refused, "ratelimit").len()), (true, 0));
-    assert_eq!(headers(&refused, "retry-after"), ["60"], "when to come back is said all the same");
+    assert_eq!(headers(&refused, "retry-after"), ["60"], "`retry-after` is sent nevertheless");
 }
 
 #[test]
-fn an_exhausted_eternity_names_no_time_to_come_back() {
+fn an_exhausted_limit_per_eternity_has_no_time_to_retry() {
     let gate = gate(&plan(json!([{"metric": "hits", "max": 1, "per": "eternity"}])));
     let _first = begin(&gate, &acme());
     let refused = refused(begin(&gate, &acme()));
@@ -346,7 +346,7 @@ fn counters_belong_to_the_store_and_outlive_the_policy() {
 }
 
 #[test]
-fn bytes_that_are_no_meter_are_absent_and_counted() {
+fn invalid_bytes_in_a_meter_are_ignored_and_counted() {
     let mut document = plan(json!([{"metric": "hits", "max": 1, "per": "day"}]));
     document["gate"]["capacity"] = json!({"meters": 1});
     let gate = gate(&document);

@@ -1,4 +1,5 @@
-//! Every row of the refusal table that these features cause in the core, with its reason, and the order in which faults are told.
+//! Every row of the refusal table that these features cause in the core, with its reason, and the order in
+//! which faults are reported.
 
 use serde_json::{Value, json};
 use sidegate::{
@@ -15,7 +16,8 @@ use super::{
     through, verdict,
 };
 
-/// An API with rules of all kinds, bound to `acme` and, for GET below `/orders`, to `initech`; `globex` has no binding.
+/// An API with rules of all kinds, bound to `acme` and, for GET below `/orders`, to `initech`; `globex` has
+/// no binding.
 fn everything() -> Value {
     let mut acme = consumer("acme");
     acme["keys"] = json!([
@@ -60,7 +62,7 @@ fn good() -> Value {
     json!({"active": true, "client_id": "acme-web", "iss": "https://idp", "aud": "orders", "scope": "orders.read orders.write"})
 }
 
-/// The good answer with one member changed.
+/// The valid answer with one member changed.
 fn but(member: &str, value: Value) -> CallResult {
     let mut body = good();
     body[member] = value;
@@ -92,7 +94,7 @@ fn outcome<S: Store + 'static>(
 }
 
 #[test]
-fn what_is_wrong_with_the_request_alone_has_its_code_and_reason() {
+fn every_fault_of_the_request_has_its_code_and_reason() {
     let gate = gate(&everything());
     let key = |path: &str| get(path).key("key-of-acme");
     let tokens = |path: &str, value: &str| get(path).with("authorization", value);
@@ -161,7 +163,7 @@ fn a_method_host_or_path_that_is_not_utf8_is_malformed() {
 }
 
 #[test]
-fn what_the_provider_says_of_the_token_has_its_code_and_reason() {
+fn every_answer_of_the_provider_has_its_code_and_reason() {
     let now = NOW.seconds();
     let table = [
         (answer(&json!({"active": false})), "22", 401, "the token is not active"),
@@ -199,7 +201,7 @@ fn what_the_provider_says_of_the_token_has_its_code_and_reason() {
         (status(400, None), "22", 401, "the token is not active"),
     ];
     for (place, (reply, code, status, reason)) in table.into_iter().enumerate() {
-        // A gate of its own for each: a provider that failed is left alone for a while.
+        // Each row has its own gate, because a provider that failed is not called for a while.
         let gate = gate(&everything());
         let ask = get("/v1/token").token(&format!("token-{place}"));
         assert_eq!(outcome(&gate, &ask, &reply), (code, status, reason.to_owned()), "{reply:?}");
@@ -227,7 +229,7 @@ fn a_reached_limit_is_14_and_an_uncountable_request_25() {
 }
 
 #[test]
-fn of_several_faults_the_first_in_order_is_told() {
+fn of_several_faults_the_first_in_order_is_reported() {
     let gate = gate(&everything());
     let worst = "/v1/%zz?api_key=a&api_key=b";
     let table = [
@@ -294,7 +296,7 @@ fn every_401_and_every_scope_refusal_carries_its_challenge() {
 }
 
 #[test]
-fn a_405_names_the_methods_and_an_unavailable_provider_when_to_come_back() {
+fn a_405_names_the_methods_and_a_provider_failure_the_time_to_retry() {
     let gate = gate(&everything());
     let not_allowed = refused(begin(&gate, &ask("DELETE", "/v1/token")));
     assert_eq!(headers(&not_allowed, "allow"), ["GET, HEAD, PUT"]);
@@ -309,7 +311,7 @@ fn a_405_names_the_methods_and_an_unavailable_provider_when_to_come_back() {
 }
 
 #[test]
-fn a_stranger_reads_the_same_whatever_the_reason() {
+fn callers_read_the_same_message_whatever_the_reason() {
     let gate = gate(&everything());
     let bodies = |asks: Vec<Ask>| {
         let mut bodies: Vec<_> = asks

@@ -24,7 +24,7 @@ fn shadow(is_on: bool) -> Value {
 }
 
 #[test]
-fn shadow_mode_refuses_nothing_that_belongs_to_the_api_and_says_what_it_would_have() {
+fn shadow_mode_refuses_nothing_of_its_api_and_reports_what_it_would_refuse() {
     let (live, shadowed) = (gate(&shadow(false)), gate(&shadow(true)));
     let inactive = answer(&json!({"active": false}));
     let failed = Err(CallFailure::Failed);
@@ -45,7 +45,11 @@ fn shadow_mode_refuses_nothing_that_belongs_to_the_api_and_says_what_it_would_ha
         let permitted = permit(through(&shadowed, &ask, reply));
         assert_eq!(kept_back(&permitted), Some(code), "{ask:?}");
     }
-    assert_eq!(asked(&shadowed, &get("/v2/orders")), "00", "what belongs to no API has no shadow");
+    assert_eq!(
+        asked(&shadowed, &get("/v2/orders")),
+        "00",
+        "shadow mode is for requests that belong to an API"
+    );
     assert_eq!(asked(&shadowed, &get("/v1/%zz")), "20");
 }
 
@@ -61,7 +65,7 @@ fn shadow_mode_counts_and_passes_what_is_over_the_limit() {
 }
 
 #[test]
-fn shadow_mode_strips_what_callers_must_not_send() {
+fn shadow_mode_removes_what_callers_must_not_send() {
     let gate = gate(&shadow(true));
     let ask = get("/v1//orders").key("guess").with("x-consumer", "forged").with("x-sidegate-code", "1");
     let permitted = permit(begin(&gate, &ask));

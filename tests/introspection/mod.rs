@@ -1,18 +1,19 @@
-//! What the tests of introspection in real Envoy have in common: how a policy is put together, and how answers and metrics are read.
+//! What the tests of introspection in real Envoy share: how they write policies, and how they read answers
+//! and metrics.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use sidegate_harness::{Answer, Envoy, Response};
 
-/// An introspection endpoint at `cluster`. Unless `changes` says otherwise it may take as long as it likes, and answers are kept for an
-/// hour, so that no test depends on how fast the machine is.
+/// An introspection endpoint at `cluster`. By default its timeout is long and answers are kept for an hour,
+/// so that no test depends on the speed of the machine.
 pub fn introspection(cluster: &str, url: &str, changes: &Value) -> Value {
     let settings = json!({"cluster": cluster, "url": url, "timeout": "1h", "cache": {"ttl": "1h", "negative_ttl": "1h"}});
     json!({"introspection": with(settings, changes)})
 }
 
-/// A rule of which the one way in is a token that `provider` vouches for; `demands` are scopes and the like.
+/// A rule that admits only tokens that `provider` vouches for. `demands` are scopes and the like.
 pub fn token_rule(path: &str, provider: &str, demands: &Value) -> Value {
     json!({"path": path, "access": [{"introspection": with(json!({"provider": provider}), demands)}]})
 }
@@ -30,16 +31,13 @@ pub fn with(mut base: Value, changes: &Value) -> Value {
     base
 }
 
-/// The moment so many seconds from now, as endpoints write it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what an endpoint says is about the time that Envoy's clock shows"
-)]
+/// The moment this many seconds from now, as endpoints write it.
+#[expect(clippy::disallowed_methods, reason = "an endpoint's times are compared with Envoy's clock")]
 pub fn in_seconds(seconds: f64) -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64()) + seconds
 }
 
-/// An endpoint's answer that a token is active, with these members besides.
+/// An endpoint's answer that a token is active, with these additional members.
 pub fn active(members: &Value) -> Answer {
     Answer::json(&with(json!({"active": true}), members))
 }
@@ -61,14 +59,14 @@ pub const INVALID: (u16, Option<&str>) = (401, Some("22"));
 /// Code 24.
 pub const UNAVAILABLE: (u16, Option<&str>) = (503, Some("24"));
 
-/// How many calls to a provider came out like that.
+/// The number of calls to a provider with this result.
 pub async fn calls(envoy: &Envoy, provider: &str, result: &str) -> u64 {
     envoy
         .stat(&format!("wasmcustom.sidegate.provider=.={provider};.;result=.={result};.;provider_calls"))
         .await
 }
 
-/// How many identities were come by like that.
+/// The number of identities that were obtained in this way.
 pub async fn lookups(envoy: &Envoy, result: &str) -> u64 {
     envoy.stat(&format!("wasmcustom.sidegate.result=.={result};.;identity_lookups")).await
 }

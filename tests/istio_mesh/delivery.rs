@@ -11,7 +11,7 @@ pub async fn gateway(mesh: &Mesh) -> Pod {
     gateway_with(mesh, |plan| plan).await
 }
 
-/// [`gateway`] with something else about the pod.
+/// [`gateway`] with changes to the pod.
 pub async fn gateway_with(mesh: &Mesh, change: impl Fn(Plan) -> Plan) -> Pod {
     let gateway = change(Plan::gateway("ingressgateway")).start(mesh).await;
     mesh.kubernetes().apply(json!({"apiVersion": "v1", "kind": "List", "items": [
@@ -94,7 +94,7 @@ async fn an_envoy_filter_with_remote_code_guards_sidecar_and_gateway() {
 }
 
 #[tokio::test]
-async fn an_agent_that_is_told_to_fetch_nothing_opens_no_gate() {
+async fn an_agent_that_must_not_fetch_modules_opens_no_gate() {
     let left_alone = |plan: Plan| plan.env("ISTIO_AGENT_ENABLE_WASM_REMOTE_LOAD_CONVERSION", "false");
     let shop = Shop::open_with(left_alone).await;
     assert_eq!(ask(&shop.orders, order()).await.status, 200);
@@ -104,9 +104,9 @@ async fn an_agent_that_is_told_to_fetch_nothing_opens_no_gate() {
         let answer = sidegate_harness::send(shop.orders.address(APPLICATION), &order()).await;
         answer.is_ok_and(|answer| answer.status == 500).then_some(())
     };
-    eventually("the gate to shut", refused).await;
+    eventually("the gate to close", refused).await;
     logged(&shop.orders, "TypedExtensionConfig rejected: Unable to create Wasm plugin sidegate").await;
-    assert_eq!(ask(&shop.orders, order()).await.status, 500, "and it stays shut");
+    assert_eq!(ask(&shop.orders, order()).await.status, 500, "and it stays closed");
 }
 
 /// A server that has the module, its URL, and the digest of its bytes.

@@ -1,4 +1,4 @@
-//! Modules that cannot be fetched: what the agent does then, and says.
+//! Modules that cannot be fetched: what the agent does and logs.
 
 use std::process::Command;
 
@@ -24,7 +24,7 @@ pub fn plugin(url: &str, strategy: &str) -> Value {
     })
 }
 
-/// Closed: everything is refused by what the agent puts in the module's place. Open: everything passes.
+/// Closed: the agent's replacement for the module refuses everything. Open: everything passes.
 pub async fn assert_unfetched(shop: &Shop, url: &str, why: &str) {
     let kubernetes = shop.mesh.kubernetes();
     for strategy in ["FAIL_CLOSE", "FAIL_RELOAD"] {
@@ -54,14 +54,14 @@ pub async fn assert_unfetched(shop: &Shop, url: &str, why: &str) {
 }
 
 #[tokio::test]
-async fn a_tag_that_does_not_exist() {
+async fn a_tag_that_does_not_exist_follows_the_fail_strategy() {
     let shop = Shop::open().await;
     assert_unfetched(&shop, &format!("{}:missing", shop.url), "MANIFEST_UNKNOWN").await;
     shop.guard(&policy()).await;
 }
 
 #[tokio::test]
-async fn a_digest_that_is_not_the_images() {
+async fn a_wrong_digest_follows_the_fail_strategy() {
     let shop = Shop::open().await;
     let tampered = format!("{}@sha256:{}", shop.url, "0".repeat(64));
     assert_unfetched(&shop, &tampered, "MANIFEST_UNKNOWN").await;
@@ -79,7 +79,7 @@ async fn a_digest_that_is_not_the_images() {
 }
 
 #[tokio::test]
-async fn a_registry_that_is_stopped() {
+async fn a_stopped_registry_follows_the_fail_strategy() {
     let mut shop = Shop::open().await;
     let address = shop.registry.take().expect("it runs").address();
     assert_unfetched(&shop, &shop.image(), "connection refused").await;
@@ -89,7 +89,7 @@ async fn a_registry_that_is_stopped() {
 }
 
 #[tokio::test]
-async fn a_registry_that_asks_for_a_password() {
+async fn a_registry_that_requires_a_password_follows_the_fail_strategy_without_it() {
     let shop = Shop::open().await;
     let kubernetes = shop.mesh.kubernetes();
     let locked = Registry::start_for(Some(("puller", "s3cret"))).await;

@@ -8,7 +8,7 @@ use super::{
     *,
 };
 
-/// Another image, of the module that does nothing, under a tag that there was before.
+/// Pushes another image, of the module that does nothing, under an existing tag.
 fn push_another(shop: &Shop, tag: &str) -> String {
     let directory = shop.mesh.directory().join("another");
     let registry = shop.registry.as_ref().expect("it runs");
@@ -30,7 +30,7 @@ fn tagged(shop: &Shop, tag: &str, policy: Option<&str>, revision: &str) -> Value
     plugin
 }
 
-/// What stands under the tag is another image now, and pods that come later get that one.
+/// The tag names another image now, and pods that start later get that one.
 #[tokio::test]
 async fn a_tag_that_was_fetched_is_not_fetched_again() {
     let shop = Shop::open().await;
@@ -52,7 +52,7 @@ async fn a_tag_that_was_fetched_is_not_fetched_again() {
     let fetched = eventually("a module", async || running(&late, "late-sidegate").await).await;
     assert_eq!(fetched, another);
 
-    // The way out.
+    // The remedy.
     shop.apply(&revised("third"), &[&arguments[..], &["--sha256", &shop.digest]].concat());
     in_force(&shop.orders, "third").await;
     shop.apply(&revised("fourth"), &[&arguments[..], &["--sha256", &another]].concat());
@@ -62,7 +62,7 @@ async fn a_tag_that_was_fetched_is_not_fetched_again() {
     .await;
 }
 
-/// A change of the policy alone brings whatever stands under the tag by then.
+/// Even a change of only the policy fetches the image that the tag names at that time.
 #[tokio::test]
 async fn an_image_that_is_always_pulled_is_pulled_with_each_change_of_the_plugin() {
     for (tag, policy) in [("right", Some("Always")), ("latest", None)] {
@@ -95,7 +95,7 @@ async fn an_image_that_is_always_pulled_is_pulled_with_each_change_of_the_plugin
 }
 
 #[tokio::test]
-async fn what_was_fetched_goes_on_without_the_registry() {
+async fn a_fetched_module_keeps_serving_without_the_registry() {
     let mut shop = Shop::open().await;
     let arguments = ["--as", "wasmplugin", "--image", &shop.image()];
     shop.apply(&revised("first"), &arguments);
@@ -135,7 +135,7 @@ async fn an_image_that_is_always_pulled_is_lost_when_the_policy_changes_without_
     logged(&shop.orders, "connection refused").await;
 }
 
-/// Istio looks for the secret beside the plugin only, and tells pods once it is there.
+/// Istio looks for the secret only in the plugin's namespace, and updates pods once it exists.
 #[tokio::test]
 async fn a_pull_secret_that_is_missing_or_elsewhere_is_an_image_that_cannot_be_fetched() {
     let shop = Shop::open().await;
@@ -155,7 +155,7 @@ async fn a_pull_secret_that_is_missing_or_elsewhere_is_an_image_that_cannot_be_f
     assert_guards(&shop.orders, &shop.service).await;
 }
 
-/// Also where the agent would not go there, because the registry asks for name and password.
+/// This is so even if the agent does not need the realm, because the registry uses name and password.
 #[tokio::test]
 async fn a_registry_whose_realm_is_no_public_url_is_refused() {
     let shop = Shop::open().await;
@@ -179,7 +179,7 @@ async fn a_registry_whose_realm_is_no_public_url_is_refused() {
     }
 }
 
-/// The registry is back, and yet everything is refused, until istiod sends the plugin once more.
+/// The registry is back, but everything is refused until istiod sends the plugin again.
 #[tokio::test]
 async fn a_failed_fetch_is_tried_again_with_the_next_change() {
     let mut shop = Shop::open().await;
@@ -194,15 +194,15 @@ async fn a_failed_fetch_is_tried_again_with_the_next_change() {
     let before = tried();
 
     shop.registry = Some(Shop::registry(&shop.mesh, address).await);
-    // Something else that istiod has to tell the pod.
+    // Another change that istiod has to send to the pod.
     kubernetes.apply(json!({
         "apiVersion": "security.istio.io/v1",
         "kind": "AuthorizationPolicy",
-        "metadata": {"name": "told", "namespace": "default"},
-        "spec": {"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/told"]}}]}]},
+        "metadata": {"name": "update", "namespace": "default"},
+        "spec": {"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/update"]}}]}]},
     }));
-    eventually("istiod to tell", async || {
-        shop.orders.admin("/config_dump").await.ok()?.text().contains("/told").then_some(())
+    eventually("istiod's update", async || {
+        shop.orders.admin("/config_dump").await.ok()?.text().contains("/update").then_some(())
     })
     .await;
     assert!(refused().await);

@@ -1,4 +1,5 @@
-//! Access tokens: asked of an authorization server outside of the mesh, in a cluster that Istio makes of a ServiceEntry.
+//! Access tokens: introspected by an authorization server outside of the mesh, in a cluster that Istio makes
+//! for a ServiceEntry.
 
 use sidegate_harness::{Authority, Client, Oidc, TlsRelay};
 use sidegate_mesh::{AUTHORIZATION_SERVER, CLUSTER, authorization_server};
@@ -13,7 +14,7 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// What it knows the asking pod by.
+    /// The secret with which the pod authenticates itself.
     pub const SECRET: &str = "gateway-secret";
 
     pub async fn start(mesh: &Mesh) -> Self {
@@ -45,7 +46,7 @@ impl Outside {
     }
 }
 
-/// A shop whose pod has the secret, guarded by the policy that asks the server outside.
+/// A shop whose pod has the secret, guarded by the policy that calls the server outside.
 async fn shop(known: impl Fn(&mut Vec<Value>)) -> (Shop, Outside) {
     let shop = Shop::open_with(|plan| plan.env("IDP_SECRET", Outside::SECRET)).await;
     let mut outside = Outside::start(&shop.mesh).await;
@@ -91,7 +92,7 @@ async fn a_sidecar_resource_hides_the_cluster() {
         // Another token each time: what was cached needs no cluster.
         let token = outside.token().await;
         let answer = ask(&shop.orders, order().bearer(&token)).await;
-        // Calls that are under way when the cluster goes fail otherwise.
+        // Calls in flight fail in another way when the cluster disappears.
         (answer.code() == Some("09")).then_some(answer)
     })
     .await;

@@ -1,4 +1,5 @@
-//! Everything under `istio/` and everything that `sidegate render` prints, before Istio's own command and a real API server.
+//! Everything under `istio/` and everything that `sidegate render` prints, checked by Istio's own command and
+//! a real API server.
 
 use std::{path::Path, process::Command};
 
@@ -10,15 +11,16 @@ use super::{
     *,
 };
 
-/// What `istioctl` says, about nothing but these files or with them in the cluster.
+/// Runs `istioctl`, and returns its output.
 fn istioctl(kubernetes: &Kubernetes, arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new(tools::istio("istioctl"));
     command.arg("--kubeconfig").arg(kubernetes.kubeconfig()).args(arguments);
     tools::run(&mut command, "")
 }
 
-/// Valid for Istio's command, for the API server with its schemas and rules, and without anything to remark in this cluster.
-fn assert_right(mesh: &Mesh, name: &str, namespace: &str, text: &str) {
+/// Asserts that Istio's command and the API server with its schemas and rules accept the text, and that the
+/// analysis of this cluster finds nothing wrong with it.
+fn assert_valid(mesh: &Mesh, name: &str, namespace: &str, text: &str) {
     let file = mesh.directory().join("manifest.yaml");
     std::fs::write(&file, text).unwrap();
     let path = file.to_str().unwrap();
@@ -26,24 +28,24 @@ fn assert_right(mesh: &Mesh, name: &str, namespace: &str, text: &str) {
     let validated = istioctl(kubernetes, &["validate", "--filename", path]);
     assert!(validated.is_ok(), "{name}: {validated:?}");
     kubernetes.ask(&["apply", "--dry-run=server", "--namespace", namespace, "--filename", path]);
-    assert_eq!(remarks(kubernetes, namespace, path), Vec::<String>::new(), "{name}: {text}");
+    assert_eq!(findings(kubernetes, namespace, path), Vec::<String>::new(), "{name}: {text}");
 }
 
-/// The codes of what `istioctl analyze` remarks on the file and the namespace together.
-fn remarks(kubernetes: &Kubernetes, namespace: &str, path: &str) -> Vec<String> {
+/// The findings of `istioctl analyze` for the file and the namespace together.
+fn findings(kubernetes: &Kubernetes, namespace: &str, path: &str) -> Vec<String> {
     let analyze =
         ["analyze", "--failure-threshold", "Error", "--output", "json", "--namespace", namespace, path];
     let (Ok(said) | Err(said)) = istioctl(kubernetes, &analyze);
     let messages: Value = serde_json::from_str(said.split("\nError: ").next().unwrap_or(&said))
         .unwrap_or_else(|error| panic!("{error}: {said}"));
     let messages = messages.as_array().into_iter().flatten();
-    let remarks = messages.map(|message| format!("{} {}", message["code"], message["message"]));
-    // Every EnvoyFilter gets this one: that it is an EnvoyFilter.
-    remarks.filter(|remark| !remark.contains("IST0133")).collect()
+    let findings = messages.map(|message| format!("{} {}", message["code"], message["message"]));
+    // Every EnvoyFilter has this finding, just because it is an EnvoyFilter.
+    findings.filter(|finding| !finding.contains("IST0133")).collect()
 }
 
-/// A namespace with what the manifests select, and the secrets that they name.
-fn furnish(kubernetes: &Kubernetes, namespace: &str) {
+/// A namespace with the objects that the manifests select, and the secrets that they name.
+fn create_objects(kubernetes: &Kubernetes, namespace: &str) {
     let pod = |name: &str, labels: Value| {
         json!({
             "apiVersion": "v1",
@@ -85,7 +87,7 @@ async fn istio_finds_nothing_wrong_with_any_manifest() {
     let mesh = Mesh::start().await;
     let kubernetes = mesh.kubernetes();
     for namespace in ["default", "shop", "istio-ingress"] {
-        furnish(kubernetes, namespace);
+        create_objects(kubernetes, namespace);
     }
 
     let mut seen = 0;
@@ -95,7 +97,7 @@ async fn istio_finds_nothing_wrong_with_any_manifest() {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
-        assert_right(&mesh, &path.display().to_string(), "default", &text);
+        assert_valid(&mesh, &path.display().to_string(), "default", &text);
         seen += documents(&text).len();
     }
     assert!(seen >= 7, "{seen}");
@@ -105,7 +107,7 @@ async fn istio_finds_nothing_wrong_with_any_manifest() {
     {
         let folder = project(Path::new("istio").join(overlay));
         let built = kubernetes.ask(&["kustomize", folder.to_str().unwrap()]);
-        assert_right(&mesh, overlay, namespace, &built);
+        assert_valid(&mesh, overlay, namespace, &built);
     }
 
     kubernetes.ask(&["create", "deployment", "orders", "--image=orders"]);
@@ -118,7 +120,7 @@ async fn istio_finds_nothing_wrong_with_any_manifest() {
 async fn istio_finds_nothing_wrong_with_what_is_rendered() {
     let mesh = Mesh::start().await;
     for namespace in ["default", "shop"] {
-        furnish(mesh.kubernetes(), namespace);
+        create_objects(mesh.kubernetes(), namespace);
     }
     let ways = ways();
     let for_istio: Vec<_> = ways.iter().filter(|way| !way.contains(&"envoy")).collect();
@@ -126,14 +128,14 @@ async fn istio_finds_nothing_wrong_with_what_is_rendered() {
     for way in for_istio {
         let namespace = if way.contains(&"shop") { "shop" } else { "default" };
         let text = rendered::render(&rendered::policy(), way);
-        assert_right(&mesh, &format!("{way:?}"), namespace, &text);
+        assert_valid(&mesh, &format!("{way:?}"), namespace, &text);
     }
 }
 
 #[tokio::test]
 async fn istio_finds_what_is_wrong() {
     let mesh = Mesh::start().await;
-    furnish(mesh.kubernetes(), "default");
+    create_objects(mesh.kubernetes(), "default");
     let right = render(&policy(), &["--as", "wasmplugin", "--image", "oci://registry.example.com/sidegate"]);
     let wrong: [(&str, Value, &str); 4] = [
         ("url", json!("ftp://registry.example.com/sidegate"), "validate"),
@@ -151,7 +153,7 @@ async fn istio_finds_what_is_wrong() {
         let found = match finder {
             "validate" => istioctl(kubernetes, &["validate", "--filename", path]).is_err(),
             "apply" => kubernetes.try_apply(&manifest.to_string()).is_err(),
-            _ => remarks(kubernetes, "default", path).iter().any(|remark| remark.contains("IST0106")),
+            _ => findings(kubernetes, "default", path).iter().any(|finding| finding.contains("IST0106")),
         };
         assert!(found, "{attribute}: not found by {finder}");
     }

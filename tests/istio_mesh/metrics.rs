@@ -1,4 +1,5 @@
-//! The labels of metrics: named by the annotation in `istio/pod.yaml`, and by nothing that one applies later.
+//! The labels of metrics: named by the annotation in `istio/pod.yaml`. Nothing that is applied later can name
+//! them.
 
 use sidegate_harness::project;
 

@@ -1,8 +1,9 @@
-//! Where a module stands, and what else stands there: sides of the proxy, other plugins, other filters, and files.
+//! The place of a module and its neighbours: sides of the proxy, other plugins, other filters, and files.
 
 use super::{delivery::gateway, *};
 
-/// A plugin that is there once istiod and the pods have seen what was applied before it. It refuses what nobody asks for.
+/// A plugin that takes effect after everything that was applied before it. It refuses only requests to its
+/// own host.
 pub fn witness(shop: &Shop, selector: Value) -> Value {
     let policy = json!({"sidegate": "v1", "gate": {"unmatched": "pass"}, "apis": [{
         "name": "witness", "hosts": ["witness.example.com"], "access": ["deny"], "rules": [{"path": "/**"}],
@@ -59,7 +60,7 @@ async fn without_a_match_a_sidecar_asks_its_own_service_for_a_key() {
 
 /// Two policies, each for a host of its own, with a limit on the same consumer.
 #[tokio::test]
-async fn two_plugins_in_a_proxy_count_together_and_an_envoy_filter_for_itself() {
+async fn two_plugins_in_a_proxy_count_together_and_an_envoy_filter_counts_alone() {
     let shop = Shop::open().await;
     let of_host = |host: &str| {
         let mut policy = policy();
@@ -85,17 +86,17 @@ async fn two_plugins_in_a_proxy_count_together_and_an_envoy_filter_for_itself() 
     refuses("one.example.com").await;
     refuses("two.example.com").await;
     assert_eq!(left("one.example.com").await, Some(4));
-    assert_eq!(left("two.example.com").await, Some(3), "together");
+    assert_eq!(left("two.example.com").await, Some(3), "counted together");
 
     let module = shop.module();
     let filter = ["--as", "envoyfilter", "--module", &module, "--name", "three"];
     shop.apply(&of_host("three.example.com"), &filter);
     refuses("three.example.com").await;
-    assert_eq!(left("three.example.com").await, Some(4), "for itself");
+    assert_eq!(left("three.example.com").await, Some(4), "counted alone");
     assert_eq!(left("one.example.com").await, Some(2));
 }
 
-/// Whose requests to one path Istio refuses.
+/// An authorization policy of Istio that denies requests to these paths.
 fn denying(paths: Value, condition: Option<Value>) -> Value {
     let mut rule = json!({"to": [{"operation": {"paths": paths}}]});
     if let Some(condition) = condition {
@@ -132,7 +133,7 @@ async fn istios_authorization_sees_what_a_plugin_made_of_the_request_and_comes_b
     guarded(&shop.orders).await;
     assert_eq!(denied("/orders//secret").await, Some(()), "it sees the path as Sidegate made it");
     kubernetes.apply(denying(json!(["/orders/17"]), Some(acme)));
-    eventually("Istio to go by the header", async || denied("/orders/17").await).await;
+    eventually("Istio to use the header", async || denied("/orders/17").await).await;
     let left = async || {
         let answer = ask(&shop.orders, to("/orders/18")).await;
         answer.header("x-ratelimit-remaining").map(|left| left.parse::<u64>().unwrap())
@@ -156,7 +157,7 @@ async fn istios_authorization_sees_what_a_plugin_made_of_the_request_and_comes_b
     assert_eq!(left().await, Some(before - 1), "what Istio refuses costs no quota");
 }
 
-/// What an EnvoyFilter says of the module, changed.
+/// An EnvoyFilter with another source of the module.
 fn with_code(policy: &Value, code: Value) -> Value {
     let mut filter = manifest(policy, &["--as", "envoyfilter"]);
     *filter.pointer_mut("/spec/configPatches/0/patch/value/typed_config/config/vm_config/code").unwrap() =

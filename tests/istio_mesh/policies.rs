@@ -44,7 +44,7 @@ async fn a_policy_is_replaced_under_load_without_a_lost_request_and_keeps_its_co
 }
 
 #[tokio::test]
-async fn a_wrong_policy_leaves_the_last_good_one_and_is_named_in_the_log() {
+async fn an_invalid_policy_leaves_the_last_good_one_and_is_named_in_the_log() {
     let shop = Shop::open().await;
     shop.guard(&limited("good", 100)).await;
     let right = render(&limited("good", 100), &["--as", "wasmplugin", "--image", &shop.image()]);
@@ -59,7 +59,7 @@ async fn a_wrong_policy_leaves_the_last_good_one_and_is_named_in_the_log() {
     logged(&shop.orders, "the policy is rejected:").await;
     assert_eq!(revision(&shop.orders).await.as_deref(), Some("good"));
 
-    // What comes after it is taken.
+    // The next policy is accepted.
     shop.apply(&limited("better", 100), &["--as", "wasmplugin", "--image", &shop.image()]);
     in_force(&shop.orders, "better").await;
     let tally = callers.stop().await;

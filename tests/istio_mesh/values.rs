@@ -1,4 +1,5 @@
-//! What arrives of a manifest: wrong policies, numbers, digests, sizes, variables, addresses, and replies of Envoy's own.
+//! What reaches the proxy from a manifest: invalid policies, numbers, digests, sizes, variables, addresses,
+//! and Envoy's own replies.
 
 use std::process::Command;
 
@@ -8,14 +9,14 @@ use sidegate_mesh::tools;
 
 use super::{delivery::gateway_with, *};
 
-/// `sidegate render`'s word for the digest of a policy.
+/// The digest of a policy as `sidegate render` prints it.
 fn digest(rendered: &str) -> &str {
     let (first, _) = rendered.split_once('\n').unwrap();
     first.strip_prefix("# sidegate render, policy digest ").unwrap()
 }
 
 #[tokio::test]
-async fn a_first_policy_that_is_wrong_is_accepted_by_kubernetes_and_answers_500() {
+async fn an_invalid_first_policy_is_accepted_by_kubernetes_and_answers_500() {
     let shop = Shop::open().await;
     let mut plugin = manifest(&policy(), &["--as", "wasmplugin", "--image", &shop.image()]);
     plugin["spec"]["pluginConfig"]["apis"][0]["acces"] = json!(["deny"]);
@@ -155,11 +156,11 @@ async fn a_variable_comes_from_the_proxys_own_environment() {
     shop.mesh.kubernetes().apply(&plugin);
     assert_guards(&shop.orders, &shop.service).await;
     let read = shop.mesh.kubernetes().ask(&["get", "wasmplugin", "sidegate", "--output", "yaml"]);
-    assert!(read.contains("s3cret"), "for everybody to read");
+    assert!(read.contains("s3cret"), "everybody can read it");
 }
 
 #[tokio::test]
-async fn an_address_is_the_callers_word_in_a_sidecar_and_in_a_gateway_that_of_who_connected() {
+async fn callers_can_forge_their_address_in_a_sidecar_and_not_in_a_gateway() {
     let by_address = json!({"sidegate": "v1", "apis": [{
         "name": "orders",
         "access": ["allow"],
@@ -171,7 +172,7 @@ async fn an_address_is_the_callers_word_in_a_sidecar_and_in_a_gateway_that_of_wh
         let guarded = async || ask(pod, elsewhere.clone()).await.code().map(|_| ());
         eventually("Sidegate", guarded).await;
         let mut passed = Vec::new();
-        // Two callers as they put it, and the same with a trusted proxy in front, which adds whom it sees.
+        // Two callers with forged addresses, and the same behind a trusted proxy, which adds the real one.
         for said in ["192.0.2.1", "192.0.2.2", "192.0.2.1, 198.51.100.7", "192.0.2.2, 198.51.100.7"] {
             passed.push(ask(pod, order().header("x-forwarded-for", said)).await.status == 200);
         }
@@ -191,7 +192,7 @@ async fn an_address_is_the_callers_word_in_a_sidecar_and_in_a_gateway_that_of_wh
 }
 
 #[tokio::test]
-async fn a_service_that_is_away_is_code_08_once_local_replies_are_set() {
+async fn an_unreachable_service_is_code_08_with_local_replies() {
     let mut shop = Shop::open().await;
     shop.guard(&policy()).await;
     shop.mesh.kubernetes().apply(std::fs::read_to_string(project("istio/base/local-replies.yaml")).unwrap());

@@ -1,4 +1,5 @@
-//! Waypoints: which plugins they take, and whom they can ask. The way through one leads from a gateway.
+//! Waypoints: which plugins they accept, and which servers they can call. Requests reach them through a
+//! gateway.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use super::{delivery::gateway_with, introspection::Outside, places::witness, *};
 const NAME: &str = "waypoint";
 const LABEL: &str = "istio.io/use-waypoint";
 
-/// A shop whose service is attached to a waypoint, and a gateway that goes by it.
+/// A shop whose service is attached to a waypoint, and a gateway that routes through it.
 struct Attached {
     waypoint: Pod,
     gateway: Pod,
@@ -17,14 +18,14 @@ struct Attached {
 }
 
 impl Attached {
-    /// With something else about the waypoint's pod.
+    /// Opens one with changes to the waypoint's pod.
     async fn open_with(change: impl Fn(Plan) -> Plan) -> Self {
         let mesh = Mesh::start_ambient().await;
         let waypoint = change(Plan::waypoint(NAME)).start(&mesh).await;
         let attached = |plan: Plan| plan.label(LABEL, NAME).label("istio.io/ingress-use-waypoint", "true");
         let shop = Shop::open_in(mesh, attached).await;
         let gateway = gateway_with(&shop.mesh, |plan| {
-            // One worker has one connection to the waypoint: none is left over from before a change.
+            // One worker has one connection to the waypoint: so none is left from before a change.
             plan.configuration("concurrency", json!(1))
                 .env("ISTIO_META_ENABLE_HBONE", "true")
                 // It takes an extension that only Istio's own build of Envoy has.
@@ -47,7 +48,7 @@ impl Attached {
     }
 }
 
-/// The same plugin for the waypoint and nothing else.
+/// The same plugin for the waypoint only.
 fn targeted(mut plugin: Value) -> Value {
     let spec = plugin["spec"].as_object_mut().unwrap();
     spec.remove("selector");
@@ -71,8 +72,8 @@ async fn a_waypoint_takes_a_plugin_by_target_and_not_by_selector() {
     mesh.apply(&policy());
     assert_guards(&mesh.gateway, &mesh.shop.service).await;
     let around = ask(&mesh.shop.orders, order()).await;
-    assert_eq!(around.status, 200, "who refuses is the waypoint, and not the pod behind it");
-    assert_eq!(discovered(&mesh.gateway, "sidegate").await, None, "nor the gateway before it");
+    assert_eq!(around.status, 200, "the waypoint refuses, not the pod behind it");
+    assert_eq!(discovered(&mesh.gateway, "sidegate").await, None, "and not the gateway before it");
 }
 
 #[tokio::test]

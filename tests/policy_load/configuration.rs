@@ -1,4 +1,4 @@
-//! Configurations that hold no policy document, or a large one.
+//! Configurations that contain no policy document, or a large one.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Where credentials sit, and digests of keys.
+//! Where credentials are sent, and digests of keys.
 
 use super::*;
 

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn limits_and_metering_that_cannot_hold() {
+fn invalid_limits_and_metering() {
     check(&[
         (
             r#"{"/plans/basic/limits/0/per":"month"}"#,

@@ -1,4 +1,4 @@
-//! What `sidegate render` prints, in every way there is.
+//! Everything that `sidegate render` can print.
 
 use std::{
     io::Write as _,
@@ -9,7 +9,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 const IMAGE: &str = "oci://registry.example.com/sidegate/sidegate:0.1.0";
-/// Stands for a digest.
+/// A placeholder for a digest.
 pub const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// All ways to render a manifest.
@@ -31,7 +31,7 @@ pub fn ways() -> Vec<Vec<&'static str>> {
     ways
 }
 
-/// What `sidegate render` prints of this policy.
+/// What `sidegate render` prints for this policy.
 pub fn render(policy: &Value, options: &[&str]) -> String {
     let mut child = Command::new(env!("CARGO_BIN_EXE_sidegate"))
         .args(["render", "--without-secrets", "--policy", "-"])

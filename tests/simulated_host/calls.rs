@@ -1,4 +1,5 @@
-//! Calls to the provider: one for all who ask the same, and nobody hangs whatever becomes of call and streams.
+//! Calls to the provider: requests with the same question share one, and none hangs, whatever happens to
+//! calls and streams.
 
 use super::*;
 
@@ -24,7 +25,7 @@ fn all_requests_with_one_token_wait_for_one_call_and_all_go_on() {
 }
 
 #[test]
-fn each_waiter_is_edited_and_judged_as_its_own() {
+fn each_waiting_request_is_edited_and_decided_on_its_own() {
     let (script, thread) = thread();
     let (lax, _) = thread.request(with_token("t0ken"));
     let (scoped, _) = thread.request(get("/v1/scoped").token("t0ken"));
@@ -47,13 +48,13 @@ fn each_waiter_is_edited_and_judged_as_its_own() {
 }
 
 #[test]
-fn a_call_whose_stream_goes_is_made_again_by_the_root() {
+fn a_call_whose_stream_ends_is_made_again_by_the_root() {
     let (script, thread) = thread();
     let streams = waiting(&thread, 3);
     thread.gone(streams[0]);
     thread.reply(1, &active());
-    assert_eq!(outcomes(&script, &streams[1..]), all("waits"), "the reply came to nobody");
-    assert!(thread.tick(), "the root is called for");
+    assert_eq!(outcomes(&script, &streams[1..]), all("waits"), "the reply is lost");
+    assert!(thread.tick(), "the root's timer is set");
     assert!(!thread.tick(), "once");
     let made_by: Vec<_> = script.calls.borrow().iter().map(|(stream, _)| *stream).collect();
     assert_eq!(made_by, [streams[0], ROOT]);
@@ -61,11 +62,11 @@ fn a_call_whose_stream_goes_is_made_again_by_the_root() {
     let late = waiting(&thread, 1);
     thread.reply(2, &active());
     assert_eq!(outcomes(&script, &[&streams[1..], &late].concat()), all("ok"));
-    assert_eq!(script.outcome(streams[0]), "waits", "who is gone is left alone");
+    assert_eq!(script.outcome(streams[0]), "waits", "a stream that is gone is not touched");
 }
 
 #[test]
-fn whoever_waits_for_a_call_that_the_root_cannot_make_is_refused() {
+fn requests_that_wait_for_a_call_that_the_root_cannot_make_are_refused() {
     let unavailable = CallFailure::Failed;
     for (reply, code) in
         [(unavailable, "24"), (CallFailure::UnknownCluster, "09"), (CallFailure::NoHealthyHost, "10")]
@@ -94,7 +95,7 @@ fn a_call_that_the_root_cannot_make_takes_no_other_call_with_it() {
     assert_eq!(
         made_by,
         [ROOT, ROOT],
-        "all calls of the root are its own, and none that of a stream it has just answered"
+        "all these calls are the root's, and none is made for a stream that it has just answered"
     );
     for call in [4, 5] {
         thread.reply(call, &active());
@@ -105,12 +106,12 @@ fn a_call_that_the_root_cannot_make_takes_no_other_call_with_it() {
 }
 
 #[test]
-fn whoever_leaves_while_waiting_is_left_alone_and_the_others_go_on() {
+fn a_stream_that_leaves_while_waiting_is_not_touched_and_the_others_go_on() {
     let (script, thread) = thread();
     let streams = waiting(&thread, 4);
     thread.gone(streams[1]);
     thread.gone(streams[3]);
-    assert!(!thread.tick(), "a leader is there");
+    assert!(!thread.tick(), "there is still a leader");
     thread.reply(1, &active());
     assert_eq!(
         [0, 1, 2, 3].map(|place: usize| script.outcome(streams[place])),
@@ -126,16 +127,16 @@ fn a_reply_after_everybody_left_changes_nothing() {
     thread.gone(streams[0]);
     assert!(!thread.tick());
     let again = waiting(&thread, 1);
-    assert_eq!(script.calls.borrow().len(), 2, "the next request asks anew");
+    assert_eq!(script.calls.borrow().len(), 2, "the next request makes a new call");
     thread.deliver(ROOT, CallId::Http(1), &active());
     assert_eq!(outcomes(&script, &again), all("waits"), "and the old answer is not for it");
-    assert_eq!(outcomes(&script, &streams), all("waits"), "nor for those who left");
+    assert_eq!(outcomes(&script, &streams), all("waits"), "nor for those that left");
     thread.reply(2, &active());
     assert_eq!(outcomes(&script, &again), all("ok"));
 }
 
 #[test]
-fn everybody_may_leave_while_the_roots_call_is_under_way() {
+fn all_streams_may_leave_while_the_roots_call_is_in_flight() {
     let (script, thread) = thread();
     let streams = waiting(&thread, 2);
     thread.gone(streams[0]);
@@ -169,12 +170,12 @@ fn a_stream_that_vanishes_while_another_is_answered_is_not_touched() {
     assert_eq!(
         [0, 1, 2].map(|place: usize| script.outcome(streams[place])),
         ["22", "waits", "22"],
-        "each that is there gets one end"
+        "each stream that is left ends once"
     );
 }
 
 #[test]
-fn a_call_that_envoy_does_not_take_refuses_at_once() {
+fn a_call_that_envoy_rejects_refuses_at_once() {
     for (reply, code, result) in [
         (CallFailure::UnknownCluster, "09", "unknown_cluster"),
         (CallFailure::NoHealthyHost, "10", "no_healthy_host"),
@@ -188,26 +189,34 @@ fn a_call_that_envoy_does_not_take_refuses_at_once() {
         );
         let streams = waiting(&thread, 1);
         thread.reply(1, &active());
-        assert_eq!(outcomes(&script, &streams), all("ok"), "the next may fare better");
+        assert_eq!(outcomes(&script, &streams), all("ok"), "the next call succeeds");
     }
 }
 
 #[test]
-fn one_worker_opens_so_many_calls_and_no_more() {
+fn the_calls_of_one_worker_are_limited() {
     let (script, thread) = thread();
     for number in 0..MOST_CALLS {
         assert_eq!(thread.request(with_token(&format!("token-{number}"))).1, "waits");
     }
     assert_eq!(thread.request(with_token("one-more")).1, "24");
     assert_eq!(script.calls.borrow().len(), MOST_CALLS);
-    assert_eq!(thread.request(with_token("token-0")).1, "waits", "a call under way takes more who wait");
-    assert_eq!(thread.request(get("/v1/x").key("key-of-acme")).1, "ok", "who needs no call is not held up");
+    assert_eq!(
+        thread.request(with_token("token-0")).1,
+        "waits",
+        "more requests may wait for a call in flight"
+    );
+    assert_eq!(
+        thread.request(get("/v1/x").key("key-of-acme")).1,
+        "ok",
+        "a request without a call need not wait"
+    );
     thread.reply(1, &active());
     assert_eq!(thread.request(with_token("one-more")).1, "waits", "there is room again");
 }
 
 #[test]
-fn however_calls_end_every_request_that_stays_has_one_end() {
+fn every_request_that_stays_ends_once_however_its_calls_end() {
     let replies = [
         active(),
         answer(&json!({"active": false})),

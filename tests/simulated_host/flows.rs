@@ -1,5 +1,5 @@
-//! What the gate does not do yet, but its house is built for: several calls in one request, gRPC, moments, an ending that is an answer.
-//! The flows here wait as they like and then decide as the gate does.
+//! What the shell supports and the gate does not use yet: several calls in one request, gRPC, timers, and
+//! answers in place of the service. The flows here wait in their own ways and then decide as the gate does.
 
 use sidegate::{
     credential::Digest,
@@ -34,7 +34,7 @@ fn grpc(message: &str) -> Call {
     }
 }
 
-/// An HTTP call that all who ask the same `question` share.
+/// An HTTP call that requests with the same `question` share.
 fn joined(question: &str) -> Call {
     Call {
         cluster: "idp".to_owned(),
@@ -136,15 +136,19 @@ fn a_request_makes_two_calls_and_each_comes_back_to_it() {
     let ((script, thread), seen) = (thread(), Seen::default());
     let (stream, _) = thread.request_by(keyed(), asking(vec![joined("token"), grpc("quota")], &seen));
     thread.reply(1, &http(200, &[], ""));
-    assert_eq!(made_by(&script), [stream, stream], "the second call is made at once, and is its own too");
+    assert_eq!(
+        made_by(&script),
+        [stream, stream],
+        "the second call is made at once, and is the stream's own too"
+    );
     thread.reply(2, &grpc_answer());
     assert_eq!(script.outcome(stream), "ok");
     assert_eq!(seen.take(), ["http 200 Leader 0ms", "grpc 0 Leader 0ms"]);
-    assert_eq!(script.tick.get(), Duration::ZERO, "nobody needed the root");
+    assert_eq!(script.tick.get(), Duration::ZERO, "the root was not needed");
 }
 
 #[test]
-fn a_follower_makes_its_second_call_by_the_root_and_survives_the_leader() {
+fn a_follower_makes_its_second_call_through_the_root_and_survives_the_leader() {
     let ((script, thread), seen) = (thread(), Seen::default());
     let flow = || asking(vec![joined("token"), grpc("quota")], &seen);
     let streams: Vec<_> = (0..3).map(|_| thread.request_by(keyed(), flow()).0).collect();
@@ -188,7 +192,7 @@ fn calls_that_count_are_never_shared() {
 
 #[test]
 fn a_request_that_vanishes_at_any_await_leaves_nobody_waiting() {
-    // A call that is shared, a moment, a call that counts, and the gate's own call.
+    // A shared call, a timer, a call that counts, and the gate's own call.
     let flow = |policy: Rc<Policy>, request: Request, ports: SharedPorts| async move {
         ports.ask(joined("token")).await;
         ports.sleep_until(ports.now().saturating_add(Duration::from_millis(5))).await;
@@ -201,7 +205,7 @@ fn a_request_that_vanishes_at_any_await_leaves_nobody_waiting() {
         let step = |stage| match stage {
             1 => thread.wait(Duration::from_millis(5)),
             _ => {
-                // Whatever is in flight comes back, and the root makes what is left to it.
+                // All calls in flight return, and the root makes the calls that are left to it.
                 let made = script.calls.borrow().len();
                 for number in 1..=made {
                     let is_grpc = matches!(script.calls.borrow()[number - 1].1.transport, Transport::Grpc(_));
@@ -215,7 +219,7 @@ fn a_request_that_vanishes_at_any_await_leaves_nobody_waiting() {
         }
         assert_eq!(outcomes(&script, &streams), all("waits"), "at stage {stage}");
         thread.gone(streams[0]);
-        // Each stage once more, as the root may have to begin it anew.
+        // Each stage again, because the root may have to repeat it.
         for round in 0..8 {
             step(round % 2 + usize::from(round > 3));
             thread.wait(Duration::from_millis(6));
@@ -228,8 +232,9 @@ fn a_request_that_vanishes_at_any_await_leaves_nobody_waiting() {
 
 #[test]
 fn a_request_that_vanishes_gives_back_what_it_was_charged() {
-    let metrics = Metrics::new(&[("hits", None)]).expect("the metric is good");
-    let limits = vec![Limit::new(&metrics, "hits", 2, Window::Day, Shape::Fixed).expect("the limit is good")];
+    let metrics = Metrics::new(&[("hits", None)]).expect("the metric is valid");
+    let limits =
+        vec![Limit::new(&metrics, "hits", 2, Window::Day, Shape::Fixed).expect("the limit is valid")];
     let hits = metrics.find("hits").expect("the metric is there");
     let flow = |policy: Rc<Policy>, request: Request, ports: SharedPorts| {
         let (metrics, limits) = (metrics.clone(), limits.clone());
@@ -237,7 +242,7 @@ fn a_request_that_vanishes_gives_back_what_it_was_charged() {
             let mut usage = Usage::new();
             usage.add(&metrics, hits, 1);
             let demands = [Demand { meter: Digest::of(b"acme"), limits: &limits }];
-            // Where nothing is left, the request is left to the gate without a path.
+            // If nothing is left, the gate gets a request without a path, which it refuses.
             let receipt = charge(&ports, &policy.meters, &demands, usage);
             let Ok(receipt) = receipt else {
                 return decide(
@@ -285,11 +290,11 @@ fn a_request_that_passed_may_be_answered_in_the_services_place() {
         script.written.borrow().iter().any(|(_, text)| text.contains("ratelimit") && text.contains("mocked"))
     );
     assert_eq!(script.metric("sidegate.api=.=orders;.;outcome=.=admitted;.;code=.=none;.;decisions"), 1);
-    assert_eq!(thread.request_by(get("/v1/x").key("guess"), flow).1, "13", "a refusal stays one");
+    assert_eq!(thread.request_by(get("/v1/x").key("guess"), flow).1, "13", "a refusal stays a refusal");
 }
 
 #[test]
-fn what_waits_is_bounded_in_bytes() {
+fn waiting_requests_are_bounded_in_bytes() {
     let (script, thread) = thread();
     let size = 1 << 20;
     let large = |token: &str| with_token(token).with("x-large", vec![b'x'; size]);
@@ -314,11 +319,11 @@ fn what_waits_is_bounded_in_bytes() {
     thread.reply(1, &active());
     waits.remove(1);
     assert_eq!(outcomes(&script, &waits), all("ok"));
-    assert_eq!(thread.request(large("another")).1, "waits", "and all of it when all have gone on");
+    assert_eq!(thread.request(large("another")).1, "waits", "and all of it after all requests have gone on");
 }
 
 #[test]
-fn who_leads_keeps_the_answer_and_who_follows_does_not() {
+fn the_first_request_that_is_left_leads_and_the_others_follow() {
     let (script, thread) = thread();
     let roles = Seen::default();
     let flow = |policy: Rc<Policy>, request: Request, ports: SharedPorts| {
@@ -333,6 +338,6 @@ fn who_leads_keeps_the_answer_and_who_follows_does_not() {
     thread.gone(streams[0]);
     thread.wait(Duration::from_millis(1));
     thread.reply(2, &http(200, &[], ""));
-    assert_eq!(roles.take(), ["true", "false"], "the first who is still there leads");
+    assert_eq!(roles.take(), ["true", "false"], "the first that is still there leads");
     assert_eq!(outcomes(&script, &streams[1..]), all("ok"));
 }

@@ -1,9 +1,9 @@
-//! The life of policies: loaded, replaced under way, refused.
+//! The life of policies: loaded, replaced during requests, refused.
 
 use super::*;
 
 #[test]
-fn a_policy_in_force_is_told_by_revision_and_a_load_counted_once_for_all_workers() {
+fn a_policy_in_force_is_reported_by_revision_and_its_load_counted_once_for_all_workers() {
     let (script, store) = (Script::new(), Shared::default());
     let mut next = policy();
     next["revision"] = json!("r2");
@@ -38,12 +38,12 @@ fn counters_survive_the_policy_and_old_and_new_count_together() {
     limited["revision"] = json!("r2");
     let new = start(&script, store.clone(), &limited);
     assert_eq!(new.request(key()).1, "ok");
-    assert_eq!(old.request(key()).1, "ok", "the old policy serves those who came under it");
+    assert_eq!(old.request(key()).1, "ok", "the old policy serves the requests that began under it");
     assert_eq!((old.request(key()).1.as_str(), new.request(key()).1.as_str()), ("14", "14"));
 }
 
 #[test]
-fn a_request_under_way_ends_under_the_policy_it_began_with() {
+fn a_request_in_flight_ends_under_the_policy_it_began_with() {
     let (script, store) = (Script::new(), Shared::default());
     let old = start(&script, store.clone(), &policy());
     let begun = waiting(&old, 2);
@@ -86,7 +86,7 @@ fn no_name_in_a_policy_breaks_a_log_line_or_a_header() {
 }
 
 #[test]
-fn a_policy_that_does_not_load_is_told_in_full_and_counted() {
+fn a_policy_that_does_not_load_is_reported_in_full_and_counted() {
     let script = Script::new();
     let mut bad = policy();
     bad["consumers"][0]["plan"] = json!("platinum");

@@ -1,4 +1,4 @@
-//! Background tasks: woken at their moments, elected through the store, ended with the policy.
+//! Background tasks: woken at their due times, elected through the store, ended with the policy.
 
 use std::cell::{Cell, RefCell};
 
@@ -32,7 +32,7 @@ fn report() -> Call {
 }
 
 #[test]
-fn a_task_wakes_at_its_moments_and_the_timer_is_off_without_one() {
+fn a_task_wakes_at_its_due_times_and_the_timer_is_off_without_one() {
     let (script, thread) = thread();
     let woken = Rc::new(RefCell::new(Vec::new()));
     let noted = Rc::clone(&woken);
@@ -42,7 +42,7 @@ fn a_task_wakes_at_its_moments_and_the_timer_is_off_without_one() {
             noted.borrow_mut().push(ports.now().since(NOW).as_millis());
         }
     });
-    assert_eq!(script.tick.get(), PERIOD, "the first moment");
+    assert_eq!(script.tick.get(), PERIOD, "the first due time");
     thread.wait(Duration::from_millis(9_999));
     assert_eq!(*woken.borrow(), []);
     thread.wait(Duration::from_secs(60));
@@ -142,7 +142,7 @@ impl Pair {
         Self { threads, answered: Default::default(), reported }
     }
 
-    /// Lets time go by; every call of these workers is answered at once.
+    /// Lets time pass. Every call of these workers is answered at once.
     fn wait(&self, seconds: u64, workers: &[usize]) {
         for _ in 0..seconds {
             for worker in workers {
@@ -162,7 +162,7 @@ impl Pair {
 }
 
 #[test]
-fn of_two_workers_one_reports() {
+fn only_one_of_two_workers_reports() {
     let pair = Pair::new();
     pair.wait(45, &[0, 1]);
     assert_eq!(*pair.reported.borrow(), [(11, "one"), (21, "one"), (31, "one"), (41, "one")]);
@@ -170,7 +170,8 @@ fn of_two_workers_one_reports() {
 
 #[test]
 fn when_the_elected_worker_vanishes_at_any_await_another_takes_over_within_a_term() {
-    // It vanishes while it sleeps until its turn, during its first call, while it waits, and during its second call.
+    // It vanishes while it sleeps until its turn, during its first call, while it waits, and during its
+    // second call.
     for (seconds, answers) in [(9, 1), (10, 0), (10, 1), (11, 1)] {
         let pair = Pair::new();
         pair.wait(seconds - 1, &[0, 1]);
@@ -179,7 +180,7 @@ fn when_the_elected_worker_vanishes_at_any_await_another_takes_over_within_a_ter
         if answers > 0 && seconds < 11 {
             pair.answer(0, script, thread);
         }
-        // From here on nothing is heard of it, and its lease is not renewed.
+        // From here on it does nothing, and its lease is not renewed.
         pair.wait(1, &[1]);
         pair.wait(50, &[1]);
         let reported = pair.reported.borrow();
@@ -190,14 +191,14 @@ fn when_the_elected_worker_vanishes_at_any_await_another_takes_over_within_a_ter
 }
 
 #[test]
-fn with_the_policy_every_task_ends_and_those_that_sleep_get_a_last_turn() {
+fn every_task_ends_with_the_policy_and_sleeping_ones_get_a_last_turn() {
     let pair = Pair::new();
     pair.wait(15, &[0, 1]);
     let (script, thread) = &pair.threads[0];
     thread.close();
     let calls = script.calls.borrow().len();
     thread.wait(Duration::from_secs(100));
-    assert_eq!(script.calls.borrow().len(), calls, "it is over");
+    assert_eq!(script.calls.borrow().len(), calls, "the task has ended");
     pair.wait(10, &[1]);
     assert_eq!(
         *pair.reported.borrow(),

@@ -1,4 +1,5 @@
-//! What requests leave behind: in the store's metrics, log lines, filter state and response headers. Never a secret.
+//! What requests leave behind: in the store's metrics, log lines, filter state and response headers. Never a
+//! secret.
 
 use super::*;
 
@@ -9,8 +10,8 @@ fn rate_limit_headers_reach_the_response_also_after_a_wait() {
     thread.reply(1, &active());
     thread.response(streams[0]);
     thread.response(streams[0]);
-    let told = |text: &str| script.written.borrow().iter().filter(|(_, line)| line == text).count();
-    assert_eq!(told("response x-ratelimit-remaining: 199"), 1, "{:?}", script.written.borrow());
+    let count = |text: &str| script.written.borrow().iter().filter(|(_, line)| line == text).count();
+    assert_eq!(count("response x-ratelimit-remaining: 199"), 1, "{:?}", script.written.borrow());
 }
 
 #[test]
@@ -27,7 +28,7 @@ fn a_store_that_is_always_contended_refuses_and_is_counted() {
 }
 
 #[test]
-fn bytes_that_are_none_of_ours_are_counted_and_cost_nobody_a_request() {
+fn foreign_bytes_in_the_store_are_counted_and_refuse_no_request() {
     let store = Shared::default();
     let mut small = policy();
     small["gate"]["capacity"] = json!({"meters": 1, "tokens": 1});
@@ -43,7 +44,7 @@ fn bytes_that_are_none_of_ours_are_counted_and_cost_nobody_a_request() {
     assert_eq!(
         script.metric("sidegate.store_corrupt"),
         3,
-        "a look and a write of the cache, a write of the meter"
+        "a read and a write of the cache, a write of the meter"
     );
 }
 
@@ -72,7 +73,7 @@ fn each_refusal_leaves_one_line_that_names_what_is_known() {
         assert_eq!(lines, [(log::Level::Info, expected.to_owned())]);
     }
     assert_eq!(thread.request(get("/v1/x").key("key-of-acme")).1, "ok");
-    assert_eq!(script.logs.take(), [], "who is admitted leaves none");
+    assert_eq!(script.logs.take(), [], "an admitted request leaves none");
 
     let shadowed = start(&script, Shared::default(), &shadow);
     script.logs.take();
@@ -104,7 +105,7 @@ fn a_refusal_over_the_limit_names_the_consumer() {
     }
 }
 
-/// Everything that a request may carry or the policy holds and that nobody may read afterwards.
+/// Everything in requests or in the policy that must not be visible anywhere.
 const SECRETS: [&str; 7] =
     ["key-of-acme", "key-unknown", "token-good", "token-bad", "token-lost", PROVIDER_SECRET, DEBUG_SECRET];
 

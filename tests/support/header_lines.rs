@@ -1,4 +1,4 @@
-//! How Envoy puts the header lines of a request together.
+//! How Envoy joins the header lines of a request.
 
 /// Headers whose lines Envoy 1.40 joins into one value: those of them that may matter here.
 /// tests/envoy_gate/callers.rs compares the list with a real Envoy.

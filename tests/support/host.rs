@@ -1,5 +1,6 @@
-//! A scripted host: it records what the shell asks of it, and plays streams, calls and ticks as the test says. It hands over headers
-//! as Envoy does, and responses to calls too: to the context that was called back when the call was made.
+//! A scripted host: it records what the shell asks for, and plays streams, calls and ticks as the test says.
+//! It passes on headers as Envoy does. It passes the response to a call to the context whose callback made
+//! the call, as Envoy does.
 
 use std::{
     cell::{Cell, RefCell},
@@ -27,7 +28,7 @@ use sidegate::{
 
 use super::support::{Ask, NOW};
 
-/// What became of a stream.
+/// The end of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// The filter let it go on.
@@ -42,15 +43,15 @@ pub struct Script {
     pub now: Cell<Timestamp>,
     pub asks: RefCell<BTreeMap<ContextId, Ask>>,
     alive: RefCell<BTreeSet<ContextId>>,
-    /// The context that the host's functions speak of.
+    /// The context that the host's functions refer to.
     pub current: Cell<ContextId>,
-    /// The context that is being called back: calls that are made now come back to it.
+    /// The context whose callback is running. It gets the responses to the calls that are made now.
     called_back: Cell<ContextId>,
-    /// What became of each stream, in order: more than one end is a fault of the filter.
+    /// The ends of each stream, in order. More than one end is a bug of the filter.
     pub ends: RefCell<BTreeMap<ContextId, Vec<End>>>,
-    /// Calls made, and the context that each comes back to.
+    /// The calls that were made, and the context that gets each response.
     pub calls: RefCell<Vec<(ContextId, Call)>>,
-    /// What the next calls come to instead of being made.
+    /// The failures of the next calls, which are not made.
     pub refuses_calls: RefCell<Vec<CallFailure>>,
     pub tick: Cell<Duration>,
     /// When the timer fires next.
@@ -65,7 +66,7 @@ pub struct Script {
     on_answer: RefCell<Option<Box<dyn Fn()>>>,
 }
 
-/// The host as a worker holds it.
+/// The host as a worker sees it.
 #[derive(Clone)]
 pub struct Scripted(pub Rc<Script>);
 
@@ -104,7 +105,7 @@ impl Script {
         self.ends.borrow_mut().entry(current).or_default().push(end);
     }
 
-    /// The stream that the host's functions speak of.
+    /// The stream that the host's functions refer to.
     fn stream(&self) -> ContextId {
         let current = self.current.get();
         assert_ne!(current, ROOT, "no stream is current");
@@ -119,7 +120,7 @@ impl Script {
 impl RequestHost for Scripted {
     fn request_headers(&self) -> HeaderMap {
         let asks = self.0.asks.borrow();
-        asks.get(&self.0.stream()).expect("the stream is gone").headers.clone().into()
+        asks.get(&self.0.stream()).expect("the stream exists").headers.clone().into()
     }
 
     fn source_address(&self) -> Option<String> {
@@ -277,7 +278,7 @@ impl<S: Store + 'static> Thread<S> {
         }
     }
 
-    /// The call with this number, the first being 1, comes back to its context, if that is still there.
+    /// The call with this number, the first being 1, returns to its context, if that still exists.
     pub fn reply(&self, number: usize, result: &CallResult) {
         let (home, _) = self.script.calls.borrow().get(number - 1).expect("a call that was made").clone();
         if home == ROOT || self.streams.borrow().contains_key(&home) {
@@ -286,7 +287,7 @@ impl<S: Store + 'static> Thread<S> {
         }
     }
 
-    /// A callback about any call to any context, whoever made it.
+    /// A callback about any call to any context, even if another made the call.
     pub fn deliver(&self, to: ContextId, call: CallId, result: &CallResult) {
         let home = if to == ROOT { Home::Root } else { Home::Stream(to) };
         self.within(to, || self.worker.on_call_result(home, call, result.clone()));
@@ -318,7 +319,7 @@ impl<S: Store + 'static> Thread<S> {
         due
     }
 
-    /// The timer fires as often as it is due until so much time is over.
+    /// The timer fires as often as it is due during this time.
     pub fn wait(&self, duration: Duration) {
         let end = self.script.now.get().saturating_add(duration);
         loop {
@@ -342,7 +343,7 @@ impl<S: Store + 'static> Thread<S> {
         self.within(ROOT, || self.worker.close());
     }
 
-    /// Has Envoy reset `victim` within the very call that answers a stream.
+    /// Lets Envoy reset `victim` while another stream is being answered.
     pub fn resets_when_answering(self: &Rc<Self>, victim: ContextId) {
         let thread = Rc::clone(self);
         self.script.on_answer.replace(Some(Box::new(move || thread.gone(victim))));

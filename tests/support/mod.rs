@@ -1,5 +1,5 @@
-//! What tests of whole requests share: a store for several workers, policies from JSON, and requests put
-//! together in one line.
+//! What tests of whole requests share: a store for several workers, policies from JSON, and requests that are
+//! written in one line.
 
 mod header_lines;
 
@@ -55,7 +55,7 @@ pub fn sha256(text: &str) -> String {
     Digest::of(text.as_bytes()).to_hex()
 }
 
-/// A good answer of the introspection endpoint.
+/// A valid answer of the introspection endpoint.
 pub fn answer(body: &Value) -> CallResult {
     http(200, &[("content-type", "application/json")], &body.to_string())
 }

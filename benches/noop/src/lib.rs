@@ -1,4 +1,5 @@
-//! A proxy-wasm filter that does nothing, with every callback that the SDK exports: the unit in which `make bench` counts.
+//! A proxy-wasm filter that does nothing, with every callback that the SDK exports: the unit in which `make
+//! bench` counts.
 
 use proxy_wasm::{
     traits::{Context, HttpContext, RootContext},

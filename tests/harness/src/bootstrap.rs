@@ -1,4 +1,4 @@
-//! What a test's Envoy is made of: listeners with filters and routes, clusters, and how it is started.
+//! The configuration of a test's Envoy: listeners with filters and routes, clusters, and options.
 
 use std::{
     collections::BTreeMap,
@@ -93,14 +93,16 @@ impl Wasm {
         self
     }
 
-    /// Shares a store with all filters of that `vm_id`, whose VMs are one if the module is; it is the filter's name unless set.
+    /// Shares a store with all filters of that `vm_id`, and a VM with those that have the same module, too.
+    /// The default is the filter's name.
     #[must_use]
     pub fn vm_id(mut self, id: &'static str) -> Self {
         self.vm_id = id;
         self
     }
 
-    /// Configures the VM, of which the module makes nothing: another value is another VM, with the same store.
+    /// Configures the VM. The module ignores the value, but another value makes another VM with the same
+    /// store.
     #[must_use]
     pub fn vm_configuration(mut self, text: &str) -> Self {
         self.vm_configuration =
@@ -108,7 +110,7 @@ impl Wasm {
         self
     }
 
-    /// Takes from the module all capabilities but these.
+    /// Restricts the module to these capabilities.
     #[must_use]
     pub fn restricted_to<'c>(mut self, capabilities: impl IntoIterator<Item = &'c str>) -> Self {
         self.capabilities = Some(capabilities.into_iter().map(str::to_owned).collect());
@@ -179,7 +181,8 @@ pub fn route(cluster: &str) -> Value {
     json!({"match": {"prefix": "/"}, "route": {"cluster": cluster}})
 }
 
-/// A route to a cluster for requests with this header, as `{environment}` in a forwarded header is used; goes before [`route`].
+/// A route to a cluster for requests with this header, as `{environment}` in a forwarded header is used. Must
+/// come before [`route`].
 pub fn route_by_header(name: &str, value: &str, cluster: &str) -> Value {
     json!({
         "match": {"prefix": "/", "headers": [{"name": name, "string_match": {"exact": value}}]},
@@ -187,7 +190,7 @@ pub fn route_by_header(name: &str, value: &str, cluster: &str) -> Value {
     })
 }
 
-/// A route that Envoy answers by itself, for every path.
+/// A route that Envoy answers itself, for every path.
 pub fn direct_response(status: u16, body: &str) -> Value {
     json!({"match": {"prefix": "/"}, "direct_response": {"status": status, "body": {"inline_string": body}}})
 }
@@ -203,7 +206,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// One without filters and routes. The name matters where there are several, and when a configuration is replaced.
+    /// A listener without filters and routes. The name matters where there are several, and when a
+    /// configuration is replaced.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.into(),
@@ -242,7 +246,7 @@ impl Listener {
         self
     }
 
-    /// Gives Envoy's own replies the body that Sidegate's refusals have, as `envoy/demo.yaml` does it.
+    /// Gives Envoy's own replies the body that Sidegate's refusals have, as `envoy/demo.yaml` does.
     #[must_use]
     pub fn kanali_replies(mut self) -> Self {
         let demo = yaml("envoy/demo.yaml");
@@ -380,7 +384,7 @@ impl Setup {
     pub(crate) fn bootstrap(&self, listeners: &Path) -> Value {
         json!({
             "node": {"id": "sidegate-harness", "cluster": "sidegate-harness"},
-            // Which port it is, Envoy tells by `--admin-address-path`.
+            // Envoy reports the port through `--admin-address-path`.
             "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
             "dynamic_resources": {"lds_config": {"path_config_source":
                 {"path": listeners, "watched_directory": {"path": listeners.parent()}}}},
@@ -395,7 +399,7 @@ pub fn yaml(path: &str) -> Value {
     serde_norway::from_str(&file).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Puts another host in the place of a cluster's one host, in a bootstrap.
+/// Replaces the only host of a cluster in a bootstrap.
 pub fn set_host(bootstrap: &mut Value, cluster: &str, address: SocketAddr) {
     let clusters = bootstrap["static_resources"]["clusters"].as_array_mut().expect("clusters");
     let found = clusters.iter_mut().find(|each| each["name"] == cluster);

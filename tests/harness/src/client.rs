@@ -1,4 +1,5 @@
-//! An HTTP/1.1 client that sends exactly what it is told: any bytes as path, headers twice, nothing normalised.
+//! An HTTP/1.1 client that sends exactly the given bytes: any path, headers that appear twice, nothing
+//! normalised.
 
 use std::{
     io,
@@ -121,12 +122,13 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON; null where it is none.
+    /// The body as JSON, or null if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The header of that (lower-case) name which the echo upstream received, if any; several are joined by `, `.
+    /// The header of that (lower-case) name which the echo upstream received, if any; several are joined by
+    /// `, `.
     pub fn received(&self, name: &str) -> Option<String> {
         let json = self.json();
         let pairs = json["headers"].as_array()?.iter();
@@ -163,7 +165,8 @@ impl Connection {
         self.send_bytes(&request.bytes(), request.method == "HEAD").await
     }
 
-    /// Sends the bytes of a request ([`Request::bytes`]) and reads the answer, which has no body where `head` is set.
+    /// Sends the bytes of a request ([`Request::bytes`]) and reads the answer, which has no body where `head`
+    /// is set.
     pub async fn send_bytes(&mut self, request: &[u8], head: bool) -> io::Result<Response> {
         self.stream.write_all(request).await?;
         loop {
@@ -239,7 +242,8 @@ impl Connection {
     }
 }
 
-/// Sends one request on a connection of its own. No answer at all is an error; none by the deadline is a panic.
+/// Sends one request on a connection of its own. A connection that closes without an answer is an error. A
+/// missed deadline is a panic.
 pub async fn send(address: SocketAddr, request: &Request) -> io::Result<Response> {
     let exchange = async { Connection::open(address).await?.send(request).await };
     timeout(DEADLINE, exchange)
@@ -247,7 +251,8 @@ pub async fn send(address: SocketAddr, request: &Request) -> io::Result<Response
         .unwrap_or_else(|_| panic!("no answer within {DEADLINE:?} to {request:?}"))
 }
 
-/// Sends a request over the connection that was kept alive, or a new one, and keeps it unless it broke or the server closes it.
+/// Sends a request over the kept-alive connection or a new one, and keeps that unless it broke or the server
+/// closes it.
 pub(crate) async fn send_over(
     connection: &mut Option<Connection>,
     address: SocketAddr,
@@ -262,8 +267,9 @@ pub(crate) async fn send_over(
     Ok(answer)
 }
 
-/// Sends requests over so many kept-alive connections at once, each connection taking the next one as soon as it is free, and
-/// gives the answers in no particular order. A connection that the server closes is opened again.
+/// Sends requests over this many kept-alive connections at once. Each connection takes the next request as
+/// soon as it is free. The answers are in no particular order. A connection that the server closes is opened
+/// again.
 pub async fn send_all(
     address: SocketAddr,
     connections: usize,

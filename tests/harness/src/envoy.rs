@@ -1,4 +1,5 @@
-//! A real Envoy: started with a [`Setup`], asked through its admin port, given new listeners while it runs.
+//! A real Envoy: started with a [`Setup`], queried through its admin port, and given new listeners while it
+//! runs.
 
 use std::{
     collections::BTreeMap,
@@ -31,11 +32,11 @@ pub type Stats = BTreeMap<String, u64>;
 pub struct Rejected {
     /// Envoy's reason.
     pub details: String,
-    /// What was logged meanwhile: the module's own reason is among it.
+    /// What was logged meanwhile, including the module's own reason.
     pub log: String,
 }
 
-/// A running Envoy; ends when dropped. Where the test is panicking, its log goes to standard error.
+/// A running Envoy; ends when dropped. If the test panics, its log goes to standard error.
 #[derive(Debug)]
 pub struct Envoy {
     process: Process,
@@ -47,14 +48,14 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts one that must accept its configuration.
+    /// Starts an Envoy that must accept its configuration.
     pub async fn start(setup: Setup) -> Self {
         Self::try_start(setup)
             .await
             .unwrap_or_else(|rejected| panic!("Envoy refused its configuration: {rejected}"))
     }
 
-    /// Starts one and waits until it either serves all listeners or has refused one.
+    /// Starts an Envoy and waits until it either serves all listeners or has refused one.
     pub async fn try_start(setup: Setup) -> Result<Self, Rejected> {
         let directory = TempDir::with_prefix("sidegate-envoy-").expect("a temporary directory");
         let lds = directory.path().join("lds");
@@ -72,8 +73,9 @@ impl Envoy {
         Ok(started)
     }
 
-    /// Starts one with a bootstrap of its own, whose first listener counts as the main one, and waits until it is ready. The admin
-    /// port is a free one, of the address that the bootstrap names if it names one. `prepare` may add to the command.
+    /// Starts an Envoy with its own bootstrap, whose first listener counts as the main one, and waits until
+    /// it is ready. The admin port is a free one, on the address in the bootstrap if it has one. `prepare`
+    /// may add to the command.
     pub async fn run(mut bootstrap: Value, prepare: impl FnOnce(&mut Command)) -> Self {
         let admin = &mut bootstrap["admin"]["address"]["socket_address"];
         if admin["address"].is_null() {
@@ -145,7 +147,7 @@ impl Envoy {
         send(self.address().await, &request).await.unwrap_or_else(|error| panic!("{request:?}: {error}"))
     }
 
-    /// Sends requests to the first listener over so many connections at once.
+    /// Sends requests to the first listener over this many connections at once.
     pub async fn send_all(
         &self,
         connections: usize,
@@ -154,7 +156,8 @@ impl Envoy {
         send_all(self.address().await, connections, requests).await
     }
 
-    /// Replaces the listener of the same name, or adds it, and waits until every worker serves the new one and the old one is gone.
+    /// Replaces the listener of the same name, or adds it, and waits until every worker serves the new one
+    /// and the old one is gone.
     pub async fn reload(&mut self, listener: Listener) -> Result<(), Rejected> {
         let (refused, seen) = (refused(&self.stats().await), self.log().len());
         self.version += 1;
@@ -174,12 +177,12 @@ impl Envoy {
         stats(&self.admin("/stats?format=json").await.json())
     }
 
-    /// A counter or gauge; 0 where there is none of that name.
+    /// A counter or gauge, or 0 if none has that name.
     pub async fn stat(&self, name: &str) -> u64 {
         self.stats().await.get(name).copied().unwrap_or_default()
     }
 
-    /// Envoy's own account of its configuration.
+    /// Envoy's dump of its configuration.
     pub async fn config_dump(&self) -> Value {
         self.admin("/config_dump?include_eds").await.json()
     }
@@ -201,7 +204,7 @@ impl Envoy {
         read(&self.directory.path().join("log"))
     }
 
-    /// The lines of the first listener's access log, once there are so many.
+    /// The lines of the first listener's access log, once there are this many.
     pub async fn access_log(&self, lines: usize) -> Vec<String> {
         let path = self.directory.path().join(format!("{}.access", self.main));
         eventually(&format!("{lines} lines of access log"), async || {
@@ -211,12 +214,13 @@ impl Envoy {
         .await
     }
 
-    /// The process, for its id and for what one does to processes.
+    /// The process, for its id and for signals.
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// Waits until all workers serve the listeners of that version, or Envoy has refused one more update than `before`.
+    /// Waits until all workers serve the listeners of that version, or Envoy has refused one more update than
+    /// `before`.
     async fn settled(&self, version: u64, refused: u64, seen: usize) -> Result<(), Rejected> {
         let done = eventually("the new listeners", async || {
             let stats = self.stats().await;
@@ -255,7 +259,7 @@ pub fn stats(answer: &Value) -> Stats {
     stats.filter_map(|stat| Some((stat["name"].as_str()?.to_owned(), stat["value"].as_u64()?))).collect()
 }
 
-/// Has Envoy check a bootstrap file; its complaint is the error.
+/// Lets Envoy check a bootstrap file. Its output is the error.
 pub fn validate(bootstrap: &Path) -> Result<(), String> {
     let mut envoy = Command::new(envoy_binary());
     envoy

@@ -1,8 +1,10 @@
-//! What ring 3 stands on: a real Envoy with the built module, upstreams, OAuth2 servers, registries, and a client that sends exactly the bytes it is told.
+//! What the tests in a real Envoy use: an Envoy with the built module, upstreams, OAuth2 servers, registries,
+//! and a client that sends exactly the given bytes.
 //!
-//! Shared by `tests/envoy_*.rs`, `benches/envoy.rs` and `examples/demo.rs`. Ports are free ones, so tests run in parallel; what is
-//! started here ends with the value that holds it, and at the latest with this process, however it ends. Waiting is polling with a
-//! deadline. A thing that does not work out panics with what is known about it: a test that cannot go on has failed.
+//! Shared by `tests/envoy_*.rs`, `benches/envoy` and `examples/demo`. Ports are free ones, so tests can
+//! run in parallel. What is started here ends when the value that holds it is dropped, and at the latest with
+//! this process, however it ends. Waiting means polling with a deadline. Failures panic with what is known
+//! about them, because a test that cannot go on has failed.
 
 mod bootstrap;
 mod client;
@@ -33,10 +35,10 @@ pub use registry::Registry;
 pub use tls::{Authority, Certificate, TlsRelay};
 pub use upstream::Upstream;
 
-/// How long anything may take before the wait for it is given up; far more than it takes on a busy machine.
+/// How long to wait for anything. This is far more than anything takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Asks again and again until there is an answer, and panics with `what` if there is none by [`DEADLINE`].
+/// Polls until there is an answer. Panics with `what` if there is none within [`DEADLINE`].
 pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
         loop {
@@ -68,7 +70,7 @@ pub fn noop_module() -> PathBuf {
     built("sidegate_noop.wasm")
 }
 
-/// What packs the module into an image, as `make image` builds it.
+/// The program that packs the module into an image, as `make image` builds it.
 pub fn packer() -> PathBuf {
     let path = project("target/tools/build/debug/sidegate-image");
     assert!(path.is_file(), "{} is missing: run `make image`", path.display());

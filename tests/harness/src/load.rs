@@ -1,4 +1,4 @@
-//! Callers who keep asking while something changes.
+//! Callers that keep sending requests while something changes.
 
 use std::{
     collections::BTreeMap,
@@ -13,14 +13,14 @@ use tokio::task::JoinSet;
 
 use crate::client::{Request, send_over};
 
-/// Callers who ask for the same again and again, each on a connection of its own, until they are stopped.
+/// Callers that repeat a request until they are stopped, each on its own connection.
 #[derive(Debug)]
 pub struct Callers {
     tasks: JoinSet<Tally>,
     enough: Arc<AtomicBool>,
 }
 
-/// How many requests got which answer.
+/// The number of requests for each answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Answers, by their status.
@@ -30,7 +30,7 @@ pub struct Tally {
 }
 
 impl Callers {
-    /// Sets so many to it.
+    /// Starts this many callers.
     pub fn start(callers: usize, address: SocketAddr, request: &Request) -> Self {
         let enough = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
@@ -40,7 +40,7 @@ impl Callers {
         Self { tasks, enough }
     }
 
-    /// Lets each finish its request, and adds up.
+    /// Lets each caller finish its request, and adds up the answers.
     pub async fn stop(self) -> Tally {
         self.enough.store(true, Ordering::Relaxed);
         let mut sum = Tally::default();
@@ -55,7 +55,7 @@ impl Callers {
 }
 
 impl Tally {
-    /// Every request got this status, and there were some.
+    /// Whether every request got this status, and there was at least one.
     pub fn is_only(&self, status: u16) -> bool {
         self.lost == 0 && self.answered.keys().eq([&status])
     }

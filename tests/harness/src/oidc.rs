@@ -68,7 +68,7 @@ impl Oidc {
         Self::start_on(0, clients).await
     }
 
-    /// Starts one on a given port: for a provider that comes back.
+    /// Starts one on a given port: for a provider that is restarted.
     pub async fn start_on(port: u16, clients: impl IntoIterator<Item = Client>) -> Self {
         let clients: Vec<_> = clients.into_iter().collect();
         let described: Vec<_> = clients
@@ -114,12 +114,13 @@ impl Oidc {
         format!("{}/token/introspection", self.issuer())
     }
 
-    /// The process, for what one does to processes.
+    /// The process, for signals.
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// A token for a client by the client credentials grant. `scope` may be empty; `resource` is an indicator such as [`Oidc::ORDERS`].
+    /// A token for a client by the client credentials grant. `scope` may be empty; `resource` is an indicator
+    /// such as [`Oidc::ORDERS`].
     pub async fn token(&self, client: &str, scope: &str, resource: Option<&str>) -> String {
         let mut form = vec![("grant_type", "client_credentials"), ("scope", scope)];
         form.extend(resource.map(|resource| ("resource", resource)));

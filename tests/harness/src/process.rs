@@ -1,4 +1,4 @@
-//! Child processes that cannot outlive us.
+//! Child processes that cannot outlive this process.
 
 use std::{
     fs::File,
@@ -8,10 +8,11 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-/// Waits for its parent to go, in whatever way it goes, then ends the process it is given.
+/// Waits until its parent is gone, for whatever reason, and then ends the given process.
 const LEASH: &str = r#"trap "" INT TERM HUP; read -r _; kill -KILL "$1" 2>/dev/null"#;
 
-/// A running child process. Ends when dropped; should this process be killed, a leash (a shell that reads from us) ends it.
+/// A running child process. Ends when dropped. If this process is killed, a leash (a shell that reads from
+/// this process) ends it.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -26,7 +27,7 @@ impl Process {
         Self::leashed(command.stdout(stdout).stderr(stderr))
     }
 
-    /// Starts `command` with standard error in the file `log`, and gives its standard output.
+    /// Starts `command` with standard error in the file `log`, and returns its standard output.
     pub fn start_and_listen(command: &mut Command, log: &Path) -> (Self, ChildStdout) {
         let stderr = File::create(log).expect("a log file");
         let mut process = Self::leashed(command.stdout(Stdio::piped()).stderr(stderr));
@@ -59,23 +60,23 @@ impl Process {
         self.child.id()
     }
 
-    /// How it ended, if it did.
+    /// Its exit status, if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("a child of ours")
+        self.child.try_wait().expect("a child of this process")
     }
 
-    /// Makes it stop in its tracks, as a dependency that hangs: its sockets still accept.
+    /// Stops it like a dependency that hangs: its sockets still accept connections.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it run on after [`Process::freeze`].
+    /// Continues it after [`Process::freeze`].
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
     }
 
     fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(Pid::from_child(&self.child), signal).expect("a child of ours");
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).expect("a child of this process");
     }
 }
 

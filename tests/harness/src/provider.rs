@@ -1,4 +1,4 @@
-//! A provider that misbehaves to order, for what a real OAuth2 server cannot be made to do.
+//! A provider that misbehaves as scripted, in ways that a real OAuth2 server cannot.
 
 use std::{
     net::SocketAddr,
@@ -32,7 +32,7 @@ pub enum Answer {
     Hold,
     /// Never answers.
     Never,
-    /// Sends these bytes as they are, if any, and closes the connection.
+    /// Sends these bytes, if any, unchanged, and closes the connection.
     Last(Vec<u8>),
 }
 
@@ -109,7 +109,7 @@ impl StubProvider {
         self.calls.lock().expect("no panic while it was held").clone()
     }
 
-    /// Waits until there were at least so many calls.
+    /// Waits until there were at least this many calls.
     pub async fn called(&self, times: usize) {
         eventually(&format!("{times} calls to the provider"), async || {
             (self.calls().len() >= times).then_some(())

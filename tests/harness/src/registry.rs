@@ -11,10 +11,11 @@ use tempfile::TempDir;
 
 use crate::{debian, eventually, process::Process};
 
-/// A URL, because Istio's agent takes no other.
+/// A URL, because Istio's agent accepts nothing else.
 const REALM: &str = "https://registry.example.com";
 
-/// A running registry that speaks plain HTTP; ends when dropped. What was pushed stays as long as its directory.
+/// A running registry that speaks plain HTTP; ends when dropped. What was pushed stays as long as its
+/// directory.
 #[derive(Debug)]
 pub struct Registry {
     process: Process,
@@ -29,12 +30,13 @@ impl Registry {
         Self::start_for(None).await
     }
 
-    /// Starts an empty one on a free port of loopback, for who has this name and password, if any are given.
+    /// Starts an empty one on a free port of loopback, which requires this name and password if they are
+    /// given.
     pub async fn start_for(login: Option<(&str, &str)>) -> Self {
         Self::start_with_realm(login, REALM).await
     }
 
-    /// [`Registry::start_for`] that gives its realm another name.
+    /// [`Registry::start_for`] with another realm.
     pub async fn start_with_realm(login: Option<(&str, &str)>, realm: &str) -> Self {
         let temporary = TempDir::with_prefix("sidegate-registry-").expect("a temporary directory");
         let address = (Ipv4Addr::LOCALHOST, 0).into();
@@ -42,8 +44,8 @@ impl Registry {
         Self { _temporary: Some(temporary), ..started }
     }
 
-    /// Starts one on an address (port 0 is a free one), with what was pushed to `directory` before: for a registry that comes back, or
-    /// one that others than this machine reach.
+    /// Starts one on an address (port 0 is a free one), with what was pushed to `directory` before: for a
+    /// registry that is restarted, or one that other machines reach.
     pub async fn start_on(address: SocketAddr, directory: &Path, login: Option<(&str, &str)>) -> Self {
         Self::serve(address, directory, login, REALM).await
     }
@@ -81,13 +83,13 @@ impl Registry {
         self.address
     }
 
-    /// The file in which it keeps what has this digest (`sha256:…`).
+    /// The file that contains the blob with this digest (`sha256:…`).
     pub fn blob(&self, digest: &str) -> PathBuf {
         let hex = digest.strip_prefix("sha256:").expect("a SHA-256 digest");
         self.directory.join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
     }
 
-    /// The process, for what one does to processes.
+    /// The process, for signals.
     pub fn process(&self) -> &Process {
         &self.process
     }

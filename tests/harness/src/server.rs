@@ -1,4 +1,5 @@
-//! The HTTP server under upstreams and stub providers: one task per connection, ends with the value that holds it.
+//! The HTTP server under upstreams and stub providers: one task per connection, ends with the value that
+//! holds it.
 
 use std::{future::poll_fn, io, net::SocketAddr, sync::Mutex};
 
@@ -23,7 +24,7 @@ pub type Received = hyper::Request<Bytes>;
 pub enum Reply {
     /// An answer.
     Whole(hyper::Response<Full<Bytes>>),
-    /// These bytes as they are, if any, and then the connection is closed.
+    /// These bytes, if any, unchanged. Then the connection is closed.
     Last(Vec<u8>),
 }
 
@@ -91,7 +92,7 @@ where
     };
     let service = service_fn(|request| Box::pin(respond(request)));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    // The peer going away, or our closing on purpose, is no error here.
+    // It is not an error if the peer goes away or the connection is closed on purpose.
     let _ = poll_fn(|context| connection.poll_without_shutdown(context)).await;
     let mut stream = connection.into_parts().io.into_inner();
     let last = std::mem::take(&mut *last.lock().expect("no panic while it was held"));

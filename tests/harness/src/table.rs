@@ -1,4 +1,4 @@
-//! The table that a tour prints while it asks: one line per request, with a mark where the answer is not what it should be.
+//! The table that a tour prints while it asks: one line per request, with a mark where the answer is wrong.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ pub const fn admitted() -> Expected {
     Expected { status: 200, code: None, remaining: None }
 }
 
-/// Admitted, with so much quota left.
+/// Admitted, with this much quota left.
 pub const fn admitted_with(remaining: u64) -> Expected {
     Expected { status: 200, code: None, remaining: Some(remaining) }
 }
@@ -42,7 +42,7 @@ pub fn bearer(token: &str) -> impl Fn(Request) -> Request {
     move |request| request.bearer(token)
 }
 
-/// Asks, prints lines, and counts those that are not as expected.
+/// Sends requests, prints lines, and counts wrong answers.
 #[derive(Debug)]
 pub struct Table {
     address: SocketAddr,
@@ -51,40 +51,40 @@ pub struct Table {
 }
 
 impl Table {
-    /// Begins with the headings. All requests go to that address, for that host.
+    /// Prints the headings. All requests go to that address, for that host.
     pub fn begin(address: SocketAddr, host: &'static str) -> Self {
-        println!("{}", line("ASKED", "AS WHOM", "STATUS", "CODE", "LEFT", "WHAT IT SHOWS"));
+        println!("{}", line("REQUEST", "CALLER", "STATUS", "CODE", "LEFT", "REASON"));
         Self { address, host, surprises: 0 }
     }
 
-    /// Asks (`METHOD PATH`) as `dress` makes the request, and prints the line of the answer.
+    /// Sends the request (`METHOD PATH`) after `change` has changed it, and prints the line of the answer.
     pub async fn ask(
         &mut self,
         asked: &str,
-        whom: &str,
-        dress: impl FnOnce(Request) -> Request,
+        caller: &str,
+        change: impl FnOnce(Request) -> Request,
         expected: Expected,
         shows: &str,
     ) -> Response {
         let (method, path) = asked.split_once(' ').expect("METHOD PATH");
-        let answer = self.send(dress(Request::new(method, path))).await;
-        self.add(asked, whom, &answer, expected, shows);
+        let answer = self.send(change(Request::new(method, path))).await;
+        self.add(asked, caller, &answer, expected, shows);
         answer
     }
 
-    /// Asks without printing anything. No answer is one with status 0.
+    /// Sends a request without printing anything. A missing answer has status 0.
     pub async fn send(&self, request: Request) -> Response {
         let nothing = Response { status: 0, headers: Vec::new(), body: Vec::new() };
         send(self.address, &request.host(self.host)).await.unwrap_or(nothing)
     }
 
     /// Prints the line of one answer.
-    pub fn add(&mut self, asked: &str, whom: &str, answer: &Response, expected: Expected, shows: &str) {
+    pub fn add(&mut self, asked: &str, caller: &str, answer: &Response, expected: Expected, shows: &str) {
         let left = remaining(answer);
         let status = answer.status.to_string();
         let code = answer.code().unwrap_or("-");
         let left_text = left.map_or_else(|| "-".to_owned(), |left| left.to_string());
-        println!("{}", line(asked, whom, &status, code, &left_text, shows));
+        println!("{}", line(asked, caller, &status, code, &left_text, shows));
 
         let as_expected = answer.status == expected.status
             && answer.code() == expected.code
@@ -94,7 +94,7 @@ impl Table {
         }
     }
 
-    /// Checks what else an answer shows.
+    /// Checks something else that the answer shows.
     pub fn also(&mut self, holds: bool, shows: &str) {
         println!("{}", line("", "", "", "", "", &format!("and {shows}")));
         if !holds {
@@ -112,11 +112,11 @@ impl Table {
         println!("  ✗ expected: {expected}");
     }
 
-    /// Ends the table and tells how many lines were not as expected.
+    /// Ends the table and returns the number of wrong answers.
     pub fn end(self) -> u32 {
         match self.surprises {
-            0 => println!("\nEvery answer was what it should be."),
-            surprises => println!("\n{surprises} answers were not what they should be."),
+            0 => println!("\nAll answers were as expected."),
+            surprises => println!("\n{surprises} answers were not as expected."),
         }
         self.surprises
     }
@@ -126,6 +126,6 @@ fn remaining(answer: &Response) -> Option<u64> {
     answer.header("x-ratelimit-remaining")?.parse().ok()
 }
 
-fn line(asked: &str, whom: &str, status: &str, code: &str, left: &str, shows: &str) -> String {
-    format!("  {asked:<34}  {whom:<26}  {status:<6}  {code:<4}  {left:>6}  {shows}")
+fn line(asked: &str, caller: &str, status: &str, code: &str, left: &str, shows: &str) -> String {
+    format!("  {asked:<34}  {caller:<26}  {status:<6}  {code:<4}  {left:>6}  {shows}")
 }

@@ -1,4 +1,5 @@
-//! TLS around anything that speaks TCP: certificates made on the spot, a server's side and a client's side of the connection.
+//! TLS around anything that speaks TCP: certificates made as needed, and a server's and a client's side of
+//! the connection.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -14,7 +15,7 @@ use tokio_rustls::{
 
 use crate::server::Server;
 
-/// A certification authority of its own.
+/// A certificate authority.
 #[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -30,7 +31,8 @@ pub struct Certificate {
     pub key: String,
 }
 
-/// A socket on loopback whose connections are carried on to another address, with TLS put around them or taken off; ends when dropped.
+/// A socket on loopback that relays connections to another address, and adds or removes TLS. Ends when
+/// dropped.
 #[derive(Debug)]
 pub struct TlsRelay {
     server: Server,
@@ -45,7 +47,7 @@ enum Role {
 // === impl Authority ===
 
 impl Authority {
-    /// A new one, that nobody trusts yet.
+    /// A new authority, which nothing trusts yet.
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.distinguished_name.push(DnType::CommonName, "an authority of the tests");
@@ -63,7 +65,7 @@ impl Authority {
     /// A certificate for the server of that name.
     pub fn certificate(&self, name: &str) -> Certificate {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a host's name");
-        // One of the authority's own name would be taken for its own.
+        // A certificate with the authority's name would be taken for the authority's own.
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
@@ -80,7 +82,7 @@ impl Default for Authority {
 // === impl TlsRelay ===
 
 impl TlsRelay {
-    /// Is the TLS server with this certificate before a server that knows nothing of TLS.
+    /// Serves TLS with this certificate in front of a server without TLS.
     pub async fn before(server: SocketAddr, certificate: &Certificate) -> Self {
         let chain = CertificateDer::from_pem_slice(certificate.chain.as_bytes()).expect("a certificate");
         let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).expect("a key");
@@ -89,7 +91,7 @@ impl TlsRelay {
         Self::start(server, Role::Server(TlsAcceptor::from(Arc::new(config)))).await
     }
 
-    /// Is the TLS client, which trusts this authority and asks for that name, of a server that is spoken to in plain text here.
+    /// Connects to a TLS server for clients without TLS. It trusts this authority and expects that name.
     pub async fn to(server: SocketAddr, name: &str, authority: &Authority) -> Self {
         let mut roots = RootCertStore::empty();
         let root = CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("a certificate");
@@ -108,7 +110,7 @@ impl TlsRelay {
         let serve = move |stream| {
             let role = role.clone();
             async move {
-                // Either side going away, or not liking a certificate, is no error here.
+                // It is not an error if either side goes away or rejects a certificate.
                 let _ = role.relay(stream, to).await;
             }
         };

@@ -1,4 +1,4 @@
-//! Upstreams: the service behind the gate. It tells what it received, or misbehaves.
+//! Upstreams: the service behind the gate. It reports what it received, or misbehaves.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -28,7 +28,8 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Answers every request with JSON of what it received: `name`, `method`, `path`, `headers` (a list of pairs), `body`.
+    /// Answers every request with JSON of what it received: `name`, `method`, `path`, `headers` (a list of
+    /// pairs), `body`.
     pub async fn echo(name: &str) -> Self {
         Self::delayed_echo(name, Duration::ZERO).await
     }
@@ -38,12 +39,12 @@ impl Upstream {
         Self::answering_on(listener, echoing(name, Duration::ZERO))
     }
 
-    /// [`Upstream::echo`] that takes its time.
+    /// [`Upstream::echo`] that answers after a delay.
     pub async fn delayed_echo(name: &str, delay: Duration) -> Self {
         Self::answering(echoing(name, delay)).await
     }
 
-    /// Answers every request with these bytes, as a server of files does.
+    /// Answers every request with these bytes, as a file server does.
     pub async fn file(bytes: Vec<u8>) -> Self {
         Self::answering(move |_| {
             let answer = reply(200, "application/octet-stream", bytes.clone());
@@ -52,12 +53,12 @@ impl Upstream {
         .await
     }
 
-    /// Takes every request and closes the connection without an answer.
+    /// Accepts every request and closes the connection without an answer.
     pub async fn closing() -> Self {
         Self::answering(|_| async { Reply::Last(Vec::new()) }).await
     }
 
-    /// Takes every request and never answers.
+    /// Accepts every request and never answers.
     pub async fn silent() -> Self {
         Self::answering(|_| std::future::pending()).await
     }
@@ -68,7 +69,7 @@ impl Upstream {
         let counter = requests.clone();
         let server = Server::start(move |stream| {
             counter.fetch_add(1, Ordering::SeqCst);
-            babble(stream)
+            send_garbage(stream)
         })
         .await;
         Self { server, requests }
@@ -145,7 +146,7 @@ fn describe(name: &str, request: &Received) -> String {
     .to_string()
 }
 
-async fn babble(mut stream: TcpStream) {
+async fn send_garbage(mut stream: TcpStream) {
     let _ = stream.read(&mut [0; 1024]).await;
     let _ = stream.write_all(b"this is not HTTP\r\n\r\n").await;
 }

@@ -20,7 +20,8 @@ impl ControlPlane {
     /// Its address for proxies.
     pub const ADDRESS: &str = "istiod.istio-system.svc:15012";
 
-    /// Starts it in this thread's network namespace. If `ambient`, it supports waypoints, and the Gateway API that declares them.
+    /// Starts it in this thread's network namespace. If `ambient`, it supports waypoints, and the Gateway API
+    /// that declares them.
     pub async fn start(directory: &Path, kubernetes: &Kubernetes, ambient: bool) -> Self {
         let definitions = if ambient { &["crds.yaml", "gateway-crds.yaml"][..] } else { &["crds.yaml"] };
         for file in definitions {

@@ -1,4 +1,5 @@
-//! A Kubernetes API server with its database, and `kubectl`. There are no nodes, no scheduler and no controllers: tests make the pods.
+//! A Kubernetes API server with its database, and `kubectl`. There are no nodes, no scheduler and no
+//! controllers: tests make the pods.
 
 use std::{
     fs,

@@ -1,8 +1,9 @@
-//! A real Istio on one machine, without Docker or a cluster: a Kubernetes API server, istiod, and pods whose traffic is intercepted by
-//! iptables and whose agent is Istio's own. Their Envoy is Envoy's own build, which lacks the extensions that Istio adds to its.
+//! A real Istio on one machine, without Docker or a cluster: a Kubernetes API server, istiod, and pods whose
+//! traffic is intercepted by iptables and whose agent is Istio's own. Their Envoy is Envoy's own build, which
+//! lacks the extensions that Istio adds to its.
 //!
-//! Everything runs in unnamed network namespaces: ports never collide, the machine is not changed, and everything disappears with
-//! the processes, however they end. Linux and root only.
+//! Everything runs in unnamed network namespaces: ports never collide, the machine is not changed, and
+//! everything disappears with the processes, however they end. Linux and root only.
 //!
 //! ```text
 //!   node: API server, istiod, registry, whatever listens on its loopback     10.77.0.1
@@ -51,10 +52,10 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// Starts one without pods, and moves this thread to its node: whatever this thread starts later runs there, and pods
-    /// reach servers on loopback at [`Node::ADDRESS`].
+    /// Starts one without pods, and moves this thread to its node: whatever this thread starts later runs
+    /// there, and pods reach servers on loopback at [`Node::ADDRESS`].
     pub async fn start() -> Self {
-        Self::start_and_tell(|_| ()).await
+        Self::start_with_progress(|_| ()).await
     }
 
     /// [`Mesh::start`] with support for waypoints.
@@ -63,7 +64,7 @@ impl Mesh {
     }
 
     /// [`Mesh::start`], which reports each step.
-    pub async fn start_and_tell(tell: impl Fn(&str)) -> Self {
+    pub async fn start_with_progress(tell: impl Fn(&str)) -> Self {
         Self::start_as(false, tell).await
     }
 
@@ -108,5 +109,5 @@ impl Mesh {
 fn make_readable(directory: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     let everybody = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(directory, everybody).expect("a directory of ours");
+    std::fs::set_permissions(directory, everybody).expect("a directory of this process");
 }

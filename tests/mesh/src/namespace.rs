@@ -1,4 +1,5 @@
-//! Unnamed network namespaces: each belongs to a process that we hold, and disappears with the last process in it.
+//! Unnamed network namespaces: each belongs to a process that we hold, and disappears with the last process
+//! in it.
 
 use std::{
     ffi::OsStr,
@@ -56,7 +57,8 @@ impl Namespace {
         enter(&self.path());
     }
 
-    /// Runs a function inside, on this thread. A socket stays in the namespace that it was made in, wherever it is used later.
+    /// Runs a function inside, on this thread. A socket stays in the namespace that it was made in, wherever
+    /// it is used later.
     pub fn inside<T>(&self, act: impl FnOnce() -> T) -> T {
         let outside = open(Path::new("/proc/thread-self/ns/net"));
         self.enter();
@@ -84,5 +86,5 @@ fn open(path: &Path) -> File {
 
 fn move_into(namespace: &File) {
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-        .unwrap_or_else(|error| panic!("cannot enter a network namespace (this takes root): {error}"));
+        .unwrap_or_else(|error| panic!("cannot enter a network namespace (this needs root): {error}"));
 }

@@ -14,11 +14,12 @@ pub const AUTHORIZATION_SERVER: &str = "idp.example.com";
 /// The cluster that Istio makes for it.
 pub const CLUSTER: &str = "outbound|443||idp.example.com";
 
-/// The manifests in `istio/base/authorization-server.yaml`, for a TLS server that listens on the node's loopback and whose
-/// certificate is signed by `authority` (in PEM). There is no DNS here, so the manifest contains the address.
+/// The manifests in `istio/base/authorization-server.yaml`, for a TLS server that listens on the node's
+/// loopback and whose certificate is signed by `authority` (in PEM). There is no DNS here, so the manifest
+/// contains the address.
 pub fn authorization_server(mesh: &Mesh, server: SocketAddr, authority: &str) -> Vec<Value> {
     let roots = mesh.directory().join("authority.pem");
-    fs::write(&roots, authority).expect("a directory of ours");
+    fs::write(&roots, authority).expect("a writable directory");
     let file = project("istio/base/authorization-server.yaml");
     let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let documents = serde_norway::Deserializer::from_str(&text).map(Value::deserialize);

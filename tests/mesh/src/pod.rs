@@ -19,8 +19,9 @@ use crate::{
     waypoint,
 };
 
-/// Prepares what the agent's image would contain, then becomes the agent. Runs in namespaces of its own, so the mounts end with it.
-/// The one capability lets the proxies' user read a project in somebody's home directory.
+/// Prepares what the agent's image would contain, then becomes the agent. Runs in namespaces of its own, so
+/// the mounts end with it. The one capability lets the proxies' user read a project in somebody's home
+/// directory.
 const AGENT: &str = r#"
 set -eu
 mount -t tmpfs tmpfs /var/lib
@@ -86,8 +87,8 @@ pub struct Pod {
 }
 
 impl Plan {
-    /// An application's pod: it answers to the label `app: NAME` and the service `NAME`, port 80, which is its port 8080.
-    /// As with `istio/pod.yaml`, Sidegate's log lines from level info on are in its log.
+    /// An application's pod: it answers to the label `app: NAME` and the service `NAME`, port 80, which is
+    /// its port 8080. As with `istio/pod.yaml`, Sidegate's log lines from level info on are in its log.
     pub fn sidecar(name: &str) -> Self {
         Self::new(name, Kind::Sidecar)
     }
@@ -97,7 +98,8 @@ impl Plan {
         Self::new(name, Kind::Gateway)
     }
 
-    /// A waypoint's pod, with its Gateway and the labels that istiod gives such pods. The mesh must be [`Mesh::start_ambient`].
+    /// A waypoint's pod, with its Gateway and the labels that istiod gives such pods. The mesh must be
+    /// [`Mesh::start_ambient`].
     pub fn waypoint(name: &str) -> Self {
         Self::new(name, Kind::Waypoint)
             .label("gateway.networking.k8s.io/gateway-name", name)
@@ -164,7 +166,7 @@ impl Plan {
             }
         }
         self.announce(mesh, address);
-        self.furnish(mesh, &directory);
+        self.write_volumes(mesh, &directory);
         if self.kind == Kind::Sidecar {
             intercept(&namespace);
         }
@@ -257,7 +259,7 @@ impl Plan {
     }
 
     /// The files that the pod's volumes would contain.
-    fn furnish(&self, mesh: &Mesh, directory: &std::path::Path) {
+    fn write_volumes(&self, mesh: &Mesh, directory: &std::path::Path) {
         let root = ["get", "configmap", "istio-ca-root-cert", "--output", r"jsonpath={.data.root-cert\.pem}"];
         fs::write(directory.join("root-cert.pem"), mesh.kubernetes().ask(&root)).expect("a fresh directory");
         let token = mesh.kubernetes().ask(&[

@@ -44,7 +44,7 @@ pub fn run(command: &mut Command, input: &str) -> Result<String, String> {
         .unwrap_or_else(|error| panic!("cannot start {}: {error}", command.get_program().display()));
     // A program may ignore its input.
     let _ = child.stdin.take().expect("it is piped").write_all(input.as_bytes());
-    let output = child.wait_with_output().expect("a child of ours");
+    let output = child.wait_with_output().expect("a child of this process");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match output.status.success() {
         true => Ok(text(&output.stdout)),

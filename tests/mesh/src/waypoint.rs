@@ -1,18 +1,21 @@
-//! Waypoints with Envoy's own build. Istio's build has extensions that record who talks to whom, for metrics and logs. The parts of
-//! the configuration that name them are removed here. Everything else is as istiod and the agent make it.
+//! Waypoints with Envoy's own build. Istio's build has extensions that record who talks to whom, for metrics
+//! and logs. The parts of the configuration that name them are removed here. Everything else is as istiod and
+//! the agent make it.
 
 use serde_json::{Value, json};
 
 use crate::NAMESPACE;
 
-/// Changes Istio's template for Envoy's bootstrap so that it looks up no labels of peers. For waypoints there is no setting for this.
+/// Changes Istio's template for Envoy's bootstrap so that it looks up no labels of peers. For waypoints there
+/// is no setting for this.
 pub fn bootstrap(template: &str) -> String {
     let condition = "if .metadata_discovery";
     assert!(template.contains(condition), "Istio's template has changed");
     template.replace(condition, "if false")
 }
 
-/// The objects for a waypoint of that name: its Gateway, and an EnvoyFilter that removes what Envoy's own build lacks.
+/// The objects for a waypoint of that name: its Gateway, and an EnvoyFilter that removes what Envoy's own
+/// build lacks.
 pub fn manifests(name: &str) -> [Value; 2] {
     let group = "gateway.networking.k8s.io";
     let gateway = json!({

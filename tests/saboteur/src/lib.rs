@@ -1,9 +1,10 @@
-//! A proxy-wasm filter that does harm on request: what a broken neighbour does to Sidegate, and how Envoy answers where a module crashes.
+//! A proxy-wasm filter that does harm on request: what a broken neighbour does to Sidegate, and how Envoy
+//! answers when a module crashes.
 //!
 //! | header | what happens |
 //! |---|---|
 //! | `x-crash` | the VM traps |
-//! | `x-write: PREFIX COUNT HEX` | the bytes that `HEX` spells stand under `PREFIX0`, `PREFIX1`, … in the shared data of its `vm_id` |
+//! | `x-write: PREFIX COUNT HEX` | the bytes of `HEX` are written to `COUNT` keys: `PREFIX0`, … |
 
 use proxy_wasm::{
     traits::{Context, HttpContext, RootContext},
@@ -30,7 +31,7 @@ impl RootContext for Saboteur {
 
 impl HttpContext for Saboteur {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        assert!(self.get_http_request_header("x-crash").is_none(), "told to crash");
+        assert!(self.get_http_request_header("x-crash").is_none(), "asked to crash");
         if let Some(order) = self.get_http_request_header("x-write") {
             let mut words = order.split(' ');
             let mut word = || words.next().unwrap_or_default();

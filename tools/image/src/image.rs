@@ -108,7 +108,8 @@ impl Image {
                 (manifest_type, config_type, vec![Blob::new(layer_type, gzip(&files)?)], unpacked)
             }
             Format::Artifact => {
-                // Who loads the module, by which ABI, and as which plugin: any name will do. Istio reads none of it.
+                // Who loads the module, by which ABI, and as which plugin: any name will do. Istio reads none
+                // of it.
                 let target = json!({"type": "envoy_proxy", "abiVersions": ["0.2.1"], "config": {"root_ids": ["sidegate"]}});
                 let mut about = Blob::json("application/vnd.module.wasm.config.v1+json", &target);
                 about.title = Some("runtime-config.json");
@@ -125,8 +126,9 @@ impl Image {
             }
         };
 
-        // The module runs on any machine, and a manifest has to name one. All who fetch it by a plain manifest take it whatever that says,
-        // on arm64 too; from an index of several platforms, their library picks linux/amd64 everywhere. So: no index, and this one.
+        // The module runs on any machine, and a manifest has to name one. All who fetch it by a plain
+        // manifest take it whatever that says, on arm64 too; from an index of several platforms, their
+        // library picks linux/amd64 everywhere. So: no index, and this one.
         let config = json!({
             "architecture": "amd64",
             "os": "linux",

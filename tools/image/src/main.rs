@@ -1,7 +1,7 @@
 //! Packs the built module into a container image, without Docker and byte for byte the same every time.
 //!
-//! The digest depends on the module, on the description of the package in Cargo.toml, on `--revision` and on `--created`. It does not depend on
-//! clock, user or machine. Writes into the directory `--output`:
+//! The digest depends on the module, on the description of the package in Cargo.toml, on `--revision` and on
+//! `--created`. It does not depend on clock, user or machine. Writes into the directory `--output`:
 //!
 //! * `FORMAT/`: the image as an OCI layout, for skopeo and similar tools
 //! * `NAME-VERSION-FORMAT.tar`: the same as an archive, also for `docker load`

@@ -1,9 +1,11 @@
-//! Takes from a proxy-wasm module the exports of callbacks that do nothing in Sidegate. Every other byte stays.
+//! Removes the exports of callbacks that do nothing in Sidegate from a proxy-wasm module. Every other byte
+//! stays.
 //!
-//! Envoy calls every callback that a module exports, and the SDK exports them all: bodies, trailers, TCP, shared queues. Each such
-//! call enters the VM for nothing, on every request. A callback that the filter begins to use must be added here.
+//! Envoy calls every callback that a module exports, and the SDK exports them all: bodies, trailers, TCP,
+//! shared queues. Each such call enters the VM for nothing, on every request. A callback that the filter
+//! begins to use must be added here.
 //!
-//!     sidegate-trim BUILT PUBLISHED      reads what Cargo built and publishes the trimmed module, in one step
+//!     sidegate-trim BUILT PUBLISHED    reads what Cargo built and publishes the trimmed module, in one step
 //!
 //! Several may run at once: readers of PUBLISHED see a whole trimmed module at every moment.
 
@@ -54,7 +56,8 @@ fn publish(built: &Path, published: &Path) -> anyhow::Result<usize> {
     let trimmed = trim(&module).with_context(|| built.display().to_string())?;
     let folder = published.parent().context("the published module needs a folder")?;
     fs::create_dir_all(folder)?;
-    // Each run writes a file of its own, readable as any other. The rename replaces the old module in one step.
+    // Each run writes a file of its own, readable as any other. The rename replaces the old module in one
+    // step.
     let mut fresh = tempfile::Builder::new()
         .prefix(".trimmed-")
         .permissions(Permissions::from_mode(0o666))
@@ -65,7 +68,7 @@ fn publish(built: &Path, published: &Path) -> anyhow::Result<usize> {
 }
 
 fn trim(built: &[u8]) -> anyhow::Result<Vec<u8>> {
-    // Without `_initialize`, the linker wraps every export so that it runs all constructors anew.
+    // Without `_initialize`, the linker wraps every export so that it runs all constructors again.
     const WRAPPER: &[u8] = b".command_export";
     ensure!(
         !built.windows(WRAPPER.len()).any(|name| name == WRAPPER),
