@@ -37,6 +37,9 @@ use crate::{
 pub const MOST_WAITING: usize = 64 << 20;
 /// The approximate memory that a waiting request takes in addition to its header fields, in bytes.
 const REQUEST_OVERHEAD: usize = 2048;
+/// How much too early a host's timer may fire. Envoy counts from the moment at which its event loop woke up,
+/// which is before the call.
+const EARLY: Duration = Duration::from_millis(10);
 /// The delay until the root makes the calls that are left to it.
 const SOON: Duration = Duration::from_millis(1);
 
@@ -367,7 +370,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         let took = self.ports.now().since(landed.since);
         let result = Rc::new(match result {
             // Some hosts do not report which of their failures are timeouts.
-            Err(CallFailure::Failed) if took >= landed.timeout => Err(CallFailure::TimedOut),
+            Err(CallFailure::Failed) if took >= timed_out_after(landed.timeout) => Err(CallFailure::TimedOut),
             result => result,
         });
         let mut role = Role::Leader;
@@ -508,6 +511,12 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
     fn report_incidents(&self) {
         self.telemetry.incidents(&self.host, self.ports.take_incidents());
     }
+}
+
+/// A call that failed no earlier than this has timed out.
+fn timed_out_after(timeout: Duration) -> Duration {
+    let half = timeout.checked_div(2).unwrap_or_default();
+    timeout.saturating_sub(EARLY).max(half)
 }
 
 /// `1.2.3.4:5` and `[::1]:5` without the port.
