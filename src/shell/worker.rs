@@ -225,13 +225,20 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         self.arm();
     }
 
-    /// Starts a background task. It runs until it completes, or until the policy is replaced.
+    /// Starts a background task at the root's next turn. It runs until it completes, or until the policy is
+    /// replaced.
+    ///
+    /// A host may load a policy only to check that it loads. Envoy does so in a VM that it discards without
+    /// any call. The root has no turn there, so a task that nobody stops does nothing.
     pub fn spawn<F: Future<Output = ()> + 'static>(&self, task: impl FnOnce(Rc<Ports<S>>) -> F) {
         self.called_back(Home::Root);
         self.last_task.set(self.last_task.get().wrapping_add(1));
+        let ports = Rc::clone(&self.ports);
         let task = task(Rc::clone(&self.ports));
         let running = Running::new(&self.ports, async move {
-            task.await;
+            if ports.sleep_until(ports.now()).await == Wake::Due {
+                task.await;
+            }
             None
         });
         let waiting = Waiting { party: Party::Task, running, bytes: 0, sleeps: false };

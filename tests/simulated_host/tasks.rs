@@ -36,7 +36,7 @@ fn a_task_wakes_at_its_due_times_and_the_timer_is_off_without_one() {
     let (script, thread) = thread();
     let woken = Rc::new(RefCell::new(Vec::new()));
     let noted = Rc::clone(&woken);
-    thread.spawn(|ports| async move {
+    thread.run_task(|ports| async move {
         for seconds in [10, 25, 40] {
             ports.sleep_until(NOW.saturating_add(Duration::from_secs(seconds))).await;
             noted.borrow_mut().push(ports.now().since(NOW).as_millis());
@@ -51,11 +51,34 @@ fn a_task_wakes_at_its_due_times_and_the_timer_is_off_without_one() {
 }
 
 #[test]
+fn where_a_policy_is_loaded_and_thrown_away_its_tasks_have_not_begun() {
+    let (script, thread) = thread();
+    let store = thread.worker.ports().store().store().clone();
+    let task = |ports: Rc<Ports<Shared>>| async move {
+        let worker = WorkerId::next(ports.store().store()).expect("the store is not contended");
+        assert!(Lease::new("reports", worker, PERIOD).hold(ports.store()));
+        ports.ask(report()).await;
+    };
+    let lease = || store.read("sidegate/leases/reports", |bytes| bytes.is_some());
+    thread.spawn(task);
+    assert_eq!((script.calls.borrow().len(), lease()), (0, false));
+    thread.close();
+    thread.tick();
+    assert_eq!((script.calls.borrow().len(), lease()), (0, false), "nor do they begin when it is unloaded");
+
+    let (script, thread) = super::thread();
+    thread.spawn(task);
+    assert_eq!(script.tick.get(), Duration::from_millis(1), "elsewhere they begin at once");
+    assert!(thread.tick());
+    assert_eq!(script.calls.borrow().len(), 1);
+}
+
+#[test]
 fn a_task_calls_and_its_responses_come_to_the_root_whatever_streams_do() {
     let (script, thread) = thread();
     let results = Rc::new(RefCell::new(Vec::new()));
     let noted = Rc::clone(&results);
-    thread.spawn(|ports| async move {
+    thread.run_task(|ports| async move {
         for _ in 0..2 {
             let answered = ports.ask(report()).await;
             noted.borrow_mut().push(answered.result.is_ok());
@@ -81,7 +104,7 @@ fn a_task_that_joins_a_requests_call_survives_it() {
     let (stream, _) = thread.request_by(get("/v1/x").key("key-of-acme"), flow);
     let done = Rc::new(Cell::new(0));
     let noted = Rc::clone(&done);
-    thread.spawn(|ports| async move {
+    thread.run_task(|ports| async move {
         ports.ask(question()).await;
         noted.set(1);
         ports.ask(report()).await;
@@ -136,7 +159,7 @@ impl Pair {
         let threads = ["one", "other"].map(|name| {
             let script = Script::new();
             let thread = start(&script, store.clone(), &policy());
-            thread.spawn(|ports| reports(ports, name, Rc::clone(&reported)));
+            thread.run_task(|ports| reports(ports, name, Rc::clone(&reported)));
             (script, thread)
         });
         Self { threads, answered: Default::default(), reported }
@@ -209,12 +232,12 @@ fn every_task_ends_with_the_policy_and_sleeping_ones_get_a_last_turn() {
     let (_, thread) = super::thread();
     let turns = Rc::new(RefCell::new(Vec::new()));
     let noted = Rc::clone(&turns);
-    thread.spawn(|ports| async move {
+    thread.run_task(|ports| async move {
         ports.ask(report()).await;
         noted.borrow_mut().push("answered");
     });
     let noted = Rc::clone(&turns);
-    thread.spawn(|ports| async move {
+    thread.run_task(|ports| async move {
         let wake = ports.sleep_until(NOW.saturating_add(PERIOD)).await;
         noted.borrow_mut().push(if wake == Wake::LastTurn { "last turn" } else { "due" });
         ports.sleep_until(NOW.saturating_add(PERIOD)).await;

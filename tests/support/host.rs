@@ -333,9 +333,15 @@ impl<S: Store + 'static> Thread<S> {
         self.script.now.set(end);
     }
 
-    /// Starts a background task, as the root does.
+    /// Starts a background task, as the root does when it is configured.
     pub fn spawn<F: Future<Output = ()> + 'static>(&self, task: impl FnOnce(Rc<Ports<S>>) -> F) {
         self.within(ROOT, || self.worker.spawn(task));
+    }
+
+    /// Starts a background task, and lets the root have the turn at which it begins.
+    pub fn run_task<F: Future<Output = ()> + 'static>(&self, task: impl FnOnce(Rc<Ports<S>>) -> F) {
+        self.spawn(task);
+        assert!(self.tick(), "the root has a turn");
     }
 
     /// The policy is replaced: Envoy forgets the root.
