@@ -104,6 +104,7 @@ pub mod digest;
 pub mod forward;
 pub mod gate;
 pub mod headers;
+pub mod hosts;
 pub mod identity;
 pub mod matching;
 pub mod policy;
@@ -121,6 +122,4 @@ pub mod cli;
 #[doc(hidden)]
 pub mod fuzzing;
 mod grammar;
-#[cfg(target_os = "wasi")]
-pub mod hosts;
 pub mod shell;

@@ -17,7 +17,7 @@ use proxy_wasm::{
     types::{BufferType, ContextType, GrpcStatusCode, LogLevel, MapType, MetricType, Status},
 };
 
-use super::header_map;
+use super::{grpc_target, header_map};
 use crate::{
     forward::Edits,
     headers::{HeaderList, HeaderMap},
@@ -336,8 +336,9 @@ fn call_http(cluster: &str, request: &HttpRequest, timeout: Duration) -> Result<
 fn call_grpc(cluster: &str, request: &GrpcRequest, timeout: Duration) -> Result<CallId, CallFailure> {
     let metadata = request.metadata.iter().map(|(name, value)| (name, value.as_bytes())).collect();
     let message = Some(request.message.as_slice());
+    let target = grpc_target::target(cluster).ok_or(CallFailure::UnknownCluster)?;
     let called =
-        hostcalls::dispatch_grpc_call(cluster, request.service, request.method, metadata, message, timeout);
+        hostcalls::dispatch_grpc_call(&target, request.service, request.method, metadata, message, timeout);
     called.map(CallId::Grpc).map_err(|status| match status {
         Status::ParseFailure => CallFailure::UnknownCluster,
         _ => CallFailure::NoHealthyHost,
