@@ -367,17 +367,42 @@ impl Setup {
 
     /// Adds a cluster of several hosts, or none.
     #[must_use]
-    pub fn cluster_of(mut self, name: &str, addresses: &[SocketAddr]) -> Self {
+    pub fn cluster_of(self, name: &str, addresses: &[SocketAddr]) -> Self {
+        self.cluster_speaking(name, addresses, Value::Null)
+    }
+
+    /// Adds a cluster of hosts that speak HTTP/2, as gRPC servers do.
+    #[must_use]
+    pub fn http2_cluster(self, name: &str, addresses: &[SocketAddr]) -> Self {
+        self.cluster_speaking(name, addresses, json!({"http2_protocol_options": {}}))
+    }
+
+    /// Adds a cluster of one HTTP/1.1 host whose trailers Envoy reads.
+    #[must_use]
+    pub fn cluster_with_trailers(self, name: &str, address: SocketAddr) -> Self {
+        self.cluster_speaking(name, &[address], json!({"http_protocol_options": {"enable_trailers": true}}))
+    }
+
+    fn cluster_speaking(mut self, name: &str, addresses: &[SocketAddr], protocol: Value) -> Self {
         let hosts = addresses.iter().map(|address| {
             json!({"endpoint": {"address": {"socket_address":
                 {"address": address.ip().to_string(), "port_value": address.port()}}}})
         });
-        self.clusters.push(json!({
+        let mut cluster = json!({
             "name": name,
             "type": "STATIC",
             "connect_timeout": "1s",
             "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts.collect::<Vec<_>>()}]},
-        }));
+        });
+        if !protocol.is_null() {
+            cluster["typed_extension_protocol_options"] = json!({
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                    "explicit_http_config": protocol,
+                },
+            });
+        }
+        self.clusters.push(cluster);
         self
     }
 

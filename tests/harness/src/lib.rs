@@ -9,6 +9,7 @@
 mod bootstrap;
 mod client;
 mod envoy;
+mod grpc;
 mod load;
 mod oidc;
 mod process;
@@ -27,6 +28,7 @@ use std::{
 pub use bootstrap::{Listener, Setup, Wasm, direct_response, route, route_by_header, set_host, yaml};
 pub use client::{Connection, Request, Response, send, send_all};
 pub use envoy::{Envoy, Rejected, Stats, envoy_binary, stats, validate};
+pub use grpc::{GrpcAnswer, GrpcCall, GrpcServer};
 pub use load::{Callers, Tally};
 pub use oidc::{Client, Oidc};
 pub use process::Process;
@@ -70,6 +72,11 @@ pub fn noop_module() -> PathBuf {
     built("sidegate_noop.wasm")
 }
 
+/// A gate whose flows and tasks tests define, from `tests/probe`.
+pub fn probe_module() -> PathBuf {
+    built("sidegate_probe.wasm")
+}
+
 /// The program that packs the module into an image, as `make image` builds it.
 pub fn packer() -> PathBuf {
     let path = project("target/tools/build/debug/sidegate-image");
@@ -94,6 +101,6 @@ fn on_the_path(command: &str) -> Option<PathBuf> {
 fn built(module: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project("target"), PathBuf::from);
     let path = target.join("wasm32-wasip1/release").join(module);
-    assert!(path.is_file(), "{} is missing: run `make build`", path.display());
+    assert!(path.is_file(), "{} is missing: run `make build noop probe`", path.display());
     path
 }
