@@ -53,7 +53,7 @@ ISTIO_SOURCE := cd tools/istio && go mod download istio.io/istio && go list -m -
 GATEWAY_API_SOURCE := $(subst istio.io/istio,sigs.k8s.io/gateway-api,$(ISTIO_SOURCE))
 
 # Separate packages beside the main one.
-ASIDE := benches/noop tests/saboteur tools/trim tools/image tools/node-runner
+ASIDE := benches/noop tests/saboteur tests/probe tools/trim tools/image tools/node-runner
 
 # Instrumentation for libFuzzer, by flags of the pinned compiler. cargo-fuzz adds sanitizers, which need a nightly one.
 FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
@@ -111,7 +111,7 @@ test-node: rust $(NODE_RUNNER) ## Test the core as WebAssembly on Node
 		cargo test --locked --lib --target wasm32-unknown-unknown
 
 .PHONY: test-envoy
-test-envoy: setup-demo $(ISTIO_FILES) build noop saboteur pack registry ## Test the module in a real Envoy with a real OAuth2 server
+test-envoy: setup-demo $(ISTIO_FILES) build noop saboteur probe pack registry ## Test the module in a real Envoy with a real OAuth2 server
 	cargo test --locked $(ENVOY_TESTS) --bench envoy
 	cargo run --quiet --locked --example demo
 
@@ -132,6 +132,7 @@ lint: rust $(DENY) advisories ## Check format, lints, and dependencies: licences
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --lib
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path benches/noop/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path tests/saboteur/Cargo.toml --target-dir $(TARGET) -- -D warnings
+	cargo clippy --locked --target wasm32-wasip1 --manifest-path tests/probe/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	cargo clippy --locked --all-targets --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings
 	cargo clippy --locked --manifest-path tools/image/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
@@ -192,6 +193,11 @@ noop: rust
 .PHONY: saboteur
 saboteur: rust
 	cargo build --locked --release --target wasm32-wasip1 --manifest-path tests/saboteur/Cargo.toml --target-dir $(TARGET)
+
+# Sidegate with flows and tasks to order, for the tests of its ports in real Envoy.
+.PHONY: probe
+probe: rust
+	cargo build --locked --release --target wasm32-wasip1 --manifest-path tests/probe/Cargo.toml --target-dir $(TARGET)
 
 .PHONY: destination
 destination:

@@ -1,0 +1,43 @@
+//! Sidegate with flows and tasks to order, for tests of its ports in a real Envoy. The gate decides here too.
+//!
+//! A request's `x-probe` header lists steps, separated by spaces. They are done one after the other, and the request is answered with
+//! one line for each.
+//!
+//! | step | what is done |
+//! |---|---|
+//! | `http:CLUSTER/PATH` | an HTTP call |
+//! | `joined:CLUSTER/PATH` | an HTTP call that all who ask for the same share |
+//! | `grpc:CLUSTER` | a unary gRPC call |
+//! | `sleep:MILLIS` | a sleep |
+//! | `read:KEY` | the text under a key of the store |
+//!
+//! Calls have ten seconds, or as many milliseconds as `x-probe-timeout` says.
+
+mod steps;
+mod tasks;
+
+use std::rc::Rc;
+
+use sidegate::{
+    hosts::proxy_wasm::{EnvoyWorker, Plugin, root},
+    shell::worker::{Action, Stream},
+};
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
+    proxy_wasm::set_root_context(root::<Probe>);
+}}
+
+struct Probe;
+
+impl Plugin for Probe {
+    fn start(worker: &EnvoyWorker) {
+        let revision = worker.policy().revision.clone().unwrap_or_default();
+        worker.spawn(|ports| tasks::tick(ports, revision));
+        worker.spawn(tasks::lead);
+    }
+
+    fn on_request(worker: &EnvoyWorker, stream: &Rc<Stream>) -> Action {
+        worker.run(stream, steps::run)
+    }
+}
