@@ -20,8 +20,8 @@ use anyhow::{Context as _, bail, ensure};
 use wasm_encoder::{ExportKind, ExportSection, Module, RawSection};
 use wasmparser::{ExternalKind, Parser, Payload};
 
-/// What the host cannot do without, and the callbacks that `src/filter` implements.
-const EXPORTS: [&str; 12] = [
+/// What the host cannot do without, and the callbacks that `src/hosts/proxy_wasm.rs` implements.
+const EXPORTS: [&str; 14] = [
     "memory",
     "_initialize",
     "proxy_abi_version_0_2_1",
@@ -33,6 +33,8 @@ const EXPORTS: [&str; 12] = [
     "proxy_on_request_headers",
     "proxy_on_response_headers",
     "proxy_on_http_call_response",
+    "proxy_on_grpc_receive",
+    "proxy_on_grpc_close",
     "proxy_on_delete",
 ];
 
