@@ -15,13 +15,16 @@ use tokio::task::JoinHandle;
 const BODY: &str = "http 200 body=4 header=- trailer=- Leader";
 const MESSAGE: &str = "grpc 0 body=5 Leader";
 
-/// A policy that admits everybody.
-fn policy(revision: &str) -> Value {
-    json!({
-        "sidegate": "v1",
-        "revision": revision,
-        "apis": [{"name": "api", "access": ["allow"], "rules": [{"path": "/**"}]}],
-    })
+/// A policy that admits everybody, without tasks: they would give the root turns for which no request asked.
+fn policy() -> Value {
+    json!({"sidegate": "v1", "apis": [{"name": "api", "access": ["allow"], "rules": [{"path": "/**"}]}]})
+}
+
+/// The same with tasks.
+fn with_tasks(revision: &str) -> Value {
+    let mut policy = policy();
+    policy["revision"] = json!(revision);
+    policy
 }
 
 fn listener(policy: &Value) -> Listener {
@@ -38,15 +41,19 @@ struct Parts {
 
 impl Parts {
     async fn start(workers: usize) -> Self {
-        Self::start_with(workers, |setup, _| setup).await
+        Self::start_with(workers, &policy(), |setup, _| setup).await
     }
 
     /// `more` may add clusters; it is given the address of the gRPC server.
-    async fn start_with(workers: usize, more: impl FnOnce(Setup, SocketAddr) -> Setup) -> Self {
+    async fn start_with(
+        workers: usize,
+        policy: &Value,
+        more: impl FnOnce(Setup, SocketAddr) -> Setup,
+    ) -> Self {
         let service = Upstream::echo("service").await;
         let http = StubProvider::start(Answer::with(200, "text/plain", "body")).await;
         let grpc = GrpcServer::start(GrpcAnswer::Message(b"hello".to_vec())).await;
-        let setup = Setup::new(listener(&policy("one")))
+        let setup = Setup::new(listener(policy))
             .workers(workers)
             .cluster("service", service.address())
             .cluster_with_trailers("http", http.address())
@@ -154,7 +161,7 @@ async fn calls_that_take_too_long_have_timed_out() {
 #[tokio::test]
 async fn a_grpc_call_that_cannot_be_made_says_why() {
     let nobody = nobody();
-    let parts = Parts::start_with(1, |setup, _| {
+    let parts = Parts::start_with(1, &policy(), |setup, _| {
         setup.http2_cluster("nobody", &[]).http2_cluster("refusing", &[nobody])
     })
     .await;
@@ -173,7 +180,7 @@ async fn a_grpc_call_that_cannot_be_made_says_why() {
 #[tokio::test]
 async fn a_cluster_may_have_any_name() {
     let names = ["users", "quota-svc", "p1"];
-    let parts = Parts::start_with(1, |setup, server| {
+    let parts = Parts::start_with(1, &policy(), |setup, server| {
         names.iter().fold(setup, |setup, name| setup.http2_cluster(name, &[server]))
     })
     .await;
@@ -318,7 +325,7 @@ async fn a_client_that_goes_away_at_any_step_leaves_nothing_hanging() {
 #[tokio::test]
 async fn a_task_runs_without_requests_until_its_policy_is_replaced() {
     for workers in [1, 3] {
-        let mut parts = Parts::start(workers).await;
+        let mut parts = Parts::start_with(workers, &with_tasks("one"), |setup, _| setup).await;
         // Envoy's main thread has the policy too.
         let threads = workers as u64 + 1;
         let count =
@@ -326,7 +333,7 @@ async fn a_task_runs_without_requests_until_its_policy_is_replaced() {
         eventually("ticks", async || (count(&parts, "ticks_one").await >= 10 * threads).then_some(())).await;
         assert_eq!(count(&parts, "ended_one").await, 0);
 
-        parts.envoy.reload(listener(&policy("two"))).await.expect("the policy is good");
+        parts.envoy.reload(listener(&with_tasks("two"))).await.expect("the policy is good");
         eventually("the old tasks' end", async || {
             (count(&parts, "ended_one").await == threads).then_some(())
         })
@@ -345,10 +352,12 @@ async fn a_task_runs_without_requests_until_its_policy_is_replaced() {
 #[tokio::test]
 async fn of_all_workers_one_holds_the_lease_until_its_policy_is_replaced() {
     let reports = StubProvider::start(Answer::with(200, "text/plain", "body")).await;
-    let mut parts = Parts::start_with(3, |setup, _| setup.cluster("reports", reports.address())).await;
+    let mut parts =
+        Parts::start_with(3, &with_tasks("one"), |setup, _| setup.cluster("reports", reports.address()))
+            .await;
     for (revision, holders) in [("one", 1), ("two", 2), ("three", 3)] {
         if holders > 1 {
-            parts.envoy.reload(listener(&policy(revision))).await.expect("the policy is good");
+            parts.envoy.reload(listener(&with_tasks(revision))).await.expect("the policy is good");
         }
         // Each of the four, counting the main thread, has had many turns since then.
         let turns = async || parts.probe("read:probe/turns").await[0].parse().unwrap_or(0_u64);
@@ -365,7 +374,7 @@ async fn of_all_workers_one_holds_the_lease_until_its_policy_is_replaced() {
 #[tokio::test]
 async fn requests_that_wait_go_on_by_the_root_of_the_policy_that_they_began_under() {
     // Longer than the test may take: the old listener keeps what it has.
-    let mut parts = Parts::start_with(1, |setup, _| setup.drain_seconds(3600)).await;
+    let mut parts = Parts::start_with(1, &policy(), |setup, _| setup.drain_seconds(3600)).await;
     parts.http.now(Answer::Hold);
     let steps = "joined:http/x grpc:grpc sleep:1 grpc:grpc";
     let leader = parts.begin(steps).await;
@@ -390,7 +399,7 @@ async fn requests_that_wait_go_on_by_the_root_of_the_policy_that_they_began_unde
         assert_eq!(grpc.calls().len(), 2 * 2);
     };
     tokio::select! {
-        result = envoy.reload(listener(&policy("two"))) => panic!("the old listener is gone too early: {result:?}"),
+        result = envoy.reload(listener(&with_tasks("two"))) => panic!("the old listener is gone too early: {result:?}"),
         () = replaced => {}
     }
     parts.healthy().await;

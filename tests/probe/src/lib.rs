@@ -12,6 +12,8 @@
 //! | `read:KEY` | the text under a key of the store |
 //!
 //! Calls have ten seconds, or as many milliseconds as `x-probe-timeout` says.
+//!
+//! There are tasks where the policy has a revision. Elsewhere the root has no turns but those that requests ask for.
 
 mod steps;
 mod tasks;
@@ -32,7 +34,7 @@ struct Probe;
 
 impl Plugin for Probe {
     fn start(worker: &EnvoyWorker) {
-        let revision = worker.policy().revision.clone().unwrap_or_default();
+        let Some(revision) = worker.policy().revision.clone() else { return };
         worker.spawn(|ports| tasks::tick(ports, revision));
         worker.spawn(tasks::lead);
     }
