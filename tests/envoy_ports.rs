@@ -1,4 +1,5 @@
-//! The shell's ports in a real Envoy, by the module of `tests/probe`: gRPC calls, several calls in one request, sleeps, background tasks.
+//! Tests the shell's ports in a real Envoy, with the module of `tests/probe`: gRPC calls, several calls in
+//! one request, sleeps, background tasks.
 #![cfg(test)]
 #![cfg(not(target_family = "wasm"))]
 
@@ -11,11 +12,11 @@ use sidegate_harness::{
 };
 use tokio::task::JoinHandle;
 
-/// What comes of an HTTP call, and of a gRPC call, unless the provider is told otherwise.
+/// The results of an HTTP call and of a gRPC call, unless a test changes the provider.
 const BODY: &str = "http 200 body=4 header=- trailer=- Leader";
 const MESSAGE: &str = "grpc 0 body=5 Leader";
 
-/// A policy that admits everybody, without tasks: they would give the root turns for which no request asked.
+/// A policy that admits everybody. It has no tasks, because they would wake the root without a request.
 fn policy() -> Value {
     json!({"sidegate": "v1", "apis": [{"name": "api", "access": ["allow"], "rules": [{"path": "/**"}]}]})
 }
@@ -44,7 +45,7 @@ impl Parts {
         Self::start_with(workers, &policy(), |setup, _| setup).await
     }
 
-    /// `more` may add clusters; it is given the address of the gRPC server.
+    /// `more` may add clusters. Its second argument is the address of the gRPC server.
     async fn start_with(
         workers: usize,
         policy: &Value,
@@ -66,13 +67,13 @@ impl Parts {
         lines(&self.envoy.send(probe(steps)).await)
     }
 
-    /// Sends a request, and leaves it waiting.
+    /// Sends a request without waiting for its response.
     async fn begin(&self, steps: &str) -> JoinHandle<Response> {
         let (address, request) = (self.envoy.address().await, probe(steps));
         tokio::spawn(async move { send(address, &request).await.expect("an answer") })
     }
 
-    /// Waits until Envoy has so many requests.
+    /// Waits until Envoy has this many requests.
     async fn active(&self, requests: u64) {
         eventually(&format!("{requests} requests under way"), async || {
             (self.envoy.stat("http.main.downstream_rq_active").await == requests).then_some(())
@@ -80,13 +81,13 @@ impl Parts {
         .await;
     }
 
-    /// The client of a request goes away.
+    /// Disconnects the client of a request.
     async fn abandon(&self, request: JoinHandle<Response>, left: u64) {
         request.abort();
         self.active(left).await;
     }
 
-    /// Everything is answered, and no VM has crashed.
+    /// Checks that every request has its response, and that no VM has crashed.
     async fn healthy(&self) {
         self.active(0).await;
         assert_eq!(self.envoy.send(Request::get("/")).await.json()["name"], "service");
@@ -101,7 +102,7 @@ fn probe(steps: &str) -> Request {
     Request::get("/").header("x-probe", steps)
 }
 
-/// What came of each step.
+/// The result of each step.
 fn lines(answer: &Response) -> Vec<String> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.text().lines().map(str::to_owned).collect()
@@ -114,7 +115,7 @@ fn nobody() -> SocketAddr {
 }
 
 #[tokio::test]
-async fn a_grpc_call_brings_a_message_or_a_status_or_says_why_not() {
+async fn a_grpc_call_returns_a_message_a_status_or_a_failure() {
     for workers in [1, 3] {
         let parts = Parts::start(workers).await;
         assert_eq!(parts.probe("grpc:grpc").await, ["grpc 0 body=5 Leader"]);
@@ -138,7 +139,7 @@ async fn a_grpc_call_brings_a_message_or_a_status_or_says_why_not() {
             (GrpcAnswer::Close, "Failed Leader"),
         ] {
             parts.grpc.now(answer.clone());
-            // What comes after a call that failed is done as if it had not.
+            // The next step is done in the same way after a failed call.
             let steps = parts.probe("grpc:grpc http:http/after").await;
             assert_eq!(steps, [expected, BODY], "{answer:?}");
         }
@@ -147,7 +148,7 @@ async fn a_grpc_call_brings_a_message_or_a_status_or_says_why_not() {
 }
 
 #[tokio::test]
-async fn calls_that_take_too_long_have_timed_out() {
+async fn calls_that_take_too_long_time_out() {
     let parts = Parts::start(2).await;
     parts.grpc.now(GrpcAnswer::Never);
     parts.http.now(Answer::Never);
@@ -159,7 +160,7 @@ async fn calls_that_take_too_long_have_timed_out() {
 }
 
 #[tokio::test]
-async fn a_grpc_call_that_cannot_be_made_says_why() {
+async fn a_grpc_call_that_cannot_be_made_returns_the_reason() {
     let nobody = nobody();
     let parts = Parts::start_with(1, &policy(), |setup, _| {
         setup.http2_cluster("nobody", &[]).http2_cluster("refusing", &[nobody])
@@ -176,7 +177,7 @@ async fn a_grpc_call_that_cannot_be_made_says_why() {
     parts.healthy().await;
 }
 
-/// Names that protobuf takes for a message, which Envoy looks for in the same place.
+/// Names that protobuf parses as a message. Envoy accepts a message or a name in the same argument.
 #[tokio::test]
 async fn a_cluster_may_have_any_name() {
     let names = ["users", "quota-svc", "p1"];
@@ -192,7 +193,7 @@ async fn a_cluster_may_have_any_name() {
 }
 
 #[tokio::test]
-async fn of_an_http_response_the_wanted_fields_are_read() {
+async fn the_wanted_fields_of_an_http_response_are_read() {
     let parts = Parts::start(1).await;
     let chunked = "HTTP/1.1 203 -\r\nx-answer: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\ntrailer: x-trailer\r\n\r\n\
         4\r\nbody\r\n0\r\nx-trailer: late\r\nx-tail: no\r\n\r\n";
@@ -218,7 +219,7 @@ async fn a_request_makes_several_calls_one_after_the_other() {
             parts.probe("grpc:grpc sleep:20 joined:http/b grpc:grpc").await,
             [MESSAGE, "Due, long enough", BODY, MESSAGE]
         );
-        // Many at once, who share some calls and some not.
+        // Many requests at once, which share some of their calls.
         let requests = (0..60).map(|number| match number % 3 {
             0 => probe("joined:http/c grpc:grpc sleep:5 joined:http/c"),
             1 => probe("sleep:1 grpc:grpc joined:http/c sleep:1"),
@@ -229,13 +230,13 @@ async fn a_request_makes_several_calls_one_after_the_other() {
             let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
             assert_eq!(count("http 200") + count("grpc 0") + count("long enough"), 4, "{lines:?}");
         }
-        assert_eq!(parts.grpc.calls().len(), 3 + 60, "calls that count are made by everybody");
+        assert_eq!(parts.grpc.calls().len(), 3 + 60, "gRPC calls are not shared");
         parts.healthy().await;
     }
 }
 
 #[tokio::test]
-async fn who_followed_goes_on_without_the_one_who_led() {
+async fn followers_go_on_without_their_leader() {
     let parts = Parts::start(1).await;
     parts.http.now(Answer::Hold);
     parts.grpc.now(GrpcAnswer::Hold);
@@ -245,13 +246,13 @@ async fn who_followed_goes_on_without_the_one_who_led() {
     let followers = [parts.begin(steps).await, parts.begin(steps).await, parts.begin(steps).await];
     parts.active(4).await;
     parts.http.now(Answer::with(200, "text/plain", "body"));
-    // The leader's second call is its own; those of the others are the root's.
+    // The leader makes its second call itself. The root makes those of the followers.
     parts.grpc.called(4).await;
     assert_eq!(parts.http.calls().len(), 1);
     parts.abandon(leader, 3).await;
     parts.grpc.now(GrpcAnswer::Message(b"hello".to_vec()));
     for follower in followers {
-        let follower = follower.await.expect("it is answered");
+        let follower = follower.await.expect("a response");
         assert_eq!(lines(&follower), [&BODY.replace("Leader", "Follower"), MESSAGE, BODY]);
     }
     assert_eq!((parts.http.calls().len(), parts.grpc.calls().len()), (1 + 3, 4));
@@ -259,7 +260,7 @@ async fn who_followed_goes_on_without_the_one_who_led() {
 }
 
 #[tokio::test]
-async fn a_shared_call_is_made_again_when_the_one_who_led_goes_away() {
+async fn a_shared_call_is_made_again_when_its_leader_disappears() {
     let parts = Parts::start(1).await;
     parts.http.now(Answer::Hold);
     let leader = parts.begin("joined:http/x grpc:grpc").await;
@@ -271,9 +272,9 @@ async fn a_shared_call_is_made_again_when_the_one_who_led_goes_away() {
     parts.http.called(2).await;
     parts.http.now(Answer::with(200, "text/plain", "body"));
     let [one, other] = followers;
-    let [one, other] = [one.await.expect("it is answered"), other.await.expect("it is answered")];
+    let [one, other] = [one.await.expect("a response"), other.await.expect("a response")];
     let roles = [&one, &other].map(|answer| lines(answer)[0].clone());
-    assert!(roles.contains(&BODY.to_owned()), "one of those who are left leads: {roles:?}");
+    assert!(roles.contains(&BODY.to_owned()), "one of the others leads: {roles:?}");
     assert!(roles.contains(&BODY.replace("Leader", "Follower")), "{roles:?}");
     assert_eq!([&one, &other].map(|answer| lines(answer)[1].clone()), [MESSAGE, "Due, long enough"]);
     assert_eq!((parts.http.calls().len(), parts.grpc.calls().len()), (2, 1));
@@ -281,7 +282,7 @@ async fn a_shared_call_is_made_again_when_the_one_who_led_goes_away() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_at_any_step_leaves_nothing_hanging() {
+async fn a_client_that_disconnects_at_any_step_leaves_nothing_behind() {
     for workers in [1, 2] {
         let parts = Parts::start(workers).await;
         let [mut http, mut grpc] = [0; 2];
@@ -295,7 +296,7 @@ async fn a_client_that_goes_away_at_any_step_leaves_nothing_hanging() {
             ("sleep:1", "grpc:grpc"),
             ("grpc:grpc", "sleep:3600000"),
         ] {
-            // It comes as far as the step, and stays there.
+            // The request reaches the step and waits there.
             let (holds_http, holds_grpc) = (step.contains("http"), step.contains("grpc"));
             parts.http.now(if holds_http { Answer::Hold } else { Answer::with(200, "text/plain", "body") });
             parts.grpc.now(if holds_grpc {
@@ -311,7 +312,7 @@ async fn a_client_that_goes_away_at_any_step_leaves_nothing_hanging() {
             parts.grpc.called(grpc).await;
             parts.active(1).await;
             parts.abandon(leaver, 0).await;
-            // What it waited for comes back all the same, and the next one does not get it.
+            // The response that it waited for still arrives. The next request does not receive it.
             parts.http.now(Answer::with(200, "text/plain", "body"));
             parts.grpc.now(GrpcAnswer::Message(b"hello".to_vec()));
             let next = parts.probe("joined:http/x http:http/y grpc:grpc sleep:2 grpc:grpc").await;
@@ -326,15 +327,15 @@ async fn a_client_that_goes_away_at_any_step_leaves_nothing_hanging() {
 async fn a_task_runs_without_requests_until_its_policy_is_replaced() {
     for workers in [1, 3] {
         let mut parts = Parts::start_with(workers, &with_tasks("one"), |setup, _| setup).await;
-        // Envoy's main thread has the policy too.
+        // Envoy's main thread also loads the policy.
         let threads = workers as u64 + 1;
         let count =
             async |parts: &Parts, what: &str| parts.envoy.stat(&format!("wasmcustom.probe_{what}")).await;
         eventually("ticks", async || (count(&parts, "ticks_one").await >= 10 * threads).then_some(())).await;
         assert_eq!(count(&parts, "ended_one").await, 0);
 
-        parts.envoy.reload(listener(&with_tasks("two"))).await.expect("the policy is good");
-        eventually("the old tasks' end", async || {
+        parts.envoy.reload(listener(&with_tasks("two"))).await.expect("the policy is valid");
+        eventually("the end of the old tasks", async || {
             (count(&parts, "ended_one").await == threads).then_some(())
         })
         .await;
@@ -350,16 +351,16 @@ async fn a_task_runs_without_requests_until_its_policy_is_replaced() {
 }
 
 #[tokio::test]
-async fn of_all_workers_one_holds_the_lease_until_its_policy_is_replaced() {
+async fn one_of_all_workers_holds_the_lease_until_its_policy_is_replaced() {
     let reports = StubProvider::start(Answer::with(200, "text/plain", "body")).await;
     let mut parts =
         Parts::start_with(3, &with_tasks("one"), |setup, _| setup.cluster("reports", reports.address()))
             .await;
     for (revision, holders) in [("one", 1), ("two", 2), ("three", 3)] {
         if holders > 1 {
-            parts.envoy.reload(listener(&with_tasks(revision))).await.expect("the policy is good");
+            parts.envoy.reload(listener(&with_tasks(revision))).await.expect("the policy is valid");
         }
-        // Each of the four, counting the main thread, has had many turns since then.
+        // Each of the four threads, the main thread included, has had many turns since then.
         let turns = async || parts.probe("read:probe/turns").await[0].parse().unwrap_or(0_u64);
         let before = turns().await;
         eventually("turns", async || (turns().await >= before + 80).then_some(())).await;
@@ -372,8 +373,8 @@ async fn of_all_workers_one_holds_the_lease_until_its_policy_is_replaced() {
 }
 
 #[tokio::test]
-async fn requests_that_wait_go_on_by_the_root_of_the_policy_that_they_began_under() {
-    // Longer than the test may take: the old listener keeps what it has.
+async fn waiting_requests_go_on_with_the_root_of_the_policy_under_which_they_began() {
+    // Longer than the test may take, so the old listener keeps its requests.
     let mut parts = Parts::start_with(1, &policy(), |setup, _| setup.drain_seconds(3600)).await;
     parts.http.now(Answer::Hold);
     let steps = "joined:http/x grpc:grpc sleep:1 grpc:grpc";
@@ -393,7 +394,7 @@ async fn requests_that_wait_go_on_by_the_root_of_the_policy_that_they_began_unde
         http.called(2).await;
         http.now(Answer::with(200, "text/plain", "body"));
         for request in followers {
-            let lines = lines(&request.await.expect("it is answered"));
+            let lines = lines(&request.await.expect("a response"));
             assert_eq!(lines[1..], [MESSAGE, "Due, long enough", MESSAGE]);
         }
         assert_eq!(grpc.calls().len(), 2 * 2);

@@ -1,12 +1,13 @@
 //! How a gRPC call names its cluster to Envoy.
 //!
-//! Envoy takes one string for either of two things: a serialized `envoy.config.core.v3.GrpcService`, or, where it cannot be parsed as
-//! that, the name of a cluster. Many names can be parsed, `users`, `media` and `quota-svc` among them. That makes a message without a
-//! target, and Envoy aborts. Such names are sent within a message.
+//! Envoy accepts two things in one string: a serialized `envoy.config.core.v3.GrpcService` or, if the string
+//! cannot be parsed as that, the name of a cluster. Many names can be parsed, such as `users`, `media` and
+//! `quota-svc`. The result is a message without a target, and the whole Envoy process aborts. Such names are
+//! sent inside a message.
 
 use std::borrow::Cow;
 
-/// What to call the cluster with this name; `None` if there is no way to.
+/// The target to pass for the cluster with this name, or `None` if it cannot be expressed.
 pub fn target(cluster: &str) -> Option<Cow<'_, str>> {
     if could_be_message(cluster.as_bytes()) {
         Some(Cow::Owned(message(cluster)?))
@@ -15,7 +16,7 @@ pub fn target(cluster: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// A `GrpcService` with `envoy_grpc.cluster_name`, as text; `None` if it would not be UTF-8.
+/// A `GrpcService` with `envoy_grpc.cluster_name`, as text, or `None` if it would not be UTF-8.
 fn message(cluster: &str) -> Option<String> {
     const FIELD_ONE: char = '\n';
     let length = u8::try_from(cluster.len()).ok()?;
@@ -23,7 +24,8 @@ fn message(cluster: &str) -> Option<String> {
     Some(format!("{FIELD_ONE}{}{FIELD_ONE}{}{cluster}", char::from(outer), char::from(length)))
 }
 
-/// Whether protobuf may take these bytes for a message. True for all that it does take, and for some that it does not.
+/// Whether protobuf may parse these bytes as a message. True for all bytes that it does parse, and for some
+/// that it does not.
 fn could_be_message(mut bytes: &[u8]) -> bool {
     let mut open_groups = 0_usize;
     while !bytes.is_empty() {
@@ -68,7 +70,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn names_that_are_no_message_are_sent_as_they_are() {
+    fn names_that_cannot_be_a_message_are_sent_unchanged() {
         for name in ["limitador", "ratelimit", "outbound|8081||limitador.ns.svc.cluster.local", "grpc", "é"]
         {
             assert_eq!(target(name).as_deref(), Some(name));
@@ -76,8 +78,8 @@ mod tests {
     }
 
     #[test]
-    fn names_that_could_be_a_message_are_sent_within_one() {
-        // A fixed-size field of 4 bytes and of 8, a varint, a string, a group, a field of more bytes, and nothing at all.
+    fn names_that_could_be_a_message_are_sent_inside_one() {
+        // Fixed-size fields of 4 and 8 bytes, a varint, a string, a group, a long length, and no field.
         for name in ["users", "empty", "quota-svc", "p1", "r\u{2}ab", "st", "\u{140}\u{1}four", ""] {
             let target = target(name).unwrap_or_default();
             let length = u8::try_from(name.len()).unwrap();
@@ -87,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_off_is_no_message() {
+    fn truncated_bytes_are_not_a_message() {
         for bytes in ["e123", "a1234567", "p", "p\u{80}", "r\u{3}ab", "s", "t", "p1t", "sp1", "f", "g"] {
             assert!(!could_be_message(bytes.as_bytes()), "{bytes}");
         }

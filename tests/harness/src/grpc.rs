@@ -1,23 +1,25 @@
-//! A gRPC server that answers unary calls to order.
+//! A gRPC server that answers unary calls as tests choose.
 
-use std::collections::VecDeque;
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
 
 use http_body_util::BodyExt as _;
-use hyper::body::{Body, Bytes, Frame, Incoming};
-use hyper::header::HeaderMap;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
+use hyper::{
+    body::{Body, Bytes, Frame, Incoming},
+    header::HeaderMap,
+    server::conn::http2,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::{net::TcpStream, sync::watch};
 
-use crate::eventually;
-use crate::server::Server;
+use crate::{eventually, server::Server};
 
 /// What a [`GrpcServer`] does with a call.
 #[derive(Clone, Debug)]
@@ -30,13 +32,13 @@ pub enum GrpcAnswer {
     TrailersOnly(u32),
     /// Success, but no message.
     NoMessage,
-    /// A whole HTTP response with this status that is no gRPC.
+    /// An HTTP response with this status that is not gRPC.
     Nonsense(u16),
-    /// Bytes in place of a framed message, then success.
+    /// Bytes that are not a framed message, then success.
     Garbled,
     /// Half of a message, then a reset.
     Break,
-    /// Closes the connection without a word.
+    /// Closes the connection without a response.
     Close,
     /// Holds the call until the script changes, then does what the new script says.
     Hold,
@@ -118,7 +120,7 @@ async fn serve(stream: TcpStream, log: Arc<Mutex<Vec<GrpcCall>>>, script: watch:
     let connection =
         http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
     tokio::select! {
-        // The peer going away is no error here.
+        // A peer that disconnects is not an error.
         _ = connection => {}
         () = closed.notified() => {}
     }

@@ -1,19 +1,19 @@
-//! Sidegate with flows and tasks to order, for tests of its ports in a real Envoy. The gate decides here too.
+//! A gate whose flows and tasks tests define, to test the ports in a real Envoy.
 //!
-//! A request's `x-probe` header lists steps, separated by spaces. They are done one after the other, and the request is answered with
-//! one line for each.
+//! A request's `x-probe` header lists steps, separated by spaces. They are done one after the other. Then the
+//! gate decides about the request. An admitted request is answered with one line for each step.
 //!
 //! | step | what is done |
 //! |---|---|
 //! | `http:CLUSTER/PATH` | an HTTP call |
-//! | `joined:CLUSTER/PATH` | an HTTP call that all who ask for the same share |
+//! | `joined:CLUSTER/PATH` | an HTTP call, shared with other requests that make the same |
 //! | `grpc:CLUSTER` | a unary gRPC call |
 //! | `sleep:MILLIS` | a sleep |
 //! | `read:KEY` | the text under a key of the store |
 //!
 //! Calls have ten seconds, or as many milliseconds as `x-probe-timeout` says.
 //!
-//! There are tasks where the policy has a revision. Elsewhere the root has no turns but those that requests ask for.
+//! Only a policy with a revision has tasks. With other policies, only requests wake the root.
 
 mod steps;
 mod tasks;

@@ -1,4 +1,4 @@
-//! What a request is to do, and what came of it.
+//! The steps of a request, and their results.
 
 use std::{rc::Rc, time::Duration};
 
@@ -14,10 +14,11 @@ use sidegate::{
     store::Store,
 };
 
-/// What is read of every response.
+/// The parts of a response that are read.
 const WANTED: Wanted = Wanted { headers: &["x-answer"], trailers: &["x-trailer"], body: 64 };
 
-/// Does the steps of a request, if it has any, and answers with a line for each if the gate lets the request pass.
+/// Does the steps of a request, and answers with a line for each if the gate admits the request. Without
+/// steps, the gate decides.
 pub async fn run(policy: Rc<Policy>, request: Request, ports: Rc<Ports<Envoy>>) -> Ending {
     let Some(steps) = header(&request, "x-probe") else { return decide(policy, request, ports).await };
     let timeout = header(&request, "x-probe-timeout").and_then(|millis| millis.parse().ok());
@@ -42,9 +43,9 @@ fn header(request: &Request, name: &str) -> Option<String> {
     found.and_then(|(_, value)| String::from_utf8(value.to_vec()).ok())
 }
 
-/// Does one step, and tells what came of it.
+/// Does one step and returns its result.
 pub async fn perform(step: &str, timeout: Duration, ports: &Ports<Envoy>) -> String {
-    let Some((kind, what)) = step.split_once(':') else { return format!("`{step}` is no step") };
+    let Some((kind, what)) = step.split_once(':') else { return format!("`{step}` is not a step") };
     let call = |cluster: &str, transport, sharing| {
         let cluster = cluster.to_owned();
         ports.ask(Call { cluster, transport, timeout, wanted: WANTED, sharing })
@@ -70,7 +71,7 @@ pub async fn perform(step: &str, timeout: Duration, ports: &Ports<Envoy>) -> Str
             let bytes = ports.store().store().get(what).0.unwrap_or_default();
             String::from_utf8_lossy(&bytes).into_owned()
         }
-        _ => format!("`{step}` is no step"),
+        _ => format!("`{step}` is not a step"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What goes on in the background, wherever the policy is loaded: in every worker, and in Envoy's main thread.
+//! Background tasks. They run wherever the policy is loaded: in every worker and in Envoy's main thread.
 
 use std::{rc::Rc, time::Duration};
 
@@ -13,7 +13,8 @@ use crate::steps;
 
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// Counts a tick in the metric `probe_ticks_REVISION` every tenth of a second, and its own end in `probe_ended_REVISION`.
+/// Counts a tick in the metric `probe_ticks_REVISION` every 100 ms, and its own end in
+/// `probe_ended_REVISION`.
 pub async fn tick(ports: Rc<Ports<Envoy>>, revision: String) {
     let [ticks, ended] = ["ticks", "ended"].map(|what| {
         let name = format!("probe_{what}_{revision}");
@@ -25,12 +26,13 @@ pub async fn tick(ports: Rc<Ports<Envoy>>, revision: String) {
     Envoy.count(ended, 1);
 }
 
-/// Holds the lease of all workers if it can, and calls the provider `reports` when it begins to. The store has its turns under
-/// `probe/turns`, who held the lease under `probe/holders`, and what came of the calls under `probe/reports`.
+/// Holds the lease if no other worker does, and calls the cluster `reports` when it gets the lease. It writes
+/// the number of turns to `probe/turns`, the holders to `probe/holders`, and the results of calls to
+/// `probe/reports`.
 pub async fn lead(ports: Rc<Ports<Envoy>>) {
     let Some(worker) = WorkerId::next(ports.store().store()) else { return };
     let lease = Lease::new("probe", worker, Duration::from_secs(3600));
-    // No sleep comes before this: whoever holds the lease in a VM that Envoy throws away holds it for an hour.
+    // There is no sleep before this. In a VM that Envoy discards, the lease would be held for an hour.
     let mut holds = false;
     loop {
         if lease.hold(ports.store()) && !holds {
