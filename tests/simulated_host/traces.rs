@@ -27,6 +27,34 @@ fn a_store_that_is_always_contended_refuses_and_is_counted() {
     assert_eq!(outcomes(&script, &streams), all("25"));
 }
 
+/// Istio's default level hides lines at info, so everything that an operator must notice is a warning.
+#[test]
+fn faults_and_loads_are_warnings_and_faults_are_limited_per_second() {
+    let (script, _) = thread();
+    let loads: Vec<_> = script.logs.take();
+    assert!(
+        matches!(&loads[..], [(log::Level::Warn, line)] if line.starts_with("policy loaded revision=")),
+        "{loads:?}"
+    );
+
+    // Twelve refusals in one second, then one in the next.
+    let thread = start(&script, Disturbed::contended_after(0), &policy());
+    let refuse = || assert_eq!(thread.request(get("/v1/x").key("key-of-acme")).1, "25");
+    (0..12).for_each(|_| refuse());
+    let lines = script.logs.take();
+    assert_eq!(lines.len(), 10);
+    for (level, line) in &lines {
+        assert_eq!(*level, log::Level::Warn);
+        assert!(line.starts_with("refused code=25 api=orders") && !line.contains("left_out"), "{line}");
+    }
+    assert_eq!(thread.request(get("/v1/x").key("guess")).1, "13");
+    assert_eq!(script.logs.take().len(), 1, "lines about callers are not limited");
+    script.wait(Duration::from_secs(1));
+    refuse();
+    let lines = script.logs.take();
+    assert!(matches!(&lines[..], [(log::Level::Warn, line)] if line.ends_with(" left_out=2")), "{lines:?}");
+}
+
 #[test]
 fn foreign_bytes_in_the_store_are_counted_and_refuse_no_request() {
     let store = Shared::default();
