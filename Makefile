@@ -53,7 +53,7 @@ ISTIO_SOURCE := cd tools/istio && go mod download istio.io/istio && go list -m -
 GATEWAY_API_SOURCE := $(subst istio.io/istio,sigs.k8s.io/gateway-api,$(ISTIO_SOURCE))
 
 # Separate packages beside the main one.
-ASIDE := benches/noop tests/saboteur tests/probe tools/trim tools/image tools/node-runner
+ASIDE := benches/noop benches/floor tests/saboteur tests/probe tools/trim tools/image tools/node-runner
 
 # Instrumentation for libFuzzer, by flags of the pinned compiler. cargo-fuzz adds sanitizers, which need a nightly one.
 FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
@@ -85,7 +85,7 @@ mesh-down: rust ## End that mesh and remove its files; programs stay in target/t
 	@tools/go-caches
 
 .PHONY: test
-test: preflight preflight-go preflight-fuzz registry lint test-core fuzz test-node test-envoy ## Run all checks and tests
+test: preflight preflight-go preflight-fuzz registry lint test-core fuzz test-node test-envoy test-budget ## Run all checks and tests
 
 .PHONY: test-core
 test-core: rust ## Test the core natively
@@ -111,9 +111,13 @@ test-node: rust $(NODE_RUNNER) ## Test the core as WebAssembly on Node
 		cargo test --locked --lib --target wasm32-unknown-unknown
 
 .PHONY: test-envoy
-test-envoy: setup-demo $(ISTIO_FILES) build noop saboteur probe pack registry ## Test the module in a real Envoy with a real OAuth2 server
+test-envoy: setup-demo $(ISTIO_FILES) build noop floor saboteur probe pack registry ## Test the module in a real Envoy with a real OAuth2 server
 	cargo test --locked $(ENVOY_TESTS) --bench envoy
 	cargo run --quiet --locked --example demo
+
+.PHONY: test-budget
+test-budget: setup-demo build floor valgrind ## Count instructions per request in a real Envoy, and fail above the budgets
+	cargo test --locked --bench envoy -- --check-budget
 
 # One mesh at a time: each is a control plane and proxies of its own.
 .PHONY: test-istio
@@ -131,6 +135,7 @@ lint: rust $(DENY) advisories ## Check format, lints, and dependencies: licences
 	cargo clippy --locked --lib --target wasm32-wasip1 -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --lib
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path benches/noop/Cargo.toml --target-dir $(TARGET) -- -D warnings
+	cargo clippy --locked --target wasm32-wasip1 --manifest-path benches/floor/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path tests/saboteur/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path tests/probe/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	cargo clippy --locked --all-targets --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings
@@ -166,11 +171,11 @@ push: destination image ## Push that image: REGISTRY=host[:port]/path (TAG=…, 
 	@INSECURE=$(INSECURE) tools/push $(IMAGE)/$(FORMAT) '$(REGISTRY)' '$(TAG)'
 
 .PHONY: bench
-bench: setup-demo build noop ## Measure CPU per request in a real Envoy; writes target/bench.json and docs/performance.md
+bench: setup-demo build noop floor valgrind ## Measure CPU and instructions per request in a real Envoy; writes target/bench.json and docs/performance.md
 	cargo bench --locked --bench envoy
 
 .PHONY: setup
-setup: preflight-go setup-demo registry $(ISTIO_FILES) $(NODE_RUNNER) $(DENY) ## Install what all of this needs
+setup: preflight-go setup-demo registry valgrind $(ISTIO_FILES) $(NODE_RUNNER) $(DENY) ## Install what all of this needs
 
 .PHONY: mesh-tools
 mesh-tools: preflight-mesh setup-demo registry pack $(ISTIO_FILES) $(ISTIO) $(KUBERNETES)
@@ -188,6 +193,11 @@ setup-demo: preflight rust $(ENVOY_NEEDED) $(OIDC)
 .PHONY: noop
 noop: rust
 	cargo build --locked --release --target wasm32-wasip1 --manifest-path benches/noop/Cargo.toml --target-dir $(TARGET)
+
+# The unit of the budgets.
+.PHONY: floor
+floor: rust
+	cargo build --locked --release --target wasm32-wasip1 --manifest-path benches/floor/Cargo.toml --target-dir $(TARGET)
 
 # The broken module and the broken neighbour in the tests in real Envoy.
 .PHONY: saboteur
@@ -213,6 +223,11 @@ pack: rust
 .PHONY: registry
 registry:
 	@tools/debian skopeo docker-registry
+
+# What counts instructions.
+.PHONY: valgrind
+valgrind:
+	@tools/debian valgrind
 
 .PHONY: preflight
 preflight:

@@ -1,21 +1,26 @@
 //! The cases. Each has its own Envoy with one worker, one listener, and a route that Envoy answers itself.
 
-use std::{error::Error, net::SocketAddr};
+use std::{error::Error, io, net::SocketAddr};
 
-use serde_json::{Value, json};
-use sidegate_harness::{Client, Envoy, Listener, Oidc, Request, Setup, Wasm, direct_response};
+use sidegate_harness::{
+    Client, Connection, Envoy, Listener, Oidc, Request, Setup, Upstream, Wasm, direct_response,
+};
 
-use crate::policy;
+use crate::{peers, policy};
 
 /// All cases, in the order of the table.
-pub const NAMES: [&str; 7] = [
+pub const NAMES: [&str; 11] = [
     "plain",
     "noop",
-    "native",
+    "floor",
+    "native_keys",
+    "native_ext_authz",
+    "native_lua",
     "key_binding_limits",
-    "key_binding_limits_100k",
-    "introspection_cached",
+    "key_bare",
     "refused_key",
+    "introspection_cached",
+    "key_binding_limits_100k",
 ];
 
 const GATEWAY_SECRET: &str = "bench-gateway-secret";
@@ -27,7 +32,14 @@ pub struct Case {
     address: SocketAddr,
     request: Vec<u8>,
     status: u16,
-    _oidc: Option<Oidc>,
+    _beside: Beside,
+}
+
+/// What runs beside Envoy. Its CPU and its instructions are not measured.
+enum Beside {
+    Nothing,
+    Provider { _oidc: Oidc },
+    Authorizer { _service: Upstream },
 }
 
 impl Case {
@@ -35,37 +47,62 @@ impl Case {
     pub async fn start_all(names: &[&'static str], many: usize) -> Result<Vec<Self>, Box<dyn Error>> {
         let mut cases = Vec::new();
         for name in names {
-            cases.push(Self::start(name, many).await?);
+            cases.push(Self::start(name, many, &|setup| setup).await?);
         }
         Ok(cases)
     }
 
-    async fn start(name: &'static str, many: usize) -> Result<Self, Box<dyn Error>> {
+    /// Starts one case, in a setup that `prepare` has the last word on.
+    pub async fn start(
+        name: &'static str,
+        many: usize,
+        prepare: &dyn Fn(Setup) -> Setup,
+    ) -> Result<Self, Box<dyn Error>> {
         let listener = Listener::new("bench");
-        let with_key = request().header("apikey", policy::key(7));
-        Ok(match name {
-            "plain" => Self::of(name, listener, request(), 200).await,
-            "noop" => Self::of(name, listener.wasm(&Wasm::noop()), request(), 200).await,
-            "native" => Self::of(name, native(listener), with_key, 200).await,
-            "key_binding_limits" => Self::of(name, listener.wasm(&with_consumers(10)), with_key, 200).await,
+        let with_key = || request().header("apikey", policy::key(7));
+        let (listener, request, status) = match name {
+            "plain" => (listener, request(), 200),
+            "noop" => (listener.wasm(&Wasm::noop()), request(), 200),
+            "floor" => (listener.wasm(&Wasm::floor()), with_key(), 200),
+            "native_keys" => (peers::keys_and_limit(listener), with_key(), 200),
+            "native_lua" => (listener.filter(peers::lua()), with_key(), 200),
+            "key_binding_limits" => {
+                (listener.wasm(&Wasm::sidegate(&policy::of_consumers(10))), with_key(), 200)
+            }
+            "key_bare" => (listener.wasm(&Wasm::sidegate(&policy::bare(10))), with_key(), 200),
             "key_binding_limits_100k" => {
-                Self::of(name, listener.wasm(&with_consumers(many)), with_key, 200).await
+                (listener.wasm(&Wasm::sidegate(&policy::of_consumers(many))), with_key(), 200)
             }
             "refused_key" => {
                 let with_guess = request().header("apikey", "a-guess");
-                Self::of(name, listener.wasm(&with_consumers(10)), with_guess, 401).await
+                (listener.wasm(&Wasm::sidegate(&policy::of_consumers(10))), with_guess, 401)
             }
-            "introspection_cached" => Self::introspection(name, listener).await,
+            "native_ext_authz" => return Self::ext_authz(name, listener, with_key(), prepare).await,
+            "introspection_cached" => return Self::introspection(name, listener, prepare).await,
             other => return Err(format!("no case {other}").into()),
-        })
-    }
-
-    async fn of(name: &'static str, listener: Listener, request: Request, status: u16) -> Self {
+        };
         let setup = Setup::new(listener.route(direct_response(200, "ok")));
-        Self::running(name, setup, request, status, None).await
+        Ok(Self::running(name, prepare(setup), request, status, Beside::Nothing).await)
     }
 
-    async fn introspection(name: &'static str, listener: Listener) -> Self {
+    async fn ext_authz(
+        name: &'static str,
+        listener: Listener,
+        request: Request,
+        prepare: &dyn Fn(Setup) -> Setup,
+    ) -> Result<Self, Box<dyn Error>> {
+        let service = Upstream::granting(&peers::GRANTED).await;
+        let listener = listener.filter(peers::ext_authz(service.address())).route(direct_response(200, "ok"));
+        let setup = Setup::new(listener).cluster(peers::AUTHORIZER, service.address());
+        let beside = Beside::Authorizer { _service: service };
+        Ok(Self::running(name, prepare(setup), request, 200, beside).await)
+    }
+
+    async fn introspection(
+        name: &'static str,
+        listener: Listener,
+        prepare: &dyn Fn(Setup) -> Setup,
+    ) -> Result<Self, Box<dyn Error>> {
         let clients =
             [Client::new("gateway", GATEWAY_SECRET, ""), Client::new("acme-web", "acme", "orders.read")];
         let oidc = Oidc::start(clients).await;
@@ -74,7 +111,8 @@ impl Case {
             .environment("OIDC_SECRET", GATEWAY_SECRET);
         let setup = Setup::new(listener.wasm(&filter).route(direct_response(200, "ok")))
             .cluster("oidc", oidc.address());
-        Self::running(name, setup, request().bearer(&token), 200, Some(oidc)).await
+        let beside = Beside::Provider { _oidc: oidc };
+        Ok(Self::running(name, prepare(setup), request().bearer(&token), 200, beside).await)
     }
 
     async fn running(
@@ -82,11 +120,11 @@ impl Case {
         setup: Setup,
         request: Request,
         status: u16,
-        oidc: Option<Oidc>,
+        beside: Beside,
     ) -> Self {
         let envoy = Envoy::start(setup.workers(1).log_level("warning")).await;
         let address = envoy.address().await;
-        Self { name, envoy, address, request: request.bytes(), status, _oidc: oidc }
+        Self { name, envoy, address, request: request.bytes(), status, _beside: beside }
     }
 
     /// Its name.
@@ -104,14 +142,28 @@ impl Case {
         self.address
     }
 
-    /// The request it is measured with, as bytes.
-    pub fn request(&self) -> Vec<u8> {
-        self.request.clone()
+    /// What sends its request, without borrowing it.
+    pub fn sender(&self) -> Sender {
+        Sender { request: self.request.clone(), status: self.status }
     }
+}
 
-    /// The status that every answer must have.
-    pub fn status(&self) -> u16 {
-        self.status
+/// Sends the request that a case is measured with.
+pub struct Sender {
+    request: Vec<u8>,
+    status: u16,
+}
+
+impl Sender {
+    /// Sends it so many times over one connection; every answer must have the status of the case.
+    pub async fn send(&self, connection: &mut Connection, times: usize) -> io::Result<()> {
+        for _ in 0..times {
+            let answer = connection.send_bytes(&self.request, false).await?;
+            if answer.status != self.status {
+                return Err(io::Error::other(format!("status {}: {}", answer.status, answer.text())));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -121,34 +173,4 @@ fn request() -> Request {
         .header("user-agent", "bench/1.0")
         .header("accept", "application/json")
         .header("accept-encoding", "gzip")
-}
-
-fn with_consumers(consumers: usize) -> Wasm {
-    Wasm::sidegate(&policy::of_consumers(consumers))
-}
-
-/// Envoy's own filters for keys and limits: ten keys, one token bucket.
-fn native(listener: Listener) -> Listener {
-    let credentials: Vec<Value> = (0..10)
-        .map(|index| json!({"key": policy::key(index), "client": format!("consumer-{index}")}))
-        .collect();
-    listener
-        .filter(json!({
-            "name": "envoy.filters.http.api_key_auth",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuth",
-                "credentials": credentials,
-                "key_sources": [{"header": "apikey"}],
-            },
-        }))
-        .filter(json!({
-            "name": "envoy.filters.http.local_ratelimit",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
-                "stat_prefix": "bench",
-                "token_bucket": {"max_tokens": 1_000_000_000, "tokens_per_fill": 1_000_000_000, "fill_interval": "1s"},
-                "filter_enabled": {"default_value": {"numerator": 100}},
-                "filter_enforced": {"default_value": {"numerator": 100}},
-            },
-        }))
 }

@@ -73,21 +73,8 @@ async fn load(case: &Case, requests: usize) -> Result<(), Box<dyn Error>> {
     let mut connections = tokio::task::JoinSet::new();
     for index in 0..CONNECTIONS {
         let share = (requests.saturating_add(index)) / CONNECTIONS;
-        let (address, bytes, status) = (case.address(), case.request(), case.status());
-        connections.spawn(async move {
-            let mut connection = Connection::open(address).await?;
-            for _ in 0..share {
-                let answer = connection.send_bytes(&bytes, false).await?;
-                if answer.status != status {
-                    return Err(std::io::Error::other(format!(
-                        "status {}: {}",
-                        answer.status,
-                        answer.text()
-                    )));
-                }
-            }
-            Ok(())
-        });
+        let (address, sender) = (case.address(), case.sender());
+        connections.spawn(async move { sender.send(&mut Connection::open(address).await?, share).await });
     }
     while let Some(connection) = connections.join_next().await {
         connection?.map_err(|error| format!("{}: {error}", case.name()))?;

@@ -25,6 +25,13 @@ pub fn of_consumers(consumers: usize) -> Value {
     policy
 }
 
+/// [`of_consumers`] without what callers and access logs can do without: rate-limit headers and filter state.
+pub fn bare(consumers: usize) -> Value {
+    let mut policy = of_consumers(consumers);
+    set(&mut policy, "/gate", json!({"rate_limit_headers": "none", "filter_state": "none"}));
+    policy
+}
+
 /// Tokens of one OAuth2 client, introspected at `url` through the cluster `oidc`, kept for an hour.
 pub fn of_tokens(url: &str) -> Value {
     let access = json!([{"introspection": {"provider": "oidc", "scopes": ["orders.read"], "audience": {"all": ["orders"]}}}]);
@@ -46,6 +53,7 @@ fn base(access: Value) -> Value {
     json!({
         "sidegate": "v1",
         "revision": "bench",
+        "gate": {},
         "providers": {},
         "metrics": {"hits": {}, "reads": {"parent": "hits"}},
         "plans": {"basic": {"environment": "production", "limits": [

@@ -5,10 +5,12 @@ use std::{error::Error, fmt::Write as _, time::Duration};
 use serde_json::{Map, Value, json};
 use sidegate_harness::project;
 
-use crate::measure::Sample;
+use crate::{budgets, instructions::Counts, measure::Sample};
 
-/// Where the table is in docs/performance.md.
-const MARKS: (&str, &str) = ("<!-- table of `make bench` -->\n", "<!-- end of table -->");
+/// Where the tables are in docs/performance.md.
+const RESULTS: &str = "<!-- table of `make bench` -->\n";
+const BUDGETS: &str = "<!-- budgets of `make bench` -->\n";
+const END: &str = "<!-- end of table -->";
 
 /// The result for one case. Times are microseconds of CPU per request.
 #[derive(Clone, Debug)]
@@ -19,11 +21,31 @@ pub struct Outcome {
     added: [f64; 3],
     ratio_to_noop: f64,
     requests_per_second: f64,
+    counted: Option<Counted>,
+}
+
+/// What callgrind counted for one case, per request.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    instructions: f64,
+    /// Over the plain listener.
+    added: f64,
+    ratio_to_floor: f64,
+}
+
+impl Counted {
+    fn of(name: &str, counts: &Counts) -> Option<Self> {
+        Some(Self {
+            instructions: counts.total(name)?,
+            added: counts.added(name)?,
+            ratio_to_floor: counts.ratio(name, "floor")?,
+        })
+    }
 }
 
 /// Evaluates rounds of samples, each in the order of `names`. Differences are taken within a round, then
 /// medians over all rounds.
-pub fn evaluate(names: &[&'static str], rounds: &[Vec<Sample>]) -> Vec<Outcome> {
+pub fn evaluate(names: &[&'static str], rounds: &[Vec<Sample>], counts: &Counts) -> Vec<Outcome> {
     let cpu = |sample: &Sample| microseconds(sample.cpu);
     let column = |name: &str, value: &dyn Fn(&Sample, Option<&Sample>) -> f64| -> Vec<f64> {
         let place = names.iter().position(|each| *each == name);
@@ -39,7 +61,8 @@ pub fn evaluate(names: &[&'static str], rounds: &[Vec<Sample>]) -> Vec<Outcome> 
         let [_, wall, _] = quartiles(column(name, &|sample, _| microseconds(sample.wall)));
         let added = added(name);
         let ratio_to_noop = added[1] / of_noop;
-        Outcome { name, cpu, added, ratio_to_noop, requests_per_second: 1e6 / wall }
+        let counted = Counted::of(name, counts);
+        Outcome { name, cpu, added, ratio_to_noop, requests_per_second: 1e6 / wall, counted }
     };
     names.iter().map(outcome).collect()
 }
@@ -47,29 +70,57 @@ pub fn evaluate(names: &[&'static str], rounds: &[Vec<Sample>]) -> Vec<Outcome> 
 /// A table in Markdown.
 pub fn table(outcomes: &[Outcome]) -> String {
     let mut table = String::from(
-        "| case | CPU µs per request | added µs (quartiles) | in units of `noop` | requests/s |\n",
+        "| case | instructions per request | added | in units of `floor` | CPU µs | added µs (quartiles) | requests/s |\n",
     );
-    table.push_str("|---|---:|---:|---:|---:|\n");
-    for Outcome { name, cpu, added: [low, added, high], ratio_to_noop, requests_per_second } in outcomes {
+    table.push_str("|---|---:|---:|---:|---:|---:|---:|\n");
+    for Outcome { name, cpu, added: [low, added, high], requests_per_second, counted, .. } in outcomes {
         let _ = writeln!(
             table,
-            "| `{name}` | {cpu:.1} | {added:.1} ({low:.1} to {high:.1}) | {ratio_to_noop:.2} | {requests_per_second:.0} |"
+            "| `{name}` | {} | {cpu:.1} | {added:.1} ({low:.1} to {high:.1}) | {requests_per_second:.0} |",
+            cells(counted.as_ref())
         );
     }
     table
 }
 
-/// Writes `target/bench.json`, and the table into docs/performance.md.
-pub fn keep(outcomes: &[Outcome]) -> Result<(), Box<dyn Error>> {
+/// The part of that table that counts show.
+pub fn counts(names: &[&'static str], counts: &Counts) -> String {
+    let mut table = String::from(
+        "| case | instructions per request | added | in units of `floor` |\n|---|---:|---:|---:|\n",
+    );
+    for name in names {
+        let _ = writeln!(table, "| `{name}` | {} |", cells(Counted::of(name, counts).as_ref()));
+    }
+    table
+}
+
+fn cells(counted: Option<&Counted>) -> String {
+    match counted {
+        Some(Counted { instructions, added, ratio_to_floor }) => {
+            format!("{instructions:.0} | {added:.0} | {ratio_to_floor:.2}")
+        }
+        None => "| | ".to_owned(),
+    }
+}
+
+/// Writes `target/bench.json`, and the tables into docs/performance.md.
+pub fn keep(outcomes: &[Outcome], counts: &Counts) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(project("target"))?;
     std::fs::write(project("target/bench.json"), format!("{:#}\n", json(outcomes)))?;
 
     let page = project("docs/performance.md");
-    let text = std::fs::read_to_string(&page)?;
-    let (before, rest) = text.split_once(MARKS.0).ok_or("docs/performance.md has no place for the table")?;
-    let (_, after) = rest.split_once(MARKS.1).ok_or("docs/performance.md has no end of the table")?;
-    std::fs::write(page, format!("{before}{}{}{}{after}", MARKS.0, table(outcomes), MARKS.1))?;
+    let mut text = std::fs::read_to_string(&page)?;
+    for (mark, table) in [(RESULTS, table(outcomes)), (BUDGETS, budgets::table(counts))] {
+        text = with_table(&text, mark, &table).ok_or("docs/performance.md has no place for a table")?;
+    }
+    std::fs::write(page, text)?;
     Ok(())
+}
+
+fn with_table(text: &str, mark: &str, table: &str) -> Option<String> {
+    let (before, rest) = text.split_once(mark)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{mark}{table}{END}{after}"))
 }
 
 /// Whether the report is complete, whatever the times.
@@ -87,13 +138,18 @@ pub fn check(outcomes: &[Outcome]) -> Result<(), Box<dyn Error>> {
 fn json(outcomes: &[Outcome]) -> Value {
     let rounded = |value: f64| (value * 1000.0).round() / 1000.0;
     let object = |outcome: &Outcome| {
-        json!({
+        let mut object = json!({
             "cpu_us_per_request": rounded(outcome.cpu),
             "added_us": rounded(outcome.added[1]),
             "added_us_quartiles": [rounded(outcome.added[0]), rounded(outcome.added[2])],
             "ratio_to_noop": rounded(outcome.ratio_to_noop),
             "requests_per_second": outcome.requests_per_second.round(),
-        })
+        });
+        if let (Some(fields), Some(counted)) = (object.as_object_mut(), &outcome.counted) {
+            fields.insert("instructions".to_owned(), json!(counted.instructions.round()));
+            fields.insert("ratio_to_floor".to_owned(), json!(rounded(counted.ratio_to_floor)));
+        }
+        object
     };
     Value::Object(
         outcomes.iter().map(|outcome| (outcome.name.to_owned(), object(outcome))).collect::<Map<_, _>>(),

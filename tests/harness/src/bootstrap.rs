@@ -2,14 +2,16 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 use serde_json::{Value, json};
 
-use crate::{noop_module, project, sidegate_module};
+use crate::{DEADLINE, floor_module, noop_module, project, sidegate_module};
 
 /// A module whose every request ends in a trap:
 ///
@@ -72,6 +74,11 @@ impl Wasm {
     /// The filter that does nothing.
     pub fn noop() -> Self {
         Self::new("noop", file(noop_module()))
+    }
+
+    /// The filter that makes only the host calls that a key with a meter needs.
+    pub fn floor() -> Self {
+        Self::new("floor", file(floor_module()))
     }
 
     /// A filter that crashes on every request.
@@ -308,6 +315,8 @@ pub struct Setup {
     pub(crate) drain_seconds: u32,
     pub(crate) component_log_level: &'static str,
     pub(crate) listeners: Vec<Listener>,
+    pub(crate) launcher: Vec<OsString>,
+    pub(crate) patience: Duration,
     clusters: Vec<Value>,
 }
 
@@ -320,6 +329,8 @@ impl Setup {
             drain_seconds: 1,
             component_log_level: "main:warning",
             listeners: vec![listener],
+            launcher: Vec::new(),
+            patience: DEADLINE,
             clusters: Vec::new(),
         }
     }
@@ -356,6 +367,16 @@ impl Setup {
     #[must_use]
     pub fn component_log_level(mut self, levels: &'static str) -> Self {
         self.component_log_level = levels;
+        self
+    }
+
+    /// Runs Envoy under another program, given as its command line, and waits for a start as long as
+    /// `patience`. The program
+    /// must become Envoy, or run it within its own process, as valgrind does.
+    #[must_use]
+    pub fn under(mut self, launcher: impl IntoIterator<Item = OsString>, patience: Duration) -> Self {
+        self.launcher = launcher.into_iter().collect();
+        self.patience = patience;
         self
     }
 

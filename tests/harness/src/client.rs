@@ -5,6 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -245,10 +246,19 @@ impl Connection {
 /// Sends one request on a connection of its own. A connection that closes without an answer is an error. A
 /// missed deadline is a panic.
 pub async fn send(address: SocketAddr, request: &Request) -> io::Result<Response> {
+    send_within(DEADLINE, address, request).await
+}
+
+/// [`send`] with another deadline.
+pub(crate) async fn send_within(
+    deadline: Duration,
+    address: SocketAddr,
+    request: &Request,
+) -> io::Result<Response> {
     let exchange = async { Connection::open(address).await?.send(request).await };
-    timeout(DEADLINE, exchange)
+    timeout(deadline, exchange)
         .await
-        .unwrap_or_else(|_| panic!("no answer within {DEADLINE:?} to {request:?}"))
+        .unwrap_or_else(|_| panic!("no answer within {deadline:?} to {request:?}"))
 }
 
 /// Sends a request over the kept-alive connection or a new one, and keeps that unless it broke or the server

@@ -3,19 +3,21 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     io::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::{
-    Listener, Setup,
-    client::{Request, Response, send, send_all},
-    eventually, on_the_path,
+    DEADLINE, Listener, Setup,
+    client::{Request, Response, send, send_all, send_within},
+    eventually, eventually_within, on_the_path,
     process::Process,
     project,
 };
@@ -44,6 +46,7 @@ pub struct Envoy {
     version: u64,
     main: String,
     listeners: Vec<Listener>,
+    patience: Duration,
     directory: TempDir,
 }
 
@@ -62,12 +65,14 @@ impl Envoy {
         std::fs::create_dir(&lds).expect("a fresh directory");
         write_listeners(directory.path(), 1, &setup.listeners);
         let main = setup.listeners[0].name().into();
-        let mut started = Self::launch(directory, main, &setup.bootstrap(&lds.join("lds.json")), |envoy| {
-            envoy.args(["--concurrency", &setup.workers.to_string(), "--log-level", setup.log_level]);
-            envoy.args(["--drain-time-s", &setup.drain_seconds.to_string()]);
-            envoy.args(["--component-log-level", setup.component_log_level]);
-        })
-        .await;
+        let bootstrap = setup.bootstrap(&lds.join("lds.json"));
+        let mut started =
+            Self::launch(directory, main, &bootstrap, &setup.launcher, setup.patience, |envoy| {
+                envoy.args(["--concurrency", &setup.workers.to_string(), "--log-level", setup.log_level]);
+                envoy.args(["--drain-time-s", &setup.drain_seconds.to_string()]);
+                envoy.args(["--component-log-level", setup.component_log_level]);
+            })
+            .await;
         started.listeners = setup.listeners;
         started.settled(1, 0, 0).await?;
         Ok(started)
@@ -87,7 +92,7 @@ impl Envoy {
             .expect("a listener with a name")
             .into();
         let directory = TempDir::with_prefix("sidegate-envoy-").expect("a temporary directory");
-        let started = Self::launch(directory, main, &bootstrap, prepare).await;
+        let started = Self::launch(directory, main, &bootstrap, &[], DEADLINE, prepare).await;
         eventually("Envoy to be ready", async || {
             let listening = started.stat("listener_manager.workers_started").await == 1;
             (listening && started.admin("/ready").await.status == 200).then_some(())
@@ -100,11 +105,20 @@ impl Envoy {
         directory: TempDir,
         main: String,
         bootstrap: &Value,
+        launcher: &[OsString],
+        patience: Duration,
         prepare: impl FnOnce(&mut Command),
     ) -> Self {
         let path = |name: &str| directory.path().join(name);
         std::fs::write(path("bootstrap.json"), bootstrap.to_string()).expect("a writable directory");
-        let mut envoy = Command::new(envoy_binary());
+        let mut envoy = match launcher {
+            [] => Command::new(envoy_binary()),
+            [program, arguments @ ..] => {
+                let mut under = Command::new(program);
+                under.args(arguments).arg(envoy_binary());
+                under
+            }
+        };
         envoy
             .args(["--disable-hot-restart", "--reject-unknown-dynamic-fields"])
             .args(["--file-flush-interval-msec", "20"])
@@ -115,12 +129,12 @@ impl Envoy {
             .arg(path("admin"));
         prepare(&mut envoy);
         let mut process = Process::start(&mut envoy, &path("log"));
-        let admin = eventually("Envoy's admin port", async || match process.ended() {
+        let admin = eventually_within(patience, "Envoy's admin port", async || match process.ended() {
             Some(status) => panic!("Envoy ended with {status}: {}", read(&path("log"))),
             None => read(&path("admin")).trim().parse().ok(),
         })
         .await;
-        Self { process, admin, version: 1, main, listeners: Vec::new(), directory }
+        Self { process, admin, version: 1, main, listeners: Vec::new(), patience, directory }
     }
 
     /// The address of the first listener.
@@ -189,7 +203,7 @@ impl Envoy {
 
     /// Asks the admin port.
     pub async fn admin(&self, path: &str) -> Response {
-        send(self.admin, &Request::get(path))
+        send_within(self.patience, self.admin, &Request::get(path))
             .await
             .unwrap_or_else(|error| panic!("Envoy's admin port: {error}: {}", self.log()))
     }
@@ -222,7 +236,7 @@ impl Envoy {
     /// Waits until all workers serve the listeners of that version, or Envoy has refused one more update than
     /// `before`.
     async fn settled(&self, version: u64, refused: u64, seen: usize) -> Result<(), Rejected> {
-        let done = eventually("the new listeners", async || {
+        let done = eventually_within(self.patience, "the new listeners", async || {
             let stats = self.stats().await;
             let stat =
                 |name: &str| stats.get(&format!("listener_manager.{name}")).copied().unwrap_or_default();

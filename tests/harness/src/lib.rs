@@ -41,7 +41,16 @@ pub use upstream::Upstream;
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Polls until there is an answer. Panics with `what` if there is none within [`DEADLINE`].
-pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(DEADLINE, what, attempt).await
+}
+
+/// [`eventually`] with another deadline.
+pub(crate) async fn eventually_within<T>(
+    deadline: Duration,
+    what: &str,
+    mut attempt: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let asking = async {
         loop {
             if let Some(answer) = attempt().await {
@@ -50,9 +59,9 @@ pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    match tokio::time::timeout(DEADLINE, asking).await {
+    match tokio::time::timeout(deadline, asking).await {
         Ok(answer) => answer,
-        Err(_) => panic!("not within {DEADLINE:?}: {what}"),
+        Err(_) => panic!("not within {deadline:?}: {what}"),
     }
 }
 
@@ -70,6 +79,11 @@ pub fn sidegate_module() -> PathBuf {
 /// The filter that does nothing, from `benches/noop`.
 pub fn noop_module() -> PathBuf {
     built("sidegate_noop.wasm")
+}
+
+/// The filter that makes only the host calls that a key with a meter needs, from `benches/floor`.
+pub fn floor_module() -> PathBuf {
+    built("sidegate_floor.wasm")
 }
 
 /// A gate whose flows and tasks tests define, from `tests/probe`.

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use http_body_util::Full;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -49,6 +50,18 @@ impl Upstream {
         Self::answering(move |_| {
             let answer = reply(200, "application/octet-stream", bytes.clone());
             async move { answer }
+        })
+        .await
+    }
+
+    /// Answers every request with status 200, these headers and no body. For `ext_authz`, that is a
+    /// permission.
+    pub async fn granting(headers: &'static [(&'static str, &'static str)]) -> Self {
+        Self::answering(move |_| async move {
+            let answer = headers
+                .iter()
+                .fold(hyper::Response::builder(), |answer, (name, value)| answer.header(*name, *value));
+            Reply::Whole(answer.body(Full::default()).expect("valid headers"))
         })
         .await
     }

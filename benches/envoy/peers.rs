@@ -1,0 +1,100 @@
+//! Envoy's own filters that do a part of the gate's work, for comparison.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+use sidegate_harness::Listener;
+
+use crate::policy;
+
+/// The cluster of the service that [`ext_authz`] asks.
+pub const AUTHORIZER: &str = "authorizer";
+
+/// The headers that the service answers with, for the upstream.
+pub const GRANTED: [(&str, &str); 2] = [("x-consumer", "consumer-7"), ("x-plan", "basic")];
+
+const CONSUMERS: usize = 10;
+
+/// `api_key_auth` with ten keys, then `local_ratelimit` with one token bucket.
+pub fn keys_and_limit(listener: Listener) -> Listener {
+    let credentials: Vec<Value> = (0..CONSUMERS)
+        .map(|index| json!({"key": policy::key(index), "client": format!("consumer-{index}")}))
+        .collect();
+    listener
+        .filter(json!({
+            "name": "envoy.filters.http.api_key_auth",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuth",
+                "credentials": credentials,
+                "key_sources": [{"header": "apikey"}],
+            },
+        }))
+        .filter(json!({
+            "name": "envoy.filters.http.local_ratelimit",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
+                "stat_prefix": "bench",
+                "token_bucket": {"max_tokens": 1_000_000_000, "tokens_per_fill": 1_000_000_000, "fill_interval": "1s"},
+                "filter_enabled": {"default_value": {"numerator": 100}},
+                "filter_enforced": {"default_value": {"numerator": 100}},
+            },
+        }))
+}
+
+/// `ext_authz` that asks a service over HTTP, and forwards two headers of its answer.
+pub fn ext_authz(service: SocketAddr) -> Value {
+    let exactly = |names: &[&str]| {
+        let patterns: Vec<_> = names.iter().map(|name| json!({"exact": name})).collect();
+        json!({"patterns": patterns})
+    };
+    json!({
+        "name": "envoy.filters.http.ext_authz",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
+            "allowed_headers": exactly(&["apikey"]),
+            "http_service": {
+                "server_uri": {"uri": format!("http://{service}"), "cluster": AUTHORIZER, "timeout": "10s"},
+                "authorization_response": {
+                    "allowed_upstream_headers": exactly(&GRANTED.map(|(name, _)| name)),
+                },
+            },
+        },
+    })
+}
+
+/// A script that reads what the gate reads, compares a key with ten, and sets and removes the same headers.
+/// It makes no digest and counts nothing.
+pub fn lua() -> Value {
+    let consumers: String = (0..CONSUMERS)
+        .map(|index| format!("[\"{}\"] = \"consumer-{index}\", ", policy::key(index)))
+        .collect();
+    let script = format!(
+        r#"
+local consumers = {{ {consumers} }}
+local methods = {{ GET = true, POST = true }}
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local consumer = consumers[headers:get("apikey") or ""]
+  local path = headers:get(":path")
+  local allowed = headers:get(":authority") == "orders.example.com"
+    and methods[headers:get(":method")]
+    and path:sub(1, 11) == "/v1/orders/"
+  if not consumer or not allowed then
+    handle:respond({{ [":status"] = "401" }}, "refused")
+    return
+  end
+  headers:replace("x-consumer", consumer)
+  headers:replace("x-plan", "basic")
+  headers:remove("apikey")
+end
+"#
+    );
+    json!({
+        "name": "envoy.filters.http.lua",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+            "default_source_code": {"inline_string": script},
+        },
+    })
+}
