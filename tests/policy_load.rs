@@ -27,12 +27,17 @@ mod paths;
 mod providers;
 #[path = "policy_load/rules.rs"]
 mod rules;
+#[path = "policy_load/scale.rs"]
+mod scale;
 #[path = "policy_load/together.rs"]
 mod together;
 #[path = "policy_load/types.rs"]
 mod types;
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use sidegate::{

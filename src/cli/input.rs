@@ -111,11 +111,21 @@ pub(super) fn from_yaml(text: &[u8]) -> Result<Value, Misread> {
     serde_saphyr::from_slice_with_options(text, options()).map_err(|error| Misread::yaml(&error))
 }
 
-/// The options for reading YAML. Policies are large and their authors are trusted; the usual limits against
-/// hostile documents would reject 100,000 consumers. Aliases stay limited.
+/// The options for reading YAML. Policies are large: the usual limits on size would reject 100,000 consumers.
+/// Depth, and what aliases expand to, stay limited.
 pub(super) fn options() -> Options {
     serde_saphyr::options! {
-        budget: None,
+        budget: serde_saphyr::budget! {
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+            max_total_scalar_bytes: usize::MAX,
+            max_anchors: usize::MAX,
+            max_aliases: usize::MAX,
+            max_merge_keys: usize::MAX,
+            max_recorded_anchor_events: usize::MAX,
+            max_recorded_anchor_bytes: usize::MAX,
+            enforce_alias_anchor_ratio: false,
+        },
         with_snippet: false,
         strict_booleans: true,
         reject_unsupported_tags: true,
@@ -183,5 +193,13 @@ mod tests {
             yaml.push_str(&format!("a{depth}: &a{depth} [{}]\n", vec![alias; 10].join(",")));
         }
         assert!(configuration("p.yaml", &yaml).is_err());
+    }
+
+    #[test]
+    fn documents_of_many_levels_are_rejected() {
+        for (open, close) in [("[", "]"), ("{a: ", "}"), ("&b [", "]")] {
+            let yaml = format!("a: {}x{}\n", open.repeat(250), close.repeat(250));
+            assert!(configuration("p.yaml", &yaml).is_err(), "{open}");
+        }
     }
 }

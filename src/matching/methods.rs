@@ -68,15 +68,6 @@ impl Methods {
             names.push("HEAD".to_owned());
         }
     }
-
-    /// Whether both cover some method and neither is more specific.
-    pub(super) fn meet(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (None, None) => true,
-            (Some(names), Some(others)) => names.iter().any(|name| others.contains(name)),
-            (None, Some(_)) | (Some(_), None) => false,
-        }
-    }
 }
 
 #[cfg(test)]

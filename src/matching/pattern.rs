@@ -1,6 +1,9 @@
 //! Patterns for paths inside an API: a template or a regular expression.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    hash::{Hash, Hasher},
+};
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -12,10 +15,10 @@ const MAX_REGEX: usize = 64 * 1024;
 
 /// A pattern for paths inside an API. Two patterns are equal if their normalised texts are, apart from the
 /// names of parameters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PathPattern(pub(super) Kind);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Template(PathTemplate),
     Regex(PathRegex),
@@ -44,6 +47,12 @@ impl PartialEq for PathRegex {
 }
 
 impl Eq for PathRegex {}
+
+impl Hash for PathRegex {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
 
 /// Why a text is not a pattern for paths.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,13 +1,20 @@
 //! Metrics and their tree, and what one request uses of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The longest name of a metric, in bytes.
 const NAME_MAX: usize = 64;
 
+/// The most metrics between a metric and the root of its tree, both included. Each of them is counted for
+/// each request.
+const MOST_GENERATIONS: usize = 16;
+
 /// The metrics of a policy: a tree in which usage of a child counts for all its ancestors.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics(Vec<Metric>);
+pub struct Metrics {
+    list: Vec<Metric>,
+    by_name: HashMap<Box<str>, MetricId>,
+}
 
 #[derive(Clone, Debug)]
 struct Metric {
@@ -45,6 +52,12 @@ pub enum InvalidMetric {
         /// The name of the parent.
         parent: String,
     },
+    /// The metric has too many ancestors.
+    #[error("metric `{metric}` has more than {} ancestors", MOST_GENERATIONS - 1)]
+    TooDeep {
+        /// The metric.
+        metric: String,
+    },
     /// The metric is its own ancestor; reported for each metric of the cycle.
     #[error("metric `{metric}` is its own ancestor")]
     Cycle {
@@ -60,6 +73,7 @@ impl InvalidMetric {
             Self::Name { metric }
             | Self::Duplicate { metric }
             | Self::UnknownParent { metric, parent: _ }
+            | Self::TooDeep { metric }
             | Self::Cycle { metric } => metric,
         }
     }
@@ -73,7 +87,7 @@ impl Metrics {
         for (id, (name, _)) in declared.iter().enumerate() {
             ids.entry(*name).or_insert(MetricId(id));
         }
-        let mut metrics = Vec::with_capacity(declared.len());
+        let mut metrics = Self::default();
         let mut errors = Vec::new();
         for (id, (name, parent)) in declared.iter().enumerate() {
             let id = MetricId(id);
@@ -91,29 +105,38 @@ impl Metrics {
                 continue;
             }
             let up = |child: &MetricId| declared.get(child.0)?.1.and_then(|parent| ids.get(parent)).copied();
-            let lineage: Box<[_]> = std::iter::successors(Some(id), up).take(declared.len()).collect();
+            // One more than may be, so that a lineage that is too long shows.
+            let most = MOST_GENERATIONS.saturating_add(1);
+            let lineage: Box<[_]> = std::iter::successors(Some(id), up).take(most).collect();
             if lineage.iter().any(|ancestor| up(ancestor) == Some(id)) {
                 errors.push(InvalidMetric::Cycle { metric });
                 continue;
             }
-            metrics.push(Metric { name: (*name).into(), lineage });
+            // Below a cycle, only the metrics of the cycle are at fault.
+            let is_below_cycle = lineage.iter().collect::<HashSet<_>>().len() < lineage.len();
+            if lineage.len() > MOST_GENERATIONS && !is_below_cycle {
+                errors.push(InvalidMetric::TooDeep { metric });
+                continue;
+            }
+            metrics.by_name.insert((*name).into(), id);
+            metrics.list.push(Metric { name: (*name).into(), lineage });
         }
-        if errors.is_empty() { Ok(Self(metrics)) } else { Err(errors) }
+        if errors.is_empty() { Ok(metrics) } else { Err(errors) }
     }
 
     /// The metric called `name`.
     pub fn find(&self, name: &str) -> Option<MetricId> {
-        self.0.iter().position(|metric| &*metric.name == name).map(MetricId)
+        self.by_name.get(name).copied()
     }
 
     /// The metric's name.
     pub fn name(&self, id: MetricId) -> &str {
-        self.0.get(id.0).map_or("", |metric| &metric.name)
+        self.list.get(id.0).map_or("", |metric| &metric.name)
     }
 
     /// The metrics that usage of this metric counts for: itself, its parent, and so on up.
     pub fn lineage(&self, id: MetricId) -> &[MetricId] {
-        self.0.get(id.0).map_or(&[], |metric| &metric.lineage)
+        self.list.get(id.0).map_or(&[], |metric| &metric.lineage)
     }
 }
 
@@ -221,5 +244,21 @@ mod tests {
             ]
         );
         assert_eq!(errors.first().unwrap().metric(), "a");
+    }
+
+    #[test]
+    fn lineages_are_bounded() {
+        let names: Vec<_> = (0..20_000).map(|number| format!("m{number}")).collect();
+        let chain = |length: usize| {
+            let parents = std::iter::once(None).chain(names.iter().map(|name| Some(name.as_str())));
+            let declared: Vec<_> = names.iter().map(String::as_str).zip(parents).take(length).collect();
+            Metrics::new(&declared)
+        };
+        let longest = chain(16).unwrap();
+        assert_eq!(longest.lineage(longest.find("m15").unwrap()).len(), 16);
+        let errors = chain(17).unwrap_err();
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors.first().unwrap().to_string(), "metric `m16` has more than 15 ancestors");
+        assert_eq!(chain(20_000).unwrap_err().len(), 20_000 - 16);
     }
 }
