@@ -32,7 +32,8 @@ pub(super) fn find<'a>(
     line: &'a RequestLine<'_>,
     trail: &mut Trail,
 ) -> Result<Found<'a>, Refusal> {
-    let matched = line.path.as_ref().and_then(|path| Some((path, policy.find_api(line.authority, path)?)));
+    let matched =
+        line.path.as_ref().and_then(|path| Some((path, policy.find_api(line.host.as_deref(), path)?)));
     let Some((path, matched)) = matched else {
         return match policy.unmatched {
             Unmatched::Deny => Err(Cause::NoRoute.because("no API for host and path")),

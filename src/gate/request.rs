@@ -1,5 +1,7 @@
 //! A request as the gate sees it: its header map, and the fields that are read from it in one pass.
 
+use std::borrow::Cow;
+
 use crate::{
     headers::HeaderMap,
     matching::{self, RequestPath, Target},
@@ -31,7 +33,8 @@ pub(super) struct Head<'a> {
 /// The method, host and path of a request.
 pub(super) struct RequestLine<'a> {
     pub method: &'a str,
-    pub authority: &'a str,
+    /// `None` if the request names no host.
+    pub host: Option<Cow<'a, str>>,
     /// `None` for `OPTIONS *`.
     pub path: Option<RequestPath<'a>>,
     pub preflight_for: Option<&'a str>,
@@ -99,12 +102,14 @@ impl<'a> Head<'a> {
         else {
             return Err(Cause::Malformed.because("method, host or path is not UTF-8"));
         };
+        let host = matching::host_of(authority)
+            .map_err(|malformed| Cause::Malformed.because(Reason::of(&malformed)))?;
         let path = match matching::normalise(path) {
             Ok(Target::Path(path)) => Some(path),
             Ok(Target::Asterisk) => None,
             Err(malformed) => return Err(Cause::Malformed.because(Reason::of(&malformed))),
         };
-        Ok(RequestLine { method, authority, path, preflight_for: self.preflight_for })
+        Ok(RequestLine { method, host, path, preflight_for: self.preflight_for })
     }
 
     /// The request's own id, if it is safe in a log line and in a header.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt};
 
 use super::{
-    host::{HostPattern, HostTable, host_of},
+    host::{HostPattern, HostTable},
     path::RequestPath,
     pattern::InvalidPath,
     template::{PathTemplate, Segment},
@@ -90,8 +90,8 @@ impl ApiTable {
 
     /// Finds the API for a request. The host is chosen first: if an API lists it, APIs for wider hosts are
     /// ignored.
-    pub fn find<'a>(&self, authority: &str, path: &'a RequestPath<'_>) -> Option<ApiMatch<'a>> {
-        let by_host = host_of(authority).and_then(|host| self.by_host.choose(&host));
+    pub fn find<'a>(&self, host: Option<&str>, path: &'a RequestPath<'_>) -> Option<ApiMatch<'a>> {
+        let by_host = host.and_then(|host| self.by_host.choose(host));
         by_host.unwrap_or(&self.any_host).find(path.path())
     }
 }
@@ -131,7 +131,7 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::*;
+    use super::{super::host::host_of, *};
     use crate::matching::{Target, normalise};
 
     fn build(apis: &[(&[&str], &str)]) -> Result<ApiTable, Vec<ApiConflict>> {
@@ -147,7 +147,8 @@ mod tests {
 
     fn find(table: &ApiTable, authority: &str, target: &str) -> Option<(usize, String)> {
         let Ok(Target::Path(path)) = normalise(target) else { panic!("`{target}` is not a path") };
-        table.find(authority, &path).map(|found| (found.api, found.inside.to_owned()))
+        let host = host_of(authority).unwrap();
+        table.find(host.as_deref(), &path).map(|found| (found.api, found.inside.to_owned()))
     }
 
     #[test]

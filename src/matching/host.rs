@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap, fmt, net::Ipv6Addr};
 
-/// The length limit of DNS names. Longer hosts match no pattern, which bounds the work for a request.
+/// The length limit of DNS names. Longer hosts are refused, which bounds the work for a request.
 const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
 
@@ -98,26 +98,62 @@ impl fmt::Display for HostPattern {
     }
 }
 
+/// Why the host of a request is refused: a server behind Envoy may read another host in it than Sidegate. The
+/// caller does not see the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedHost {
+    /// It has a character that hosts do not have, such as `@` after user information, the comma with which
+    /// Envoy joins two `host` lines, or `%` before an escape.
+    #[error("the host has a character that hosts do not have")]
+    Character,
+    /// Two dots in a row, one at the start, or nothing before the port.
+    #[error("the host has an empty label")]
+    EmptyLabel,
+    /// More than 253 characters.
+    #[error("the host is too long")]
+    TooLong,
+    /// Brackets without an IPv6 address between them, or without the other bracket.
+    #[error("the host is not an IPv6 address in brackets")]
+    Ipv6,
+    /// The text after the first colon is not a number of up to five digits.
+    #[error("the port of the host is not a number")]
+    Port,
+}
+
 /// The host in an `:authority` value, in lower case, without port and trailing dot. IPv6 addresses are in
-/// brackets and in canonical form. `None` if there is no host. Allocates only for upper case and IPv6.
-pub fn host_of(authority: &str) -> Option<Cow<'_, str>> {
+/// brackets and in canonical form. `None` if the value is empty, as in HTTP/1.0. Allocates only for upper
+/// case and IPv6.
+pub fn host_of(authority: &str) -> Result<Option<Cow<'_, str>>, MalformedHost> {
+    if authority.is_empty() {
+        return Ok(None);
+    }
     if authority.starts_with('[') {
-        let (address, rest) = authority.split_at_checked(authority.find(']')?.checked_add(1)?)?;
-        let port = rest.strip_prefix(':').unwrap_or(rest);
-        return if is_port(port) { ipv6(address).map(Cow::Owned) } else { None };
+        let (address, port) = authority.split_once(']').ok_or(MalformedHost::Ipv6)?;
+        check_port(port)?;
+        return ipv6(&format!("{address}]")).map(|host| Some(Cow::Owned(host))).ok_or(MalformedHost::Ipv6);
     }
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if is_port(port) => host,
-        _ => authority,
-    };
+    let (host, port) =
+        authority.split_at_checked(authority.find(':').unwrap_or(authority.len())).unwrap_or_default();
+    check_port(port)?;
     let host = host.strip_suffix('.').unwrap_or(host);
-    if host.is_empty() || host.len() > MAX_HOST {
-        return None;
+    if host.len() > MAX_HOST {
+        return Err(MalformedHost::TooLong);
     }
-    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Some(Cow::Owned(host.to_ascii_lowercase()));
+    let mut has_upper_case = false;
+    let mut last = b'.';
+    for byte in host.bytes() {
+        match byte {
+            b'.' if last == b'.' => return Err(MalformedHost::EmptyLabel),
+            b'A'..=b'Z' => has_upper_case = true,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {}
+            _ => return Err(MalformedHost::Character),
+        }
+        last = byte;
     }
-    Some(Cow::Borrowed(host))
+    if last == b'.' {
+        return Err(MalformedHost::EmptyLabel);
+    }
+    Ok(Some(if has_upper_case { Cow::Owned(host.to_ascii_lowercase()) } else { Cow::Borrowed(host) }))
 }
 
 /// Values by host pattern.
@@ -164,8 +200,14 @@ fn ipv6(bracketed: &str) -> Option<String> {
     Some(format!("[{address}]"))
 }
 
-fn is_port(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit())
+/// Checks what comes after a host: nothing, or a colon and a port, which may be empty (RFC 3986, section
+/// 3.2.3).
+fn check_port(text: &str) -> Result<(), MalformedHost> {
+    let Some(port) = text.strip_prefix(':') else {
+        return if text.is_empty() { Ok(()) } else { Err(MalformedHost::Port) };
+    };
+    let is_port = port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+    if is_port { Ok(()) } else { Err(MalformedHost::Port) }
 }
 
 #[cfg(test)]
@@ -225,25 +267,57 @@ mod tests {
     #[test]
     fn the_host_is_read_without_port_and_trailing_dot() {
         for (authority, host) in [
-            ("a.com", Some("a.com")),
-            ("A.Com:8080", Some("a.com")),
-            ("a.com:", Some("a.com")),
-            ("a.com.", Some("a.com")),
-            ("a.com.:80", Some("a.com")),
-            ("[::1]", Some("[::1]")),
-            ("[0:0::1]:80", Some("[::1]")),
-            ("[::1]x", None),
-            ("[::1", None),
-            ("[fe80::1%25eth0]", None),
-            ("", None),
-            (":80", None),
-            (".", None),
-            ("a.com:b", Some("a.com:b")),
+            ("a.com", "a.com"),
+            ("A.Com:8080", "a.com"),
+            ("a.com:", "a.com"),
+            ("a.com.", "a.com"),
+            ("a.com.:80", "a.com"),
+            ("my_service", "my_service"),
+            ("127.0.0.1:65535", "127.0.0.1"),
+            ("[::1]", "[::1]"),
+            ("[0:0::1]:80", "[::1]"),
+            ("[::1]:", "[::1]"),
         ] {
-            assert_eq!(host_of(authority).as_deref(), host, "{authority}");
+            assert_eq!(host_of(authority).unwrap().as_deref(), Some(host), "{authority}");
         }
-        assert_eq!(host_of(&"a.".repeat(200)), None);
-        assert!(matches!(host_of("a.com:80"), Some(Cow::Borrowed(_))));
+        assert_eq!(host_of(""), Ok(None));
+        assert!(matches!(host_of("a.com:80"), Ok(Some(Cow::Borrowed(_)))));
+    }
+
+    #[test]
+    fn hosts_that_servers_read_in_different_ways_are_malformed() {
+        use MalformedHost::*;
+        let long = format!("{}com", "a.".repeat(126));
+        for (authority, reason) in [
+            ("user@a.com", Character),
+            ("user:pw@a.com", Port),
+            ("a.com:80@b.com", Port),
+            ("a.com,b.com", Character),
+            ("a.com:80,b.com:80", Port),
+            ("a%2ecom", Character),
+            ("a.com/x", Character),
+            ("a.com\\b", Character),
+            ("a.com?x", Character),
+            ("a com", Character),
+            ("b\u{fc}cher.de", Character),
+            ("a.com:80:80", Port),
+            ("a.com:b", Port),
+            ("a.com:123456", Port),
+            ("::1", Port),
+            ("a.com..", EmptyLabel),
+            ("a..com", EmptyLabel),
+            (".a.com", EmptyLabel),
+            (".", EmptyLabel),
+            (":80", EmptyLabel),
+            ("[::1]x", Port),
+            ("[::1]80", Port),
+            ("[::1", Ipv6),
+            ("[a.com]", Ipv6),
+            ("[fe80::1%25eth0]", Ipv6),
+            (&long, TooLong),
+        ] {
+            assert_eq!(host_of(authority), Err(reason), "{authority}");
+        }
     }
 
     #[test]

@@ -9,9 +9,9 @@
 //! * **Normalised once.** The path is normalised before any decision, and the same path is forwarded. Input
 //!   that servers interpret differently (`%2F`, `\`, `..;`, …) is a [`MalformedTarget`]. A normalised path
 //!   has only one spelling. Patterns are normalised too when they are loaded, so matching compares bytes.
-//! * **Host, then base path.** The exact host comes before the longest wildcard, and that before APIs for any
-//!   host. Once a host is chosen, wider ones are ignored. Then the longest base path of whole segments is
-//!   chosen.
+//! * **Host, then base path.** A host that servers interpret differently is a [`MalformedHost`]. The exact
+//!   host comes before the longest wildcard, and that before APIs for any host. Once a host is chosen, wider
+//!   ones are ignored. Then the longest base path of whole segments is chosen.
 //! * **Path, then method.** The most specific path decides: segment by segment from the left, a literal
 //!   before `{parameter}` before `/**`; regular expressions after all templates, in list order. Among the
 //!   rules with that path, one that lists the method comes before one for all methods. `GET` covers `HEAD`
@@ -38,7 +38,7 @@ mod template;
 mod usage;
 
 pub use api::{ApiConflict, ApiMatch, ApiTable, BasePath};
-pub use host::{HostPattern, InvalidHost, host_of};
+pub use host::{HostPattern, InvalidHost, MalformedHost, host_of};
 pub use metering::{Metering, MeteringPath, MeteringRule, QueryValue};
 pub use methods::{InvalidMethods, Methods};
 pub use path::{MalformedTarget, RequestPath, Target, normalise};
@@ -60,7 +60,7 @@ mod tests {
         let rule = |path| RuleMatch { path: PathPattern::template(path).unwrap(), methods: Methods::ALL };
         let rules = RuleTable::build(vec![rule("/admin/**"), rule("/**")]).unwrap();
         let find = |target| match normalise(target) {
-            Ok(Target::Path(path)) => apis.find("", &path).map(|found| rules.find(found.inside, "GET")),
+            Ok(Target::Path(path)) => apis.find(None, &path).map(|found| rules.find(found.inside, "GET")),
             Ok(Target::Asterisk) | Err(_) => None,
         };
         for target in [

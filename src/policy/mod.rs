@@ -191,8 +191,8 @@ impl Policy {
     }
 
     /// The API for a host and a path.
-    pub fn find_api<'a>(&self, authority: &str, path: &'a RequestPath<'_>) -> Option<ApiMatch<'a>> {
-        self.table.find(authority, path)
+    pub fn find_api<'a>(&self, host: Option<&str>, path: &'a RequestPath<'_>) -> Option<ApiMatch<'a>> {
+        self.table.find(host, path)
     }
 
     /// The API at an index.

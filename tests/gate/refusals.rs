@@ -163,6 +163,24 @@ fn a_method_host_or_path_that_is_not_utf8_is_malformed() {
 }
 
 #[test]
+fn a_host_that_servers_read_in_different_ways_is_malformed() {
+    let mut open = everything();
+    open["gate"]["unmatched"] = json!("pass");
+    let gate = gate(&open);
+    for host in [
+        "x@api.example.com",
+        "evil.com,api.example.com",
+        "api.example.com:80:81",
+        "api.example.com..",
+        "api%2eexample.com",
+    ] {
+        let mut ask = get("/v1/orders").key("key-of-acme");
+        ask.headers.retain(|(other, _)| other != ":authority");
+        assert_eq!(asked(&gate, &ask.with(":authority", host)), "20", "{host}");
+    }
+}
+
+#[test]
 fn every_answer_of_the_provider_has_its_code_and_reason() {
     let now = NOW.seconds();
     let table = [
