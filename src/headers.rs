@@ -39,19 +39,21 @@ impl HeaderMap {
 
     /// All fields, one item per line of the request. A name that is not UTF-8 is empty.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
-        let text = |span: Span| self.bytes.get(span.start..span.end).unwrap_or_default();
         self.fields
             .iter()
-            .map(move |field| (str::from_utf8(text(field.name)).unwrap_or_default(), text(field.value)))
+            .map(|field| (str::from_utf8(self.text(field.name)).unwrap_or_default(), self.text(field.value)))
     }
 
     /// The values of `name`, one item per line of the request.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> + Clone {
-        let text = |span: Span| self.bytes.get(span.start..span.end).unwrap_or_default();
         self.fields
             .iter()
-            .filter(move |field| text(field.name) == name.as_bytes())
-            .map(move |field| text(field.value))
+            .filter(move |field| self.text(field.name) == name.as_bytes())
+            .map(|field| self.text(field.value))
+    }
+
+    fn text(&self, span: Span) -> &[u8] {
+        self.bytes.get(span.start..span.end).unwrap_or_default()
     }
 
     /// The total size of the fields, in bytes.

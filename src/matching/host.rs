@@ -128,12 +128,13 @@ pub fn host_of(authority: &str) -> Result<Option<Cow<'_, str>>, MalformedHost> {
         return Ok(None);
     }
     if authority.starts_with('[') {
-        let (address, port) = authority.split_once(']').ok_or(MalformedHost::Ipv6)?;
-        check_port(port)?;
+        let (address, rest) = authority.split_once(']').ok_or(MalformedHost::Ipv6)?;
+        if !rest.is_empty() {
+            check_port(rest.strip_prefix(':').ok_or(MalformedHost::Port)?)?;
+        }
         return ipv6(&format!("{address}]")).map(|host| Some(Cow::Owned(host))).ok_or(MalformedHost::Ipv6);
     }
-    let (host, port) =
-        authority.split_at_checked(authority.find(':').unwrap_or(authority.len())).unwrap_or_default();
+    let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
     check_port(port)?;
     let host = host.strip_suffix('.').unwrap_or(host);
     if host.len() > MAX_HOST {
@@ -200,12 +201,8 @@ fn ipv6(bracketed: &str) -> Option<String> {
     Some(format!("[{address}]"))
 }
 
-/// Checks what comes after a host: nothing, or a colon and a port, which may be empty (RFC 3986, section
-/// 3.2.3).
-fn check_port(text: &str) -> Result<(), MalformedHost> {
-    let Some(port) = text.strip_prefix(':') else {
-        return if text.is_empty() { Ok(()) } else { Err(MalformedHost::Port) };
-    };
+/// Checks the text after the colon, which may be empty (RFC 3986, section 3.2.3).
+fn check_port(port: &str) -> Result<(), MalformedHost> {
     let is_port = port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
     if is_port { Ok(()) } else { Err(MalformedHost::Port) }
 }

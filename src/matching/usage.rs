@@ -113,8 +113,8 @@ impl Metrics {
                 continue;
             }
             // Below a cycle, only the metrics of the cycle are at fault.
-            let is_below_cycle = lineage.iter().collect::<HashSet<_>>().len() < lineage.len();
-            if lineage.len() > MOST_GENERATIONS && !is_below_cycle {
+            let is_below_cycle = || lineage.iter().collect::<HashSet<_>>().len() < lineage.len();
+            if lineage.len() > MOST_GENERATIONS && !is_below_cycle() {
                 errors.push(InvalidMetric::TooDeep { metric });
                 continue;
             }

@@ -1,3 +1,5 @@
+//! Tests of reading: what is reported about a document that does not fit.
+
 use serde_json::json;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;

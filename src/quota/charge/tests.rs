@@ -1,3 +1,5 @@
+//! Tests of charging, refusing and giving back.
+
 use std::{num::NonZeroU32, rc::Rc};
 
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]

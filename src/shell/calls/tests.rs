@@ -1,3 +1,5 @@
+//! Tests of the calls in flight and who waits for them.
+
 use std::time::Duration;
 
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
