@@ -157,10 +157,9 @@ fn decide(driver: &Driver<Memory>, headers: &[(String, Vec<u8>)], body: &[u8]) {
     let forged = |name: &str| {
         edits.remove.iter().all(|removed| removed != name) && edits.set.iter().all(|(set, _)| **set != *name)
     };
-    let identity =
-        |name: &str| driver.policy().identity_headers.contains(name) || name.starts_with("x-sidegate-");
+    let reserved = &driver.policy().reserved_headers;
     assert!(
-        !headers.iter().any(|(name, _)| identity(name) && forged(name)),
+        !headers.iter().any(|(name, _)| reserved.contain(name.as_bytes()) && forged(name)),
         "a forged identity is forwarded: {edits:?}"
     );
 

@@ -1,6 +1,6 @@
 //! Header fields: those of a request as received from the host, and those that Sidegate writes.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 /// The header map of a request: pseudo-headers included, names in lower case, in the order received.
 ///
@@ -13,47 +13,44 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderMap {
     bytes: Vec<u8>,
-    fields: Vec<Field>,
-}
-
-/// Where the texts of a field are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Field {
-    name: Span,
-    value: Span,
-}
-
-/// A part of the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
-    start: usize,
-    end: usize,
 }
 
 impl HeaderMap {
     /// The map in these bytes. Where they end too early, so does the map.
-    pub fn from_bytes(bytes: Vec<u8>) -> Self {
-        let fields = index(&bytes).unwrap_or_default();
-        Self { bytes, fields }
+    pub const fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self { bytes }
     }
 
-    /// All fields, one item per line of the request. A name that is not UTF-8 is empty.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
-        self.fields
-            .iter()
-            .map(|field| (str::from_utf8(self.text(field.name)).unwrap_or_default(), self.text(field.value)))
+    /// All fields, name and value, one item per line of the request.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
+        self.fields().map_while(|field| Some((self.text(field.name())?, self.text(field.value())?)))
     }
 
     /// The values of `name`, one item per line of the request.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> + Clone {
-        self.fields
-            .iter()
-            .filter(move |field| self.text(field.name) == name.as_bytes())
-            .map(|field| self.text(field.value))
+        self.fields()
+            .filter(move |field| field.name_length == name.len() && self.is_named(field, name))
+            .map_while(|field| self.text(field.value()))
     }
 
-    fn text(&self, span: Span) -> &[u8] {
-        self.bytes.get(span.start..span.end).unwrap_or_default()
+    fn is_named(&self, field: &Field, name: &str) -> bool {
+        self.text(field.name()) == Some(name.as_bytes())
+    }
+
+    fn text(&self, range: Range<usize>) -> Option<&[u8]> {
+        // A zero follows.
+        self.bytes.get(..=range.end)?.get(range.start..range.end)
+    }
+
+    /// Where the fields are, if the bytes are complete.
+    fn fields(&self) -> impl Iterator<Item = Field> + Clone {
+        let lengths = lengths(&self.bytes).unwrap_or_default();
+        let mut start = lengths.len().saturating_mul(8).saturating_add(4);
+        lengths.iter().map(move |[name, value]| {
+            let field = Field { start, name_length: number(*name), value_length: number(*value) };
+            start = field.value().end.saturating_add(1);
+            field
+        })
     }
 
     /// The total size of the fields, in bytes.
@@ -62,25 +59,32 @@ impl HeaderMap {
     }
 }
 
-/// Where the fields are in the bytes of a map.
-fn index(bytes: &[u8]) -> Option<Vec<Field>> {
-    let number = |bytes: &[u8; 4]| usize::try_from(u32::from_le_bytes(*bytes)).ok();
-    let (count, rest) = bytes.split_first_chunk()?;
-    let lengths = number(count)?.checked_mul(8)?;
-    let (pairs, _) = rest.split_at_checked(lengths)?.0.as_chunks::<8>();
-    let mut fields = Vec::with_capacity(pairs.len());
-    let mut next = lengths.checked_add(4)?;
-    let mut text = |length: &[u8; 4]| {
-        let span = Span { start: next, end: next.checked_add(number(length)?)? };
-        next = span.end.checked_add(1)?;
-        (next <= bytes.len()).then_some(span)
-    };
-    for pair in pairs {
-        let (name, value) = (pair.first_chunk()?, pair.last_chunk()?);
-        let Some(field) = text(name).zip(text(value)) else { break };
-        fields.push(Field { name: field.0, value: field.1 });
+/// Where the texts of a field are.
+struct Field {
+    start: usize,
+    name_length: usize,
+    value_length: usize,
+}
+
+impl Field {
+    const fn name(&self) -> Range<usize> {
+        self.start..self.start.saturating_add(self.name_length)
     }
-    Some(fields)
+
+    const fn value(&self) -> Range<usize> {
+        let start = self.name().end.saturating_add(1);
+        start..start.saturating_add(self.value_length)
+    }
+}
+
+/// The pairs of lengths in the bytes of a map.
+fn lengths(bytes: &[u8]) -> Option<&[[[u8; 4]; 2]]> {
+    let (count, rest) = bytes.split_first_chunk()?;
+    rest.get(..number(*count).checked_mul(8)?).map(|lengths| lengths.as_chunks().0.as_chunks().0)
+}
+
+fn number(bytes: [u8; 4]) -> usize {
+    usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(usize::MAX)
 }
 
 /// For tests, and for hosts that hand fields over one by one. Names become lower case.
@@ -104,7 +108,7 @@ impl From<Vec<(String, Vec<u8>)>> for HeaderMap {
 /// Header fields that Sidegate writes, in order: of a reply, of a response, or of a call to a provider. Names
 /// are in lower case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HeaderList(Vec<(Cow<'static, str>, String)>);
+pub struct HeaderList(Vec<(Cow<'static, str>, Cow<'static, str>)>);
 
 impl HeaderList {
     /// An empty list.
@@ -118,7 +122,7 @@ impl HeaderList {
     }
 
     /// Adds a field; earlier ones of the same name stay.
-    pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) {
+    pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) {
         self.0.push((name.into(), value.into()));
     }
 
@@ -133,7 +137,7 @@ impl HeaderList {
 
     /// All fields.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
-        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
+        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 
     /// The first value of `name`.
@@ -154,7 +158,8 @@ impl HeaderList {
 
 impl<const N: usize> From<[(&'static str, &str); N]> for HeaderList {
     fn from(fields: [(&'static str, &str); N]) -> Self {
-        Self(fields.into_iter().map(|(name, value)| (Cow::Borrowed(name), value.to_owned())).collect())
+        let owned = |(name, value): (&'static str, &str)| (name.into(), value.to_owned().into());
+        Self(fields.into_iter().map(owned).collect())
     }
 }
 
@@ -181,7 +186,8 @@ mod tests {
     }
 
     fn read(map: &HeaderMap) -> Vec<(String, Vec<u8>)> {
-        map.iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect()
+        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        map.iter().map(|(name, value)| (text(name), value.to_vec())).collect()
     }
 
     #[test]
@@ -190,8 +196,6 @@ mod tests {
         let bytes = b"\x01\0\0\0\x02\0\0\0\x03\0\0\0ab\0cde\0";
         assert_eq!(read(&HeaderMap::from_bytes(bytes.to_vec())), fields()[..1]);
         assert_eq!(read(&HeaderMap::default()), []);
-        let name = b"\x01\0\0\0\x01\0\0\0\x01\0\0\0\xff\0v\0";
-        assert_eq!(read(&HeaderMap::from_bytes(name.to_vec())), [(String::new(), b"v".to_vec())]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a caller receives in place of the service's response.
 
+use std::{borrow::Cow, rc::Rc};
+
 use crate::headers::HeaderList;
 
 /// A reply, ready to be sent.
@@ -12,7 +14,7 @@ pub struct Reply {
     /// Header fields.
     pub headers: HeaderList,
     /// The body.
-    pub body: String,
+    pub body: Rc<str>,
 }
 
 /// The outcome of a gRPC call: `grpc-status` and `grpc-message`.
@@ -21,7 +23,7 @@ pub struct GrpcStatus {
     /// The status code (<https://grpc.github.io/grpc/core/md_doc_statuscodes.html>).
     pub code: u8,
     /// What went wrong, in words.
-    pub message: String,
+    pub message: Cow<'static, str>,
 }
 
 /// The protocol that the caller expects in a reply.

@@ -186,7 +186,7 @@ async fn observe(allowed: Option<&BTreeSet<String>>, patience: Duration) -> Seen
     note("admitted", format!("{:?}", answer.as_ref().map(|answer| answer.status)));
     note("the service learns who calls", format!("{:?}", received("x-consumer")));
     note("the key is not forwarded", format!("{:?}", received("apikey")));
-    note("the caller sees what is left", format!("{:?}", header("x-ratelimit-remaining")));
+    note("the caller sees what is left", format!("{:?}", header("ratelimit")));
     let answer = ask("keys", Request::get("/?a=b&key=acme")).await;
     note(
         "the key is cut from the query",

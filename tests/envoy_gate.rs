@@ -72,7 +72,7 @@ fn orders() -> Value {
     json!({
         "sidegate": "v1",
         "revision": "orders-1",
-        "gate": {"realm": "orders", "debug": {"secret_sha256": sha256("show-me")}, "errors": {"details": "https://docs.example.com/errors#{code}"}},
+        "gate": {"realm": "orders", "filter_state": "all", "debug": {"secret_sha256": sha256("show-me")}, "errors": {"details": "https://docs.example.com/errors#{code}"}},
         "metrics": {"hits": {}, "writes": {"parent": "hits"}},
         "plans": {
             "trial": {"environment": "staging", "limits": [

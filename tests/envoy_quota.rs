@@ -215,7 +215,9 @@ fn kinds() -> Value {
 #[tokio::test]
 async fn callers_see_their_limits_and_each_kind_has_its_own_counter() {
     let service = Upstream::echo("service").await;
-    let trusting = listener(&kinds())
+    let mut policy = kinds();
+    policy["gate"] = json!({"rate_limit_headers": "both"});
+    let trusting = listener(&policy)
         .manager("use_remote_address", json!(true))
         .manager("xff_num_trusted_hops", json!(1));
     let envoy = Envoy::start(Setup::new(trusting).cluster("service", service.address())).await;

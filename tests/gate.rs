@@ -104,7 +104,7 @@ fn code(refused: &Refused) -> &'static str {
 
 fn permit<S: Store>(step: Step<S>) -> Permit {
     let Step::Ended(Ending::Permit(permit)) = step else { panic!("no permit: {step:?}") };
-    *permit
+    permit
 }
 
 fn refused<S: Store>(step: Step<S>) -> Refused {

@@ -1,6 +1,8 @@
 //! Changes to a request on its way to the service.
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::rc::Rc;
+
+use rustc_hash::FxHashSet;
 
 use super::{Field, HeaderTemplate};
 use crate::{
@@ -21,13 +23,43 @@ pub struct Edits {
 /// The prefix of header names that are reserved for Sidegate. Such headers are never accepted from a caller.
 pub const OWN_PREFIX: &str = "x-sidegate-";
 
+/// Names of headers that are never accepted from a caller: those that identify callers to services, and all
+/// under [`OWN_PREFIX`].
+#[derive(Clone, Debug)]
+pub struct ReservedNames {
+    names: FxHashSet<Box<[u8]>>,
+    /// A bit for each byte that a name starts with. It rules out most names of a request.
+    first_bytes: u128,
+}
+
 /// What is removed from every request.
 #[derive(Clone, Copy, Debug)]
 pub struct Stripping<'a> {
-    /// Headers that identify callers to services, in addition to those under [`OWN_PREFIX`].
-    pub identity_headers: &'a BTreeSet<Rc<str>>,
+    /// Headers that callers must not send.
+    pub reserved: &'a ReservedNames,
     /// The places of credentials that the service must not see.
     pub credentials: &'a [Location],
+}
+
+impl ReservedNames {
+    /// Whether `name`, in lower case, is one of them.
+    pub fn contain(&self, name: &[u8]) -> bool {
+        bit(name) & self.first_bytes != 0
+            && (name.starts_with(OWN_PREFIX.as_bytes()) || self.names.contains(name))
+    }
+}
+
+impl<'a> FromIterator<&'a str> for ReservedNames {
+    fn from_iter<T: IntoIterator<Item = &'a str>>(names: T) -> Self {
+        let names: FxHashSet<Box<[u8]>> = names.into_iter().map(|name| name.as_bytes().into()).collect();
+        let first_bytes = names.iter().fold(bit(OWN_PREFIX.as_bytes()), |bits, name| bits | bit(name));
+        Self { names, first_bytes }
+    }
+}
+
+/// The bit for the byte that a name starts with; names are ASCII.
+fn bit(name: &[u8]) -> u128 {
+    name.first().and_then(|first| 1_u128.checked_shl(u32::from(*first))).unwrap_or_default()
 }
 
 impl Edits {
@@ -35,27 +67,25 @@ impl Edits {
     /// becomes the one that was decided on.
     pub fn strip(stripping: Stripping<'_>, headers: &HeaderMap, path: Option<&RequestPath<'_>>) -> Self {
         let mut edits = Self::default();
-        for (name, _) in headers.iter() {
-            let ours = name.starts_with(OWN_PREFIX) || stripping.identity_headers.contains(name);
-            if ours && !edits.remove.iter().any(|removed| removed == name) {
-                edits.remove.push(name.to_owned());
+        for (name, _) in headers.iter().filter(|(name, _)| stripping.reserved.contain(name)) {
+            let name = String::from_utf8_lossy(name);
+            if !edits.remove.iter().any(|removed| *removed == name) {
+                edits.remove.push(name.into_owned());
             }
         }
-        let mut query = path.and_then(RequestPath::query).map(str::to_owned);
-        let mut changed = path.is_some_and(RequestPath::is_changed);
+        let query = path.and_then(RequestPath::query);
+        let mut rest = None;
         if !stripping.credentials.is_empty() {
-            let removal = removal(stripping.credentials, headers, path.and_then(RequestPath::query));
+            let removal = removal(stripping.credentials, headers, query);
             edits.remove.extend(removal.headers.into_iter().map(str::to_owned));
             if let Some(cookie) = removal.cookie {
                 edits.set.push(("cookie".into(), cookie));
             }
-            if let Some(rest) = removal.query {
-                query = Some(rest).filter(|rest| !rest.is_empty());
-                changed = true;
-            }
+            rest = removal.query;
         }
-        if let Some(path) = path.filter(|_| changed) {
-            edits.set.push((":path".into(), path.forwarded_with(query.as_deref()).into_bytes()));
+        if let Some(path) = path.filter(|path| path.is_changed() || rest.is_some()) {
+            let query = rest.as_deref().or(query).filter(|query| rest.is_none() || !query.is_empty());
+            edits.set.push((":path".into(), path.forwarded_with(query).into_bytes()));
         }
         edits
     }

@@ -3,5 +3,5 @@
 mod edits;
 mod template;
 
-pub use edits::{Edits, OWN_PREFIX, Stripping};
+pub use edits::{Edits, OWN_PREFIX, ReservedNames, Stripping};
 pub use template::{Field, HeaderTemplate, InvalidTemplate};

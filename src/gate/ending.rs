@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Ending {
     /// The request goes on to the service.
-    Permit(Box<Permit>),
+    Permit(Permit),
     /// The request is refused.
     Refused(Box<Refused>),
     /// The request passed, and is answered in the service's place.
@@ -32,7 +32,7 @@ pub struct Permit {
     response_headers: HeaderList,
     correlation: Option<String>,
     protocol: Protocol,
-    trail: Trail,
+    trail: Box<Trail>,
 }
 
 /// Proof that a request was refused, with the reply to it.
@@ -42,7 +42,7 @@ pub struct Refused {
     reply: Reply,
     protocol: Protocol,
     correlation: String,
-    trail: Trail,
+    trail: Box<Trail>,
 }
 
 /// A request that passed and is answered in the service's place.
@@ -66,21 +66,21 @@ pub(super) struct End<'a> {
 impl End<'_> {
     /// The ending of a request that was `admitted` or not. This is the only place where shadow mode lets a
     /// refused request pass.
-    pub(super) fn of(&self, admitted: Result<(), Refusal>, mut trail: Trail) -> Ending {
+    pub(super) fn of(&self, admitted: Result<(), Refusal>, mut trail: Box<Trail>) -> Ending {
         let in_shadow = trail.matched_api().is_some_and(|api| api.shadow);
         match admitted {
             Err(refusal) if !in_shadow => Ending::Refused(Box::new(self.refused(refusal, trail))),
             admitted => {
                 trail.refusal = admitted.err();
-                Ending::Permit(Box::new(self.permit(trail)))
+                Ending::Permit(self.permit(trail))
             }
         }
     }
 
-    fn permit(&self, trail: Trail) -> Permit {
+    fn permit(&self, trail: Box<Trail>) -> Permit {
         let api = trail.matched_api();
         let stripping = Stripping {
-            identity_headers: &trail.policy.identity_headers,
+            reserved: &trail.policy.reserved_headers,
             credentials: api.filter(|api| api.remove_credentials).map_or(&[], |api| &api.locations),
         };
         let path = self.line.and_then(|line| line.path.as_ref());
@@ -97,11 +97,11 @@ impl End<'_> {
         Permit { edits, response_headers, correlation, protocol: self.head.protocol, trail }
     }
 
-    fn refused(&self, refusal: Refusal, mut trail: Trail) -> Refused {
+    fn refused(&self, refusal: Refusal, mut trail: Box<Trail>) -> Refused {
         let mut further = quota::headers(trail.policy.rate_limit_headers, &trail.standings);
         explain(&trail, &mut further);
         let correlation = self.correlation();
-        let reply = render(&refusal.cause, &trail.policy.style, trail.challenges(), &correlation, further);
+        let reply = render(&refusal.cause, &trail.policy.replies, trail.challenges(), &correlation, further);
         trail.refusal = Some(refusal.clone());
         Refused { refusal, reply, protocol: self.head.protocol, correlation, trail }
     }

@@ -23,7 +23,7 @@ pub(super) fn explain(trail: &Trail, headers: &mut HeaderList) {
         ("x-sidegate-digest", Some(trail.policy.digest.as_str())),
     ] {
         if let Some(value) = value {
-            headers.push(name, value);
+            headers.push(name, value.to_owned());
         }
     }
 }

@@ -19,7 +19,8 @@ use crate::{policy::Policy, ports::Ports, refusal::Refusal, store::Store};
 /// affect it. If it is dropped while it waits, it gives its charges back.
 pub async fn decide<S: Store>(policy: Rc<Policy>, request: Request, ports: Rc<Ports<S>>) -> Ending {
     let head = request.head();
-    let mut trail = Trail::new(&policy, &head);
+    // Boxed, as it goes from here to the ending and is large.
+    let mut trail = Box::new(Trail::new(&policy, &head));
     let (line, admitted) = match head.line() {
         Ok(line) => {
             let admitted = admit(&policy, &request, &line, &ports, &mut trail).await;

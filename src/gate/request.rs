@@ -77,14 +77,14 @@ impl<'a> Head<'a> {
         let mut asked_method = None;
         for (name, value) in headers.iter() {
             match name {
-                ":method" => head.method = Some(value),
-                ":path" => head.path = Some(value),
-                ":authority" => head.authority = Some(value),
-                "content-type" => head.protocol = protocol(value),
-                "origin" => origin = Some(value),
-                "access-control-request-method" => asked_method = Some(value),
-                "x-request-id" => head.request_id = Some(value),
-                "x-sidegate-debug" => head.debug_secret = Some(value),
+                b":method" => head.method = Some(value),
+                b":path" => head.path = Some(value),
+                b":authority" => head.authority = Some(value),
+                b"content-type" => head.protocol = protocol(value),
+                b"origin" => origin = Some(value),
+                b"access-control-request-method" => asked_method = Some(value),
+                b"x-request-id" => head.request_id = Some(value),
+                b"x-sidegate-debug" => head.debug_secret = Some(value),
                 _ => {}
             }
         }

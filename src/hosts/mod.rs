@@ -1,7 +1,7 @@
 //! Hosts: what the module runs in. So far that is Envoy, through proxy-wasm.
 
-pub mod grpc_target;
 #[cfg(target_os = "wasi")]
-mod header_map;
+mod direct;
+pub mod grpc_target;
 #[cfg(target_os = "wasi")]
 pub mod proxy_wasm;

@@ -17,7 +17,7 @@ use proxy_wasm::{
     types::{BufferType, ContextType, GrpcStatusCode, LogLevel, MapType, MetricType, Status},
 };
 
-use super::{grpc_target, header_map};
+use super::{direct, grpc_target};
 use crate::{
     forward::Edits,
     headers::{HeaderList, HeaderMap},
@@ -248,7 +248,7 @@ fn select(fields: &[(String, Vec<u8>)], wanted: &'static [&'static str]) -> Head
     for name in wanted {
         let found = fields.iter().find(|(other, _)| other == name);
         if let Some(value) = found.and_then(|(_, value)| str::from_utf8(value).ok()) {
-            selected.push(*name, value);
+            selected.push(*name, value.to_owned());
         }
     }
     selected
@@ -258,7 +258,7 @@ fn select(fields: &[(String, Vec<u8>)], wanted: &'static [&'static str]) -> Head
 
 impl RequestHost for Envoy {
     fn request_headers(&self) -> HeaderMap {
-        header_map::read(MapType::HttpRequestHeaders)
+        direct::header_map(MapType::HttpRequestHeaders)
     }
 
     fn source_address(&self) -> Option<String> {
@@ -284,7 +284,7 @@ impl RequestHost for Envoy {
             Protocol::Grpc => {
                 let metadata = reply.headers.iter().filter(|(name, _)| *name != "content-type");
                 let metadata = metadata.map(|(name, value)| (name, value.as_bytes())).collect();
-                let (status, message) = (grpc_status(reply.grpc.code), reply.grpc.message.as_str());
+                let (status, message) = (grpc_status(reply.grpc.code), &*reply.grpc.message);
                 let _sent = hostcalls::send_grpc_response(status, Some(message), metadata);
             }
             Protocol::Http => {
@@ -375,15 +375,22 @@ impl TelemetryHost for Envoy {
         let _recorded = hostcalls::record_metric(measure, value);
     }
 
+    fn logs(&self, level: log::Level) -> bool {
+        direct::log_level().is_none_or(|lowest| lowest <= log_level(level) as u32)
+    }
+
     fn log(&self, level: log::Level, line: &str) {
-        let level = match level {
-            log::Level::Error => LogLevel::Error,
-            log::Level::Warn => LogLevel::Warn,
-            log::Level::Info => LogLevel::Info,
-            log::Level::Debug => LogLevel::Debug,
-            log::Level::Trace => LogLevel::Trace,
-        };
-        let _logged = hostcalls::log(level, line);
+        let _logged = hostcalls::log(log_level(level), line);
+    }
+}
+
+const fn log_level(level: log::Level) -> LogLevel {
+    match level {
+        log::Level::Error => LogLevel::Error,
+        log::Level::Warn => LogLevel::Warn,
+        log::Level::Info => LogLevel::Info,
+        log::Level::Debug => LogLevel::Debug,
+        log::Level::Trace => LogLevel::Trace,
     }
 }
 

@@ -1,6 +1,8 @@
 //! The API that a request belongs to: the host first, then the longest base path.
 
-use std::{collections::HashMap, fmt};
+use std::fmt;
+
+use rustc_hash::FxHashMap;
 
 use super::{
     host::{HostPattern, HostTable},
@@ -63,7 +65,7 @@ pub struct ApiMatch<'a> {
 
 #[derive(Clone, Debug, Default)]
 struct Node {
-    children: HashMap<String, Node>,
+    children: FxHashMap<String, Node>,
     api: Option<usize>,
 }
 
@@ -117,7 +119,8 @@ impl Node {
             let inside = if rest.is_empty() { "/" } else { rest };
             longest = node.api.map(|api| ApiMatch { api, inside }).or(longest);
             let Some(below) = rest.strip_prefix('/') else { return longest };
-            let Some((segment, next)) = below.split_at_checked(below.find('/').unwrap_or(below.len())) else {
+            let end = below.bytes().position(|byte| byte == b'/').unwrap_or(below.len());
+            let Some((segment, next)) = below.split_at_checked(end) else {
                 return longest;
             };
             let Some(child) = node.children.get(segment) else { return longest };

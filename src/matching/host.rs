@@ -1,6 +1,8 @@
 //! Hosts: the patterns in a policy, the host in a request, and the choice of a pattern for it.
 
-use std::{borrow::Cow, collections::HashMap, fmt, net::Ipv6Addr};
+use std::{borrow::Cow, fmt, net::Ipv6Addr};
+
+use rustc_hash::FxHashMap;
 
 /// The length limit of DNS names. Longer hosts are refused, which bounds the work for a request.
 const MAX_HOST: usize = 253;
@@ -134,8 +136,9 @@ pub fn host_of(authority: &str) -> Result<Option<Cow<'_, str>>, MalformedHost> {
         }
         return ipv6(&format!("{address}]")).map(|host| Some(Cow::Owned(host))).ok_or(MalformedHost::Ipv6);
     }
-    let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
-    check_port(port)?;
+    let end = authority.bytes().position(|byte| byte == b':').unwrap_or(authority.len());
+    let (host, port) = authority.split_at_checked(end).unwrap_or_default();
+    check_port(port.strip_prefix(':').unwrap_or_default())?;
     let host = host.strip_suffix('.').unwrap_or(host);
     if host.len() > MAX_HOST {
         return Err(MalformedHost::TooLong);
@@ -160,13 +163,13 @@ pub fn host_of(authority: &str) -> Result<Option<Cow<'_, str>>, MalformedHost> {
 /// Values by host pattern.
 #[derive(Clone, Debug)]
 pub(super) struct HostTable<T> {
-    exact: HashMap<String, T>,
-    wildcard: HashMap<String, T>,
+    exact: FxHashMap<String, T>,
+    wildcard: FxHashMap<String, T>,
 }
 
 impl<T> Default for HostTable<T> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), wildcard: HashMap::new() }
+        Self { exact: FxHashMap::default(), wildcard: FxHashMap::default() }
     }
 }
 

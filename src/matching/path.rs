@@ -66,25 +66,26 @@ pub fn normalise(target: &str) -> Result<Target<'_>, MalformedTarget> {
     if target == "*" {
         return Ok(Target::Asterisk);
     }
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target, None),
-    };
+    let end = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
+    let (path, rest) = target.split_at_checked(end).unwrap_or_default();
+    let query = rest.strip_prefix('?');
     if !path.starts_with('/') {
         return Err(MalformedTarget::NoLeadingSlash);
     }
-    if let Some(query) = query {
-        if query.contains('#') {
-            return Err(MalformedTarget::Fragment);
-        }
-        if query.bytes().any(|byte| byte.is_ascii_control()) {
-            return Err(MalformedTarget::Control);
+    let is_refused = |byte: &u8| *byte == b'#' || byte.is_ascii_control();
+    match query.and_then(|query| query.bytes().find(is_refused)) {
+        Some(b'#') => return Err(MalformedTarget::Fragment),
+        Some(_) => return Err(MalformedTarget::Control),
+        None => {}
+    }
+    let query = query.map(Cow::Borrowed);
+    if !is_surely_normal(path) {
+        let normal = resolve(&canonical(path)?)?;
+        if normal != path {
+            return Ok(Target::Path(RequestPath { path: Cow::Owned(normal), query, changed: true }));
         }
     }
-    let normal = if is_normal(path) { Cow::Borrowed(path) } else { Cow::Owned(resolve(&canonical(path)?)?) };
-    let changed = normal != path;
-    let path = if changed { normal } else { Cow::Borrowed(path) };
-    Ok(Target::Path(RequestPath { path, query: query.map(Cow::Borrowed), changed }))
+    Ok(Target::Path(RequestPath { path: Cow::Borrowed(path), query, changed: false }))
 }
 
 impl RequestPath<'_> {
@@ -159,10 +160,14 @@ pub(super) fn is_dot_parameter(segment: &str) -> bool {
         .is_some_and(|rest| rest.starts_with(';') || rest.starts_with("%3B"))
 }
 
-fn is_normal(path: &str) -> bool {
-    path.bytes().all(is_plain)
-        && !path.contains("//")
-        && path.split('/').all(|segment| !matches!(segment, "." | "..") && !is_dot_parameter(segment))
+/// Whether the path is normal. A path in which a segment starts with a dot may be normal nevertheless.
+fn is_surely_normal(path: &str) -> bool {
+    let mut starts_segment = false;
+    path.bytes().all(|byte| {
+        let is_normal = is_plain(byte) && !(starts_segment && matches!(byte, b'/' | b'.'));
+        starts_segment = byte == b'/';
+        is_normal
+    })
 }
 
 fn resolve(path: &str) -> Result<String, MalformedTarget> {
@@ -199,12 +204,13 @@ fn push_escape(out: &mut String, byte: u8) {
 }
 
 /// RFC 3986, section 2.3.
-fn is_unreserved(byte: u8) -> bool {
+const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// What RFC 3986, section 3.3, allows in a path without an escape, and the slash.
-fn is_plain(byte: u8) -> bool {
+#[inline]
+const fn is_plain(byte: u8) -> bool {
     is_unreserved(byte)
         || matches!(
             byte,

@@ -1,6 +1,6 @@
 //! The rule of an API that applies to a request: the most specific path first, then the method.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::{
     methods::Methods,
@@ -49,7 +49,7 @@ pub enum Found<'a> {
 /// the path.
 #[derive(Clone, Debug, Default)]
 struct Node {
-    literals: HashMap<String, Node>,
+    literals: FxHashMap<String, Node>,
     parameter: Option<Box<Node>>,
     here: Option<SamePath>,
     rest: Option<SamePath>,
@@ -153,7 +153,7 @@ type RulesOfPath = (PathPattern, Vec<(usize, Methods)>);
 /// Groups rules by path, in the order in which the paths first appear.
 #[expect(clippy::mutable_key_type, reason = "expressions are compared and hashed by their text")]
 fn by_path(rules: Vec<RuleMatch>) -> Vec<RulesOfPath> {
-    let mut places: HashMap<PathPattern, usize> = HashMap::new();
+    let mut places: FxHashMap<PathPattern, usize> = FxHashMap::default();
     let mut paths: Vec<RulesOfPath> = Vec::new();
     for (index, RuleMatch { path, methods }) in rules.into_iter().enumerate() {
         let place = *places.entry(path).or_insert_with_key(|path| {
@@ -173,7 +173,7 @@ fn overlaps(paths: &[RulesOfPath]) -> Vec<Overlap> {
     for (_, rules) in paths {
         // A rule for all methods overlaps another one for all methods; one that names methods overlaps
         // another one that names one of them.
-        let mut first_for: HashMap<Option<&str>, usize> = HashMap::new();
+        let mut first_for: FxHashMap<Option<&str>, usize> = FxHashMap::default();
         for (second, methods) in rules {
             let names: Vec<Option<&str>> = match methods.names() {
                 [] => vec![None],

@@ -71,7 +71,15 @@ impl PathTemplate {
 
 /// The segments of a normalised path. A trailing slash adds none.
 pub(super) fn segments(path: &str) -> impl Iterator<Item = &str> + Clone {
-    path.split('/').filter(|segment| !segment.is_empty())
+    let mut rest = path;
+    std::iter::from_fn(move || {
+        let start = rest.bytes().position(|byte| byte != b'/')?;
+        let (_, from_start) = rest.split_at_checked(start)?;
+        let end = from_start.bytes().position(|byte| byte == b'/').unwrap_or(from_start.len());
+        let (segment, after) = from_start.split_at_checked(end)?;
+        rest = after;
+        Some(segment)
+    })
 }
 
 /// Normalises one literal segment of the pattern `text` as requests are normalised.

@@ -14,10 +14,7 @@ pub mod document;
 mod problem;
 mod read;
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    rc::Rc,
-};
+use std::{collections::HashMap, rc::Rc};
 
 pub use document::{Preflight, StateName, Unmatched};
 pub use problem::{Further, Problem, Problems};
@@ -25,12 +22,12 @@ pub use problem::{Further, Problem, Problems};
 use crate::{
     access::Binding,
     credential::{Digest, Location},
-    forward::HeaderTemplate,
+    forward::{HeaderTemplate, ReservedNames},
     identity::{IdentityCache, Requirement, api_key::ApiKeys, introspection},
     matching::{ApiMatch, ApiTable, Metering, Metrics, RequestPath, RuleTable},
     provider::rest::Rests,
     quota::{HeaderStyle, LimitSets},
-    refusal::{Challenges, Style},
+    refusal::{Challenges, Replies},
     store::Table,
 };
 
@@ -41,7 +38,7 @@ pub struct Policy {
     /// Sixteen hexadecimal digits of the SHA-256 of the document's text.
     pub digest: String,
     /// How refusals look.
-    pub style: Style,
+    pub replies: Replies,
     /// What happens to a request that matches no API.
     pub unmatched: Unmatched,
     /// Whether a CORS preflight needs credentials.
@@ -60,8 +57,8 @@ pub struct Policy {
     pub plans: Vec<Plan>,
     /// The known callers.
     pub consumers: Vec<Consumer>,
-    /// Every header that any API sets for its service, in lower case; never accepted from a caller.
-    pub identity_headers: BTreeSet<Rc<str>>,
+    /// Every header that any API sets for its service, and Sidegate's own; never accepted from a caller.
+    pub reserved_headers: ReservedNames,
     /// Where meters are stored.
     pub meters: Table,
     /// Where identities are cached.

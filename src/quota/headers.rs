@@ -12,12 +12,12 @@ const INTEGER_MAX: u64 = 999_999_999_999_999;
 #[serde(rename_all = "snake_case")]
 pub enum HeaderStyle {
     /// `RateLimit-Policy` and `RateLimit`, of draft-ietf-httpapi-ratelimit-headers-10.
+    #[default]
     Draft,
     /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`, as many gateways send them.
     #[serde(rename = "x_ratelimit")]
     XRateLimit,
     /// Both of them.
-    #[default]
     Both,
     /// None.
     None,

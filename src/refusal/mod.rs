@@ -11,7 +11,7 @@ mod render;
 
 pub use catalogue::{Blame, Cause, Code, Row};
 pub use reason::Reason;
-pub use render::{Challenges, ErrorFormat, Style, render};
+pub use render::{Challenges, ErrorFormat, Replies, Style, render};
 
 /// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,10 @@
 //! Renders a refusal as a reply: status, headers and body. No other code in Sidegate does.
 
+use std::{borrow::Cow, rc::Rc};
+
 use serde::Serialize;
 
-use super::{Cause, Row};
+use super::{Cause, Code, Row};
 use crate::{
     headers::HeaderList,
     reply::{GrpcStatus, Reply},
@@ -40,13 +42,50 @@ pub struct Challenges {
     pub token: bool,
 }
 
+/// Everything in the replies of one policy that does not depend on the request, rendered once.
+#[derive(Debug)]
+pub struct Replies {
+    format: ErrorFormat,
+    /// The body for each code, in the order of codes.
+    bodies: Vec<(Code, Rc<str>)>,
+    /// The challenge for API keys.
+    key_challenge: String,
+    /// The challenge for tokens, up to the realm.
+    bearer: String,
+    /// The part of the challenge for tokens that names the metadata; may be empty.
+    resource_metadata: String,
+}
+
+impl Replies {
+    /// The replies in this style.
+    pub fn new(style: &Style) -> Self {
+        let realm = quoted(&style.realm);
+        let metadata = style.resource_metadata.as_ref();
+        let of_cause = |cause: Cause| (cause.code(), body(&cause.row(), style).into());
+        Self {
+            format: style.format,
+            bodies: Cause::all().into_iter().map(of_cause).collect(),
+            key_challenge: format!("ApiKey realm={realm}"),
+            bearer: format!("Bearer realm={realm}"),
+            resource_metadata: metadata
+                .map(|url| format!(", resource_metadata=\"{url}\""))
+                .unwrap_or_default(),
+        }
+    }
+
+    fn body(&self, code: Code) -> Rc<str> {
+        let place = self.bodies.binary_search_by_key(&code, |(code, _)| *code).ok();
+        place.and_then(|place| self.bodies.get(place)).map(|(_, body)| Rc::clone(body)).unwrap_or_default()
+    }
+}
+
 /// Renders the reply for `cause`.
 ///
 /// `correlation` is the id by which the operator finds the request. `further` are headers to add, such as
 /// rate limits.
 pub fn render(
     cause: &Cause,
-    style: &Style,
+    replies: &Replies,
     challenges: Challenges,
     correlation: &str,
     further: HeaderList,
@@ -55,17 +94,17 @@ pub fn render(
     let mut headers = HeaderList::with_capacity(10);
     headers.push(
         "content-type",
-        match style.format {
+        match replies.format {
             ErrorFormat::Kanali => "application/json",
             ErrorFormat::Problem => "application/problem+json",
         },
     );
     headers.push("x-sidegate-code", row.code.digits());
-    headers.push("x-sidegate-correlation-id", correlation);
+    headers.push("x-sidegate-correlation-id", correlation.to_owned());
     headers.push("cache-control", "no-store");
-    challenge(cause, style, challenges, &mut headers);
+    challenge(cause, replies, challenges, &mut headers);
     match cause {
-        Cause::MethodNotAllowed { allow } => headers.push("allow", allow.as_str()),
+        Cause::MethodNotAllowed { allow } => headers.push("allow", allow.clone()),
         Cause::LimitReached { retry_after: Some(seconds) }
         | Cause::IdentityUnavailable { retry_after: Some(seconds) }
         | Cause::QuotaUnavailable { retry_after: Some(seconds) } => {
@@ -74,12 +113,12 @@ pub fn render(
         _ => {}
     }
     headers.append(further);
-    let grpc = GrpcStatus { code: row.grpc_status, message: wording(&row, style).to_owned() };
-    Reply { status: row.status, grpc, headers, body: body(&row, style) }
+    let grpc = GrpcStatus { code: row.grpc_status, message: Cow::Borrowed(wording(&row, replies.format)) };
+    Reply { status: row.status, grpc, headers, body: replies.body(row.code) }
 }
 
-const fn wording(row: &Row, style: &Style) -> &'static str {
-    match style.format {
+const fn wording(row: &Row, format: ErrorFormat) -> &'static str {
+    match format {
         ErrorFormat::Kanali => row.message,
         ErrorFormat::Problem => row.title,
     }
@@ -87,25 +126,16 @@ const fn wording(row: &Row, style: &Style) -> &'static str {
 
 /// Every 401 carries a challenge (RFC 9110 section 11.6.1). Bearer challenges carry an error code (RFC 6750
 /// section 3).
-fn challenge(cause: &Cause, style: &Style, challenges: Challenges, headers: &mut HeaderList) {
-    let realm = || quoted(&style.realm);
-    let bearer = |error: &str| {
-        let mut challenge = format!("Bearer realm={}{error}", realm());
-        if let Some(url) = &style.resource_metadata {
-            challenge.push_str(", resource_metadata=\"");
-            challenge.push_str(url);
-            challenge.push('"');
-        }
-        challenge
-    };
+fn challenge(cause: &Cause, replies: &Replies, challenges: Challenges, headers: &mut HeaderList) {
+    let bearer = |error: &str| [&replies.bearer, error, &replies.resource_metadata].concat();
     let mut push = |challenge: String| headers.push("www-authenticate", challenge);
     match cause {
-        Cause::KeyRefused => push(format!("ApiKey realm={}", realm())),
+        Cause::KeyRefused => push(replies.key_challenge.clone()),
         Cause::Malformed if challenges.token => push(bearer(", error=\"invalid_request\"")),
         Cause::TokenMissing => {
             push(bearer(""));
             if challenges.key {
-                push(format!("ApiKey realm={}", realm()));
+                push(replies.key_challenge.clone());
             }
         }
         Cause::TokenInvalid => push(bearer(", error=\"invalid_token\"")),
@@ -152,7 +182,7 @@ fn body(row: &Row, style: &Style) -> String {
     let body = match style.format {
         ErrorFormat::Kanali => serde_json::to_string(&Envelope {
             status: row.status,
-            message: wording(row, style),
+            message: wording(row, style.format),
             code: row.code.number(),
             details: match page {
                 Some(url) => format!("Visit {url} for more details."),
@@ -161,7 +191,7 @@ fn body(row: &Row, style: &Style) -> String {
         }),
         ErrorFormat::Problem => serde_json::to_string(&Problem {
             r#type: page.as_deref().unwrap_or("about:blank"),
-            title: wording(row, style),
+            title: wording(row, style.format),
             status: row.status,
             code: row.code.number(),
         }),
@@ -192,10 +222,15 @@ mod tests {
 
     #[test]
     fn the_body_is_kanalis_envelope() {
-        let reply =
-            render(&Cause::LimitReached { retry_after: Some(7) }, &style(), BOTH, "id", HeaderList::new());
+        let reply = render(
+            &Cause::LimitReached { retry_after: Some(7) },
+            &Replies::new(&style()),
+            BOTH,
+            "id",
+            HeaderList::new(),
+        );
         assert_eq!(
-            reply.body,
+            &*reply.body,
             r#"{"status":429,"message":"The Api key you are using has exceeded its rate limit.","code":14,"details":"Visit https://docs.example.com/errors#14 for more details."}"#
         );
         assert_eq!((reply.status, reply.grpc.code), (429, 8));
@@ -204,9 +239,9 @@ mod tests {
     #[test]
     fn the_body_is_problem_details_if_configured() {
         let style = Style { format: ErrorFormat::Problem, ..style() };
-        let reply = render(&Cause::NoRoute, &style, BOTH, "id", HeaderList::new());
+        let reply = render(&Cause::NoRoute, &Replies::new(&style), BOTH, "id", HeaderList::new());
         assert_eq!(
-            reply.body,
+            &*reply.body,
             r#"{"type":"https://docs.example.com/errors#00","title":"No API matches the request.","status":404,"code":0}"#
         );
         assert_eq!(headers(&reply, "content-type"), ["application/problem+json"]);
@@ -215,11 +250,14 @@ mod tests {
     #[test]
     fn every_reply_carries_code_and_correlation_id() {
         for cause in Cause::all() {
-            let reply = render(&cause, &style(), BOTH, "id-1", HeaderList::from([("x-further", "f")]));
+            let reply =
+                render(&cause, &Replies::new(&style()), BOTH, "id-1", HeaderList::from([("x-further", "f")]));
             assert_eq!(headers(&reply, "x-sidegate-code"), [cause.code().digits()]);
             assert_eq!(headers(&reply, "x-sidegate-correlation-id"), ["id-1"]);
             assert_eq!(headers(&reply, "x-further"), ["f"]);
             assert_eq!(reply.status, cause.row().status);
+            let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+            assert_eq!(body["code"], cause.code().number());
         }
     }
 
@@ -232,7 +270,7 @@ mod tests {
                 Challenges { key: true, token: false },
                 Challenges { key: false, token: true },
             ] {
-                let reply = render(&cause, &style(), challenges, "", HeaderList::new());
+                let reply = render(&cause, &Replies::new(&style()), challenges, "", HeaderList::new());
                 assert!(
                     reply.status != 401 || !headers(&reply, "www-authenticate").is_empty(),
                     "{cause:?} {challenges:?}"
@@ -267,7 +305,10 @@ mod tests {
         ];
         for (cause, challenges, expected) in cases {
             assert_eq!(
-                headers(&render(cause, &style(), *challenges, "", HeaderList::new()), "www-authenticate"),
+                headers(
+                    &render(cause, &Replies::new(&style()), *challenges, "", HeaderList::new()),
+                    "www-authenticate"
+                ),
                 *expected
             );
         }
@@ -276,7 +317,7 @@ mod tests {
     #[test]
     fn a_bearer_challenge_names_the_resource_metadata() {
         let style = Style { resource_metadata: Some("https://a/.well-known/x".to_owned()), ..style() };
-        let reply = render(&Cause::TokenMissing, &style, BOTH, "", HeaderList::new());
+        let reply = render(&Cause::TokenMissing, &Replies::new(&style), BOTH, "", HeaderList::new());
         assert_eq!(
             headers(&reply, "www-authenticate").first(),
             Some(&"Bearer realm=\"api.example.com\", resource_metadata=\"https://a/.well-known/x\"")
@@ -293,7 +334,7 @@ mod tests {
             (Cause::IdentityUnavailable { retry_after: None }, vec![]),
         ] {
             assert_eq!(
-                headers(&render(&cause, &style(), BOTH, "", HeaderList::new()), "retry-after"),
+                headers(&render(&cause, &Replies::new(&style()), BOTH, "", HeaderList::new()), "retry-after"),
                 expected
             );
         }
@@ -302,13 +343,16 @@ mod tests {
     #[test]
     fn a_405_names_the_methods() {
         let cause = Cause::MethodNotAllowed { allow: "GET, HEAD".to_owned() };
-        assert_eq!(headers(&render(&cause, &style(), BOTH, "", HeaderList::new()), "allow"), ["GET, HEAD"]);
+        assert_eq!(
+            headers(&render(&cause, &Replies::new(&style()), BOTH, "", HeaderList::new()), "allow"),
+            ["GET, HEAD"]
+        );
     }
 
     #[test]
     fn quotes_and_backslashes_in_the_realm_are_escaped() {
         let style = Style { realm: r#"the "gate" \ x"#.to_owned(), ..style() };
-        let reply = render(&Cause::KeyRefused, &style, BOTH, "", HeaderList::new());
+        let reply = render(&Cause::KeyRefused, &Replies::new(&style), BOTH, "", HeaderList::new());
         assert_eq!(headers(&reply, "www-authenticate"), [r#"ApiKey realm="the \"gate\" \\ x""#]);
     }
 }

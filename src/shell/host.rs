@@ -70,6 +70,8 @@ pub trait TelemetryHost {
     fn count(&self, measure: MeasureId, by: u64);
     /// Records a gauge's or a histogram's value.
     fn record(&self, measure: MeasureId, value: u64);
+    /// Whether the host writes log lines of this level.
+    fn logs(&self, level: ::log::Level) -> bool;
     /// Writes a log line.
     fn log(&self, level: ::log::Level, line: &str);
 }

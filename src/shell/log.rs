@@ -50,7 +50,8 @@ impl Log {
     ) {
         let row = refusal.cause.row();
         let (level, left_out) = match row.blame {
-            Blame::Caller => (log::Level::Info, 0),
+            Blame::Caller if host.logs(log::Level::Info) => (log::Level::Info, 0),
+            Blame::Caller => return,
             Blame::Us | Blame::Operator | Blame::Dependency => match self.admit(row.code, now) {
                 Some(left_out) => (log::Level::Warn, left_out),
                 None => return,
@@ -60,12 +61,25 @@ impl Log {
             Verb::Refused => "refused",
             Verb::WouldRefuse => "would refuse",
         };
-        let (code, reason) = (row.code.digits(), refusal.reason.as_str());
         let (api, rule) = (trail.api().unwrap_or("-"), trail.rule().unwrap_or("-"));
         let consumer = trail.consumer().unwrap_or("-");
-        let mut line = format!(
-            "{verb} code={code} api={api} rule={rule} consumer={consumer} id={correlation} reason=\"{reason}\""
-        );
+        let mut line = [
+            verb,
+            " code=",
+            row.code.digits(),
+            " api=",
+            api,
+            " rule=",
+            rule,
+            " consumer=",
+            consumer,
+            " id=",
+            correlation,
+            " reason=\"",
+            refusal.reason.as_str(),
+            "\"",
+        ]
+        .concat();
         if left_out > 0 {
             line.push_str(&format!(" left_out={left_out}"));
         }

@@ -7,10 +7,11 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     rc::Rc,
     time::Duration,
 };
+
+use rustc_hash::FxHashMap;
 
 use super::{
     calls::{Calls, Home, Landed},
@@ -51,7 +52,7 @@ pub struct Worker<H, S> {
     ports: Rc<Ports<S>>,
     telemetry: Telemetry,
     log: Log,
-    waiting: RefCell<HashMap<Waiter, Waiting<S>>>,
+    waiting: RefCell<FxHashMap<Waiter, Waiting<S>>>,
     waiting_bytes: Cell<usize>,
     calls: RefCell<Calls>,
     timers: RefCell<Timers>,
@@ -452,7 +453,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
 impl<H: Host, S: Store + 'static> Worker<H, S> {
     fn carry_out(&self, stream: &Stream, ending: Ending, moment: Moment) -> Action {
         match ending {
-            Ending::Permit(permit) => self.admit(stream, *permit, moment),
+            Ending::Permit(permit) => self.admit(stream, permit, moment),
             Ending::Refused(refused) => self.refuse(&refused),
             Ending::Answer(answer) => self.answer(&answer),
         }

@@ -249,6 +249,7 @@ fn when_a_later_meter_refuses_the_earlier_ones_get_their_charge_back() {
     document["apis"][0]["limits"] = json!([
         {"metric": "hits", "max": 1, "per": "minute", "of": "api"}, {"metric": "hits", "max": 9, "per": "day", "of": "address"},
     ]);
+    document["gate"]["rate_limit_headers"] = json!("both");
     let gate = gate(&document);
     let at = |minutes: u64| Ask { at: NOW.saturating_add(Duration::from_secs(60 * minutes)), ..acme() };
     assert_eq!(run(&gate, &[at(0), at(0), at(0), at(1), at(1), at(2)]), "ok 14 14 ok 14 14");
@@ -302,6 +303,11 @@ fn callers_see_their_limits_when_admitted_and_when_refused() {
         let refused = refused(begin(&gate, &acme()));
         (admitted, refused)
     };
+    let (admitted, _) = outcomes(&document);
+    let names: Vec<_> = admitted.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["ratelimit-policy", "ratelimit"], "the default");
+
+    document["gate"]["rate_limit_headers"] = json!("both");
     let (admitted, refused) = outcomes(&document);
     let lines: Vec<_> = admitted.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     assert_eq!(

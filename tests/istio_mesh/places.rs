@@ -73,7 +73,7 @@ async fn two_plugins_in_a_proxy_count_together_and_an_envoy_filter_counts_alone(
     let left = async |host: &str| {
         let request = Request::get("/orders/17").host(host).header("apikey", KEY);
         let answer = ask(&shop.orders, request).await;
-        answer.header("x-ratelimit-remaining").map(|left| left.parse::<u64>().unwrap())
+        answer.remaining()
     };
     let refuses = async |host: &str| {
         let answer = async || ask(&shop.orders, Request::get("/orders/17").host(host)).await;
@@ -136,7 +136,7 @@ async fn istios_authorization_sees_what_a_plugin_made_of_the_request_and_comes_b
     eventually("Istio to use the header", async || denied("/orders/17").await).await;
     let left = async || {
         let answer = ask(&shop.orders, to("/orders/18")).await;
-        answer.header("x-ratelimit-remaining").map(|left| left.parse::<u64>().unwrap())
+        answer.remaining()
     };
     let before = left().await.unwrap();
     assert_eq!(denied("/orders/17").await, Some(()));
@@ -147,7 +147,7 @@ async fn istios_authorization_sees_what_a_plugin_made_of_the_request_and_comes_b
     shop.apply(&limited, &["--as", "envoyfilter", "--module", &module, "--name", "last"]);
     let admitted = async || {
         let answer = ask(&shop.orders, to("/orders/17")).await;
-        (answer.status == 200 && answer.header("x-ratelimit-remaining").is_some()).then_some(())
+        (answer.status == 200 && answer.remaining().is_some()).then_some(())
     };
     eventually("the header to come too late for Istio", admitted).await;
     kubernetes.apply(denying(json!(["/orders/secret"]), None));

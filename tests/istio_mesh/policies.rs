@@ -20,7 +20,7 @@ fn limited(revision: &str, max: u64) -> Value {
 
 async fn left(shop: &Shop) -> Option<u64> {
     let answer = ask(&shop.orders, order().header("apikey", "tryout-key")).await;
-    answer.header("x-ratelimit-remaining")?.parse().ok()
+    answer.remaining()
 }
 
 #[tokio::test]

@@ -57,7 +57,8 @@ async fn a_number_above_53_bits_arrives_changed_unless_the_policy_is_text() {
     };
     let limit = async || {
         let answer = ask(&shop.orders, order().header("apikey", KEY)).await;
-        answer.header("x-ratelimit-limit").map(str::to_owned)
+        let policy = answer.header("ratelimit-policy")?;
+        policy.split(';').find_map(|parameter| parameter.strip_prefix("q=")).map(str::to_owned)
     };
     let mut plugin = manifest(&limited(1), &["--as", "wasmplugin", "--image", &shop.image()]);
     plugin["spec"]["pluginConfig"] = limited(MAX);

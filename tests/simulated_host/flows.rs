@@ -278,9 +278,9 @@ fn a_request_that_passed_may_be_answered_in_the_services_place() {
     let flow = |policy: Rc<Policy>, request: Request, ports: SharedPorts| async move {
         match decide(policy, request, ports).await {
             Ending::Permit(permit) => {
-                let grpc = GrpcStatus { code: 0, message: String::new() };
+                let grpc = GrpcStatus { code: 0, message: Default::default() };
                 let headers = HeaderList::from([("content-type", "text/plain")]);
-                let reply = Reply { status: 203, grpc, headers, body: "mocked".to_owned() };
+                let reply = Reply { status: 203, grpc, headers, body: "mocked".into() };
                 Ending::Answer(Box::new(permit.answered(reply)))
             }
             ending => ending,

@@ -63,7 +63,7 @@ pub fn answer(body: &Value) -> CallResult {
 /// An HTTP response of a provider.
 pub fn http(status: u16, headers: &[(&'static str, &str)], body: &str) -> CallResult {
     let mut list = HeaderList::new();
-    headers.iter().for_each(|(name, value)| list.push(*name, *value));
+    headers.iter().for_each(|(name, value)| list.push(*name, (*value).to_owned()));
     let body = Body::Whole(body.as_bytes().to_vec());
     Ok(Response::Http(HttpResponse { status, headers: list, body, trailers: HeaderList::new() }))
 }

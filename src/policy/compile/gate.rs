@@ -6,12 +6,12 @@ use super::{super::StateName, Report, document};
 use crate::{
     credential::Digest,
     quota::HeaderStyle,
-    refusal::{ErrorFormat, Style},
+    refusal::{ErrorFormat, Replies, Style},
 };
 
 /// The compiled part.
 pub(super) struct Gate {
-    pub(super) style: Style,
+    pub(super) replies: Replies,
     pub(super) unmatched: document::Unmatched,
     pub(super) preflight: document::Preflight,
     pub(super) rate_limit_headers: HeaderStyle,
@@ -65,7 +65,7 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
     let meters = compile_capacity("gate.capacity.meters", capacity.meters, report);
     let tokens = compile_capacity("gate.capacity.tokens", capacity.tokens, report);
     Some(Gate {
-        style: Style {
+        replies: Replies::new(&Style {
             realm,
             resource_metadata,
             format: match errors.format {
@@ -73,7 +73,7 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
                 document::ErrorFormat::Problem => ErrorFormat::Problem,
             },
             details: errors.details,
-        },
+        }),
         unmatched,
         preflight,
         rate_limit_headers,

@@ -64,12 +64,11 @@ pub(super) fn compile(
         };
         return Err(Box::new(Uncompilable { findings: report.into_findings(), owners }));
     };
-    let identity_headers =
-        apis.iter().flat_map(|api: &Api| &api.headers).map(|(name, _)| name.clone()).collect();
+    let reserved_headers = apis.iter().flat_map(|api: &Api| &api.headers).map(|(name, _)| &**name).collect();
     Ok(Policy {
         revision,
         digest,
-        style: gate.style,
+        replies: gate.replies,
         unmatched: gate.unmatched,
         preflight: gate.preflight,
         rate_limit_headers: gate.rate_limit_headers,
@@ -79,7 +78,7 @@ pub(super) fn compile(
         metrics,
         plans: plans.list,
         consumers: callers.list,
-        identity_headers,
+        reserved_headers,
         meters: Table::meters(gate.meters),
         identities: IdentityCache::new(gate.tokens),
         rests: Rests::default(),

@@ -113,6 +113,12 @@ impl Response {
         self.headers.iter().find(|(each, _)| each == name).map(|(_, value)| value.as_str())
     }
 
+    /// What is left of the tightest limit, from `ratelimit` (draft-ietf-httpapi-ratelimit-headers-10).
+    pub fn remaining(&self) -> Option<u64> {
+        let left = self.header("ratelimit")?.split(';').filter_map(|parameter| parameter.strip_prefix("r="));
+        left.filter_map(|left| left.parse().ok()).min()
+    }
+
     /// Sidegate's code, where it refused.
     pub fn code(&self) -> Option<&str> {
         self.header("x-sidegate-code")

@@ -80,7 +80,7 @@ impl Table {
 
     /// Prints the line of one answer.
     pub fn add(&mut self, asked: &str, caller: &str, answer: &Response, expected: Expected, shows: &str) {
-        let left = remaining(answer);
+        let left = answer.remaining();
         let status = answer.status.to_string();
         let code = answer.code().unwrap_or("-");
         let left_text = left.map_or_else(|| "-".to_owned(), |left| left.to_string());
@@ -120,10 +120,6 @@ impl Table {
         }
         self.surprises
     }
-}
-
-fn remaining(answer: &Response) -> Option<u64> {
-    answer.header("x-ratelimit-remaining")?.parse().ok()
 }
 
 fn line(asked: &str, caller: &str, status: &str, code: &str, left: &str, shows: &str) -> String {

@@ -12,7 +12,7 @@ use crate::{
 fn answered(status: u16, content_type: Option<&str>, body: &[u8]) -> CallResult {
     let mut headers = HeaderList::from([("retry-after", "7")]);
     if let Some(content_type) = content_type {
-        headers.push("content-type", content_type);
+        headers.push("content-type", content_type.to_owned());
     }
     let (body, trailers) = (Body::Whole(body.to_owned()), HeaderList::new());
     Ok(Response::Http(HttpResponse { status, headers, body, trailers }))
