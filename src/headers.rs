@@ -56,6 +56,16 @@ impl HeaderMap {
         self.bytes.get(span.start..span.end).unwrap_or_default()
     }
 
+    /// How many fields there are.
+    pub const fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Whether there are no fields.
+    pub const fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
     /// The total size of the fields, in bytes.
     pub const fn bytes(&self) -> usize {
         self.bytes.len()

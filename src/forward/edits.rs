@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, rc::Rc};
 
 use super::{Field, HeaderTemplate};
 use crate::{
-    credential::{Location, removal},
+    credential::{Locations, removal},
     headers::HeaderMap,
     matching::RequestPath,
 };
@@ -27,7 +27,12 @@ pub struct Stripping<'a> {
     /// Headers that identify callers to services, in addition to those under [`OWN_PREFIX`].
     pub identity_headers: &'a BTreeSet<Rc<str>>,
     /// The places of credentials that the service must not see.
-    pub credentials: &'a [Location],
+    pub credentials: Option<&'a Locations>,
+}
+
+/// Whether Sidegate removes every header of this name that a caller sends.
+pub fn is_reserved(name: &str, identity_headers: &BTreeSet<Rc<str>>) -> bool {
+    name.starts_with(OWN_PREFIX) || identity_headers.contains(name)
 }
 
 impl Edits {
@@ -35,16 +40,16 @@ impl Edits {
     /// becomes the one that was decided on.
     pub fn strip(stripping: Stripping<'_>, headers: &HeaderMap, path: Option<&RequestPath<'_>>) -> Self {
         let mut edits = Self::default();
-        for (name, _) in headers.iter() {
-            let ours = name.starts_with(OWN_PREFIX) || stripping.identity_headers.contains(name);
-            if ours && !edits.remove.iter().any(|removed| removed == name) {
-                edits.remove.push(name.to_owned());
-            }
+        let names = headers.iter().map(|(name, _)| name);
+        let mut ours = names.filter(|name| is_reserved(name, stripping.identity_headers));
+        if let Some(first) = ours.next() {
+            let names: BTreeSet<&str> = ours.chain([first]).collect();
+            edits.remove.extend(names.into_iter().map(str::to_owned));
         }
         let mut query = path.and_then(RequestPath::query).map(str::to_owned);
         let mut changed = path.is_some_and(RequestPath::is_changed);
-        if !stripping.credentials.is_empty() {
-            let removal = removal(stripping.credentials, headers, path.and_then(RequestPath::query));
+        if let Some(credentials) = stripping.credentials {
+            let removal = removal(credentials, headers, path.and_then(RequestPath::query));
             edits.remove.extend(removal.headers.into_iter().map(str::to_owned));
             if let Some(cookie) = removal.cookie {
                 edits.set.push(("cookie".into(), cookie));

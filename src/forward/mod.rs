@@ -3,5 +3,5 @@
 mod edits;
 mod template;
 
-pub use edits::{Edits, OWN_PREFIX, Stripping};
+pub use edits::{Edits, OWN_PREFIX, Stripping, is_reserved};
 pub use template::{Field, HeaderTemplate, InvalidTemplate};

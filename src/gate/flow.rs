@@ -20,7 +20,8 @@ use crate::{policy::Policy, ports::Ports, refusal::Refusal, store::Store};
 pub async fn decide<S: Store>(policy: Rc<Policy>, request: Request, ports: Rc<Ports<S>>) -> Ending {
     let head = request.head();
     let mut trail = Trail::new(&policy, &head);
-    let (line, admitted) = match head.line() {
+    let line = request.check_reserved(&policy).and_then(|()| head.line(&policy));
+    let (line, admitted) = match line {
         Ok(line) => {
             let admitted = admit(&policy, &request, &line, &ports, &mut trail).await;
             (Some(line), admitted)

@@ -17,7 +17,7 @@ use regex_syntax::hir::{Class, Hir, HirKind, Look};
 const MOST_ENTRIES: usize = 1 << 20;
 
 /// The most steps that compiling one automaton may take.
-pub(super) const MOST_STEPS: u64 = 4 << 20;
+pub(super) const MOST_STEPS: u64 = 1 << 20;
 
 /// The most states before sets are made of them.
 const MOST_STATES: usize = 1 << 17;

@@ -93,7 +93,7 @@ impl TooComplex {
 
 impl Default for Effort {
     fn default() -> Self {
-        Self(Cell::new(MOST_STEPS.saturating_mul(8)))
+        Self(Cell::new(MOST_STEPS.saturating_mul(16)))
     }
 }
 

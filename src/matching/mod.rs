@@ -47,7 +47,7 @@ pub use host::{HostPattern, InvalidHost, MalformedHost, host_of};
 pub use list::PathList;
 pub use metering::{Metering, MeteringPath, MeteringRule, QueryValue};
 pub use methods::{InvalidMethods, Methods};
-pub use path::{MalformedTarget, RequestPath, Target, normalise};
+pub use path::{MalformedTarget, RequestPath, Target, normalise, normalise_within};
 pub use pattern::{InvalidPath, PathPattern};
 pub use rules::{Found, InvalidRules, Overlap, RuleMatch, RuleTable};
 pub use usage::{InvalidMetric, MetricId, Metrics, Usage};

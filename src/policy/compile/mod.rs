@@ -79,6 +79,7 @@ pub(super) fn compile(
         style: gate.style,
         unmatched: gate.unmatched,
         preflight: gate.preflight,
+        max_path_length: gate.max_path_length,
         rate_limit_headers: gate.rate_limit_headers,
         filter_state: gate.filter_state,
         debug: gate.debug,
