@@ -5,7 +5,7 @@ use std::{error::Error, fmt::Write as _};
 use crate::instructions::Counts;
 
 /// The cases that are needed to check the budgets.
-pub const CASES: [&str; 7] = [
+pub const CASES: [&str; 10] = [
     "plain",
     "floor",
     "key_binding_limits",
@@ -13,7 +13,13 @@ pub const CASES: [&str; 7] = [
     "refused_key",
     "introspection_cached",
     "key_binding_limits_100k",
+    "worst_matching",
+    "worst_headers",
+    "worst_token",
 ];
+
+/// What no request may add, whatever the policy, in instructions: about one millisecond.
+const MILLISECOND: f64 = 3_000_000.0;
 
 /// The budget of a case.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +54,19 @@ pub fn table(counts: &Counts) -> String {
         let kept = if ratio <= budget { "kept" } else { "missed" };
         let _ = writeln!(table, "| `{case}` | `{unit}` | {budget:.2} | {ratio:.2} | {kept} | {bound:.2} |");
     }
+    for case in worst() {
+        let Some(added) = counts.added(case) else { continue };
+        let kept = if added <= MILLISECOND { "kept" } else { "missed" };
+        let _ = writeln!(
+            table,
+            "| `{case}` | instructions | {MILLISECOND:.0} | {added:.0} | {kept} | {MILLISECOND:.0} |"
+        );
+    }
     table
+}
+
+fn worst() -> impl Iterator<Item = &'static str> {
+    CASES.into_iter().filter(|case| case.starts_with("worst_"))
 }
 
 /// Fails if a case costs more than its bound, or was not counted.
@@ -58,6 +76,15 @@ pub fn check(counts: &Counts) -> Result<(), Box<dyn Error>> {
         match counts.ratio(case, unit) {
             Some(ratio) if ratio <= bound => {}
             Some(ratio) => above.push(format!("{case} costs {ratio:.3} times `{unit}`, more than {bound}")),
+            None => above.push(format!("{case} was not counted")),
+        }
+    }
+    for case in worst() {
+        match counts.added(case) {
+            Some(added) if added <= MILLISECOND => {}
+            Some(added) => {
+                above.push(format!("{case} adds {added:.0} instructions, more than {MILLISECOND}"))
+            }
             None => above.push(format!("{case} was not counted")),
         }
     }
