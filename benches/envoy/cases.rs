@@ -10,7 +10,7 @@ use sidegate_harness::{
 use crate::{peers, policy, worst};
 
 /// All cases, in the order of the table.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 16] = [
     "plain",
     "noop",
     "floor",
@@ -22,7 +22,9 @@ pub const NAMES: [&str; 14] = [
     "refused_key",
     "introspection_cached",
     "key_binding_limits_100k",
+    "plain_long_target",
     "worst_matching",
+    "plain_many_headers",
     "worst_headers",
     "worst_token",
 ];
@@ -83,6 +85,8 @@ impl Case {
                 (listener.wasm(&Wasm::sidegate(&policy::of_consumers(10))), with_guess, 401)
             }
             "native_ext_authz" => return Self::ext_authz(name, listener, with_key(), prepare).await,
+            "plain_long_target" => (worst::roomy(listener), request_for(&worst::target()), 200),
+            "plain_many_headers" => (worst::roomy(listener), worst::many_headers(with_key()), 200),
             "worst_matching" => {
                 let listener = worst::roomy(listener).wasm(&Wasm::sidegate(&worst::matching()));
                 (listener, request_for(&worst::target()), 200)

@@ -16,7 +16,7 @@ use crate::cases::Case;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How the worst cases are counted: a request of theirs costs as much as fifty others.
-const WORST: Plan = Plan { warm_up: 40, settle: 10, turns: 3, requests: 10 };
+const WORST: Plan = Plan { warm_up: 400, settle: 10, turns: 3, requests: 10 };
 
 /// How many requests are sent, over one kept-alive connection.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +78,7 @@ async fn in_turn(
 }
 
 async fn count(name: &'static str, many: usize, plan: Plan) -> Result<f64, Box<dyn Error>> {
-    let plan = if name.starts_with("worst_") { WORST } else { plan };
+    let plan = if name.starts_with("worst_") || name.starts_with("plain_") { WORST } else { plan };
     let callgrind = Callgrind::new()?;
     let case = Case::start(name, many, &|setup| setup.under(callgrind.launcher(), PATIENCE)).await?;
     let sender = case.sender();
