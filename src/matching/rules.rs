@@ -203,7 +203,6 @@ impl SamePath {
 type RulesOfPath = (PathPattern, Vec<(usize, Methods)>);
 
 /// Groups rules by path, in the order in which the paths first appear.
-#[expect(clippy::mutable_key_type, reason = "expressions are compared and hashed by their text")]
 fn by_path(rules: Vec<RuleMatch>) -> Vec<RulesOfPath> {
     let mut places: HashMap<PathPattern, usize> = HashMap::new();
     let mut paths: Vec<RulesOfPath> = Vec::new();

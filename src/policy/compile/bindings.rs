@@ -71,7 +71,6 @@ fn path_grants(
     let mut grants = Vec::with_capacity(paths.len());
     let mut patterns: Vec<PathPattern> = Vec::with_capacity(paths.len());
     let mut places = Vec::with_capacity(paths.len());
-    #[expect(clippy::mutable_key_type, reason = "expressions are compared and hashed by their text")]
     let mut known = HashSet::with_capacity(paths.len());
     for (place, document::PathGrant { path: template, regex, allow }) in paths.into_iter().enumerate() {
         let path = || format!("{list}[{place}]");
