@@ -1,4 +1,4 @@
-//! The most that a policy which loads and a request which Envoy lets through may cost: one millisecond.
+//! Policies and requests that are made to cost as much as they can. The budget is one millisecond.
 
 use serde_json::{Value, json};
 use sidegate_harness::{Listener, Request};

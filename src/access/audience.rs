@@ -71,8 +71,8 @@ impl Audience {
         Ok(Self { needs, values })
     }
 
-    /// Whether a token with the audiences `named` is meant for us. A token without audiences is not. Reads them
-    /// once.
+    /// Whether a token with the audiences `named` is meant for us. A token without audiences is not. Reads
+    /// them once.
     pub fn accepts<'n>(&self, named: impl Iterator<Item = &'n str>) -> bool {
         let mut is_named = [false; MOST];
         let wanted = self.values.len();

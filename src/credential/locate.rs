@@ -52,8 +52,8 @@ pub struct Located<'r> {
     pub location: usize,
 }
 
-/// Finds the credential of a request in one of `locations`. Query and cookies are read once, by name, whatever
-/// the number of locations, and not at all if no location is in them.
+/// Finds the credential of a request in one of `locations`. Query and cookies are read once, by name,
+/// whatever the number of locations, and not at all if no location is in them.
 ///
 /// `query` is the text after the first `?`, not decoded.
 ///

@@ -479,7 +479,7 @@ impl<'n> Determinizer<'n> {
     fn columns_of(&self, first: u8, last: u8) -> std::ops::RangeInclusive<usize> {
         let (first, last) = (first.max(FIRST_BYTE), last.min(LAST_BYTE));
         let column = |byte: u8| self.columns.get(usize::from(byte)).copied().map_or(0, usize::from);
-        // An empty range where the bytes are none that a path has.
+        // An empty range, because no path has these bytes.
         if first > last { std::ops::RangeInclusive::new(1, 0) } else { column(first)..=column(last) }
     }
 

@@ -199,8 +199,8 @@ impl Conditions {
         (Self { names, by_name, count: numbers.len() }, needs)
     }
 
-    /// For each condition, whether the query meets it. One matching value is enough: otherwise, a second value
-    /// could hide a request from a rule.
+    /// For each condition, whether the query meets it. One matching value is enough: otherwise, a second
+    /// value could hide a request from a rule.
     fn met(&self, query: Option<&str>) -> Vec<bool> {
         let mut met = vec![false; self.count];
         let mut meet = |condition: Option<usize>| {
@@ -231,8 +231,8 @@ impl MeteringPath {
     }
 
     /// The pattern of a 3scale mapping rule, without its query part. It is a prefix: `/auto` covers
-    /// `/automatic`. `{anything}` matches one or more characters within a segment, and a final `$` matches the
-    /// end of the path.
+    /// `/automatic`. `{anything}` matches one or more characters within a segment, and a final `$` matches
+    /// the end of the path.
     pub fn prefix(text: &str) -> Result<Self, InvalidPath> {
         PrefixPattern::parse(text).map(|prefix| Self(Kind::Prefix(prefix)))
     }

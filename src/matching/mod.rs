@@ -24,8 +24,8 @@
 //!   in a slash requires it, as in 3scale.
 //! * **Metering is separate.** All matching metering rules apply, in order, up to the first with `last`.
 //! * **Bounded.** The path has a bounded length. All expressions of a list are compiled into at most four
-//!   tables when the policy is loaded, and each table reads the path once, with one look-up per byte. Templates
-//!   are trees or short lists. What would take longer than that is an error at load.
+//!   tables when the policy is loaded, and each table reads the path once, with one look-up per byte.
+//!   Templates are trees or short lists. What would take longer than that is an error at load.
 
 mod api;
 mod automaton;

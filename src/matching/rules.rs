@@ -153,7 +153,8 @@ impl RuleTable {
 }
 
 impl Node {
-    /// Finds the rules for segments, each of which is the number of a literal, or `None` if no template has it.
+    /// Finds the rules for segments, each of which is the number of a literal, or `None` if no template has
+    /// it.
     fn find(&self, requested: &[Option<u32>]) -> Option<&SamePath> {
         let found = match requested.split_first() {
             None => self.here.as_ref(),

@@ -1,4 +1,4 @@
-//! Bounds on what a request is compared with: no policy that loads makes a request cost a millisecond.
+//! Bounds on what a request is compared with: no policy that loads can stall a worker.
 
 use super::*;
 

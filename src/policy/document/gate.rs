@@ -14,8 +14,8 @@ document! {
         pub unmatched = default: Unmatched,
         /// Whether a CORS preflight needs credentials.
         pub preflight = default: Preflight,
-        /// The longest path of a request in bytes, without its query: 1 to 16,384. Longer ones are refused with
-        /// code 20.
+        /// The longest path of a request in bytes, without its query: 1 to 16,384. Longer ones are refused
+        /// with code 20.
         #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 1, max = 16_384)))]
         #[serde(default = "default_max_path_length")]
         pub max_path_length: u16,
