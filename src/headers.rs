@@ -53,6 +53,16 @@ impl HeaderMap {
         })
     }
 
+    /// How many fields there are, if the bytes are complete.
+    pub fn len(&self) -> usize {
+        lengths(&self.bytes).map_or(0, <[_]>::len)
+    }
+
+    /// Whether there are no fields.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The total size of the fields, in bytes.
     pub const fn bytes(&self) -> usize {
         self.bytes.len()

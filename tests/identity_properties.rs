@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 use properties::config;
 use proptest::{collection::vec, option, prelude::*};
 use sidegate::{
-    credential::{Location, MisplacedCredential, locate, removal},
+    credential::{Location, Locations, MisplacedCredential, locate, removal},
     headers::{HeaderList, HeaderMap},
     identity::{
         Audiences, Identity, KeptAnswer, Requirement, Terms, TokenFault, Vouched, check,
@@ -25,15 +25,16 @@ fn map(headers: &Headers) -> HeaderMap {
     headers.clone().into()
 }
 
-fn locations() -> [Location; 6] {
-    [
+fn locations() -> Locations {
+    let locations = [
         Location::header("apikey", None).unwrap(),
         Location::header("authorization", Some("Bearer")).unwrap(),
         Location::header("authorization", Some("Token")).unwrap(),
         Location::query("api_key").unwrap(),
         Location::query("ключ").unwrap(),
         Location::cookie("key").unwrap(),
-    ]
+    ];
+    locations.into()
 }
 
 /// Header lines that often carry a credential, whether well formed or not.

@@ -10,7 +10,11 @@ use proptest::{
     prelude::*,
     sample::{select, subsequence},
 };
-use sidegate::matching::{Found, Methods, PathPattern, RequestPath, RuleMatch, RuleTable, Target, normalise};
+use regex::bytes::{Regex, RegexBuilder};
+use sidegate::matching::{
+    Effort, Found, InvalidRules, Methods, PathList, PathPattern, RequestPath, RuleMatch, RuleTable, Target,
+    normalise,
+};
 
 /// Targets that are made of the parts of known tricks.
 fn target() -> impl Strategy<Value = String> {
@@ -123,8 +127,17 @@ fn build(rules: &[Rule]) -> Result<RuleTable, Vec<(usize, usize)>> {
         }
     };
     let rules = rules.iter().map(|(path, names)| RuleMatch { path: pattern(path), methods: methods(names) });
-    RuleTable::build(rules.collect())
-        .map_err(|overlaps| overlaps.iter().map(|overlap| (overlap.first, overlap.second)).collect())
+    RuleTable::build(rules.collect(), &Effort::default()).map_err(|invalid| match invalid {
+        InvalidRules::Overlaps(overlaps) => {
+            overlaps.iter().map(|overlap| (overlap.first, overlap.second)).collect()
+        }
+        InvalidRules::TooComplex(_) => Vec::new(),
+    })
+}
+
+/// The index of the first pattern that covers a path.
+fn first(patterns: Vec<PathPattern>, path: &str) -> Option<usize> {
+    PathList::build(patterns, &Effort::default()).expect("the patterns are simple").first(path)
 }
 
 fn covers(template: &[Segment], path: &[&str]) -> bool {
@@ -187,7 +200,7 @@ proptest! {
         for inside in [inside, with_slash] {
             prop_assert_eq!(table.find(&inside, method), expected, "{}", inside);
             for (template, _) in &rules {
-                prop_assert_eq!(pattern(template).matches(&inside), covers(template, &path), "{}", inside);
+                prop_assert_eq!(first(vec![pattern(template)], &inside).is_some(), covers(template, &path), "{}", inside);
             }
         }
     }
@@ -209,7 +222,8 @@ proptest! {
     ) {
         let pattern = PathPattern::regex(regex).expect("the expression is well-formed");
         let path = format!("/{}", path.join("/"));
-        prop_assert_eq!(pattern.matches(&path), pattern.matches(&format!("{path}/")), "{} {}", regex, path);
+        let with_slash = format!("{path}/");
+        prop_assert_eq!(first(vec![pattern.clone()], &path), first(vec![pattern], &with_slash), "{} {}", regex, path);
     }
 
     #[test]
@@ -222,6 +236,83 @@ proptest! {
         let anchored = format!("{}{regex}{}", anchors.0, anchors.1);
         let pattern = PathPattern::regex(&anchored).expect("the expression is well-formed");
         let path = format!("/{}", path.join("/"));
-        prop_assert_eq!(plain.matches(&path), pattern.matches(&path), "{} {}", anchored, path);
+        prop_assert_eq!(first(vec![plain], &path), first(vec![pattern], &path), "{} {}", anchored, path);
+    }
+}
+
+/// Expressions of everything that the syntax has, over a few letters.
+fn any_expression() -> impl Strategy<Value = String> {
+    let atoms = vec![
+        "a",
+        "b",
+        "/",
+        "_",
+        "-",
+        "%",
+        ".",
+        "[ab]",
+        "[^/]",
+        "[^a]",
+        "[a-z&&[^b]]",
+        "[[:alpha:]]",
+        r"\w",
+        r"\W",
+        r"\d",
+        r"\b",
+        r"\B",
+        r"\b{start}",
+        r"\b{end}",
+        r"\b{start-half}",
+        r"\b{end-half}",
+        "^",
+        "$",
+        r"\A",
+        r"\z",
+        "(?m:^)",
+        "(?m:$)",
+        "(?i:A)",
+        "(?s:.)",
+        "(?R:$)",
+        "()",
+        r"\x61",
+        "ab",
+        "/a/",
+        "[^[:ascii:]]",
+    ];
+    let atom = select(atoms).prop_map(str::to_owned);
+    atom.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            4 => vec(inner.clone(), 1..4).prop_map(|parts| parts.concat()),
+            2 => vec(inner.clone(), 1..4).prop_map(|ways| format!("({})", ways.join("|"))),
+            3 => (inner, select(vec!["*", "+", "?", "*?", "+?", "??", "{2}", "{0}", "{1,2}", "{2,}", "{0,3}?"]))
+                .prop_map(|(inner, times)| format!("(?:{inner}){times}")),
+        ]
+    })
+}
+
+/// The expression as the `regex` crate reads it, for a whole path.
+fn reference_expression(text: &str) -> Regex {
+    let whole = format!(r"\A(?:{text})\z");
+    RegexBuilder::new(&whole).unicode(false).build().expect("the expression is well-formed")
+}
+
+proptest! {
+    #![proptest_config(config(4096))]
+
+    #[test]
+    fn expressions_match_as_the_regex_crate_says(
+        texts in vec(any_expression(), 1..6),
+        paths in vec("/|(/[ab_%-]{0,4}){1,4}", 8),
+    ) {
+        let patterns = texts.iter().map(|text| PathPattern::regex(text).expect("the expression is well-formed"));
+        let list = PathList::build(patterns.collect(), &Effort::default()).expect("the expressions are simple");
+        let reference: Vec<Regex> = texts.iter().map(|text| reference_expression(text)).collect();
+        for path in paths {
+            let path = path.replace("//", "/");
+            let bare = path.strip_suffix('/').filter(|bare| !bare.is_empty()).unwrap_or(&path).to_owned();
+            let with_slash = if path == "/" { path.clone() } else { format!("{bare}/") };
+            let matches = |regex: &Regex| regex.is_match(bare.as_bytes()) || regex.is_match(with_slash.as_bytes());
+            prop_assert_eq!(list.first(&path), reference.iter().position(matches), "{:?} on {}", texts, path);
+        }
     }
 }

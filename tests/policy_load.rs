@@ -7,6 +7,8 @@
     reason = "a test that panics fails, as it should"
 )]
 
+#[path = "policy_load/bounds.rs"]
+mod bounds;
 #[path = "policy_load/configuration.rs"]
 mod configuration;
 #[path = "policy_load/credentials.rs"]

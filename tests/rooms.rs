@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The rooms, from the top floor down. A room may use those below it, and none above.
-const ROOMS: [&str; 21] = [
+const ROOMS: [&str; 22] = [
     "fuzzing",
     "hosts",
     "shell",
@@ -28,6 +28,7 @@ const ROOMS: [&str; 21] = [
     "refusal",
     "reply",
     "headers",
+    "query",
     "store",
     "time",
     "digest",

@@ -3,13 +3,14 @@
 use std::{error::Error, io, net::SocketAddr};
 
 use sidegate_harness::{
-    Client, Connection, Envoy, Listener, Oidc, Request, Setup, Upstream, Wasm, direct_response,
+    Answer, Client, Connection, Envoy, Listener, Oidc, Request, Setup, StubProvider, Upstream, Wasm,
+    direct_response,
 };
 
-use crate::{peers, policy};
+use crate::{peers, policy, worst};
 
 /// All cases, in the order of the table.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 16] = [
     "plain",
     "noop",
     "floor",
@@ -21,6 +22,11 @@ pub const NAMES: [&str; 11] = [
     "refused_key",
     "introspection_cached",
     "key_binding_limits_100k",
+    "plain_long_target",
+    "worst_matching",
+    "plain_many_headers",
+    "worst_headers",
+    "worst_token",
 ];
 
 const GATEWAY_SECRET: &str = "bench-gateway-secret";
@@ -40,6 +46,7 @@ enum Beside {
     Nothing,
     Provider { _oidc: Oidc },
     Authorizer { _service: Upstream },
+    Stub { _provider: StubProvider },
 }
 
 impl Case {
@@ -78,6 +85,17 @@ impl Case {
                 (listener.wasm(&Wasm::sidegate(&policy::of_consumers(10))), with_guess, 401)
             }
             "native_ext_authz" => return Self::ext_authz(name, listener, with_key(), prepare).await,
+            "plain_long_target" => (worst::roomy(listener), request_for(&worst::target()), 200),
+            "plain_many_headers" => (worst::roomy(listener), worst::many_headers(with_key()), 200),
+            "worst_matching" => {
+                let listener = worst::roomy(listener).wasm(&Wasm::sidegate(&worst::matching()));
+                (listener, request_for(&worst::target()), 200)
+            }
+            "worst_headers" => {
+                let listener = worst::roomy(listener).wasm(&Wasm::sidegate(&policy::of_consumers(10)));
+                (listener, worst::many_headers(with_key()), 200)
+            }
+            "worst_token" => return Self::many_scopes(name, listener, prepare).await,
             "introspection_cached" => return Self::introspection(name, listener, prepare).await,
             other => return Err(format!("no case {other}").into()),
         };
@@ -113,6 +131,20 @@ impl Case {
             .cluster("oidc", oidc.address());
         let beside = Beside::Provider { _oidc: oidc };
         Ok(Self::running(name, prepare(setup), request().bearer(&token), 200, beside).await)
+    }
+
+    async fn many_scopes(
+        name: &'static str,
+        listener: Listener,
+        prepare: &dyn Fn(Setup) -> Setup,
+    ) -> Result<Self, Box<dyn Error>> {
+        let provider = StubProvider::start(Answer::json(&worst::token())).await;
+        let filter = Wasm::sidegate(&policy::of_tokens("http://oidc/introspect"))
+            .environment("OIDC_SECRET", GATEWAY_SECRET);
+        let setup = Setup::new(listener.wasm(&filter).route(direct_response(200, "ok")))
+            .cluster("oidc", provider.address());
+        let beside = Beside::Stub { _provider: provider };
+        Ok(Self::running(name, prepare(setup), request().bearer("worst"), 200, beside).await)
     }
 
     async fn running(
@@ -168,7 +200,11 @@ impl Sender {
 }
 
 fn request() -> Request {
-    Request::get("/v1/orders/17?expand=items")
+    request_for("/v1/orders/17?expand=items")
+}
+
+fn request_for(target: &str) -> Request {
+    Request::get(target)
         .host("orders.example.com")
         .header("user-agent", "bench/1.0")
         .header("accept", "application/json")

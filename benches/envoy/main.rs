@@ -15,6 +15,7 @@ mod measure;
 mod peers;
 mod policy;
 mod report;
+mod worst;
 
 use std::error::Error;
 

@@ -1,5 +1,8 @@
 //! Audiences: the services that a token must have been issued for.
 
+/// The most audiences in a list. A token's audiences are compared with each of them.
+const MOST: usize = 16;
+
 /// Audiences of which a token must name at least one, or all. The list is not empty and has no duplicates.
 /// Values are compared byte by byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +23,9 @@ pub enum InvalidAudience {
     /// The list is empty. To accept tokens for any audience, leave it out.
     #[error("a list of audiences must not be empty")]
     Empty,
+    /// There are too many.
+    #[error("there are more than {MOST} audiences")]
+    TooMany,
     /// A value is empty.
     #[error("an audience must not be empty")]
     EmptyValue,
@@ -51,6 +57,9 @@ impl Audience {
         if values.is_empty() {
             return Err(InvalidAudience::Empty);
         }
+        if values.len() > MOST {
+            return Err(InvalidAudience::TooMany);
+        }
         for (index, value) in values.iter().enumerate() {
             if value.is_empty() {
                 return Err(InvalidAudience::EmptyValue);
@@ -62,12 +71,20 @@ impl Audience {
         Ok(Self { needs, values })
     }
 
-    /// Whether a token with the audiences `named` is meant for us. A token without audiences is not.
-    pub fn accepts<'n>(&self, named: impl Iterator<Item = &'n str> + Clone) -> bool {
-        let is_named = |wanted: &String| named.clone().any(|name| name == wanted);
+    /// Whether a token with the audiences `named` is meant for us. A token without audiences is not. Reads
+    /// them once.
+    pub fn accepts<'n>(&self, named: impl Iterator<Item = &'n str>) -> bool {
+        let mut is_named = [false; MOST];
+        let wanted = self.values.len();
+        for name in named {
+            for (is_named, wanted) in is_named.iter_mut().zip(&self.values) {
+                *is_named |= name == wanted;
+            }
+        }
+        let mut is_named = is_named.into_iter().take(wanted);
         match self.needs {
-            Needs::Any => self.values.iter().any(is_named),
-            Needs::All => self.values.iter().all(is_named),
+            Needs::Any => is_named.any(|is_named| is_named),
+            Needs::All => is_named.all(|is_named| is_named),
         }
     }
 }
@@ -87,6 +104,7 @@ mod tests {
     fn audiences_are_validated() {
         assert_eq!(Audience::any(list(&[])), Err(InvalidAudience::Empty));
         assert_eq!(Audience::all(list(&["a", ""])), Err(InvalidAudience::EmptyValue));
+        assert_eq!(Audience::any(list(&["a"; 17])), Err(InvalidAudience::TooMany));
         assert_eq!(Audience::all(list(&["a", "a"])), Err(InvalidAudience::Twice("a".to_owned())));
     }
 

@@ -1,7 +1,7 @@
 //! Bindings: what one consumer may do on one API (Kanali's ApiKeyBinding).
 
 use crate::{
-    matching::{Methods, PathPattern},
+    matching::{Methods, PathList},
     quota::LimitSets,
 };
 
@@ -14,8 +14,17 @@ pub struct Binding {
     pub limits: LimitSets,
     /// What is granted if no path matches.
     pub allow: Grant,
-    /// Grants by path inside the API. The first path that matches decides.
-    pub paths: Vec<(PathPattern, Grant)>,
+    /// Grants by path inside the API. Most bindings have none.
+    pub paths: Option<Box<PathGrants>>,
+}
+
+/// Grants by path inside the API.
+#[derive(Clone, Debug)]
+pub struct PathGrants {
+    /// The paths. The first that matches decides.
+    pub paths: PathList,
+    /// The grant of each path.
+    pub grants: Vec<Grant>,
 }
 
 /// The methods that a binding grants.
@@ -32,8 +41,9 @@ pub enum Grant {
 impl Binding {
     /// Whether the consumer may use `method` on the path `inside` the API.
     pub fn permits(&self, inside: &str, method: &str) -> bool {
-        let grant =
-            self.paths.iter().find(|(path, _)| path.matches(inside)).map_or(&self.allow, |(_, grant)| grant);
+        let by_path =
+            self.paths.as_ref().and_then(|by_path| by_path.grants.get(by_path.paths.first(inside)?));
+        let grant = by_path.unwrap_or(&self.allow);
         match grant {
             Grant::All => true,
             Grant::None => false,
@@ -48,15 +58,17 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+    use crate::matching::{Effort, PathPattern};
 
     fn methods(names: &[&str]) -> Grant {
         Grant::Methods(Methods::named(names.iter().map(|name| (*name).to_owned()).collect()).unwrap())
     }
 
     fn binding(allow: Grant, paths: Vec<(&str, Grant)>) -> Binding {
-        let paths =
-            paths.into_iter().map(|(path, grant)| (PathPattern::template(path).unwrap(), grant)).collect();
-        Binding { plan: None, limits: Vec::new(), allow, paths }
+        let (paths, grants): (Vec<_>, _) =
+            paths.into_iter().map(|(path, grant)| (PathPattern::template(path).unwrap(), grant)).unzip();
+        let paths = PathList::build(paths, &Effort::default()).unwrap();
+        Binding { plan: None, limits: Vec::new(), allow, paths: Some(Box::new(PathGrants { paths, grants })) }
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Scopes: what a rule requires, and whether a token's scopes cover it, compared by one of Ory's three
 //! strategies.
 
+/// The most scopes that a rule requires. A token's scopes are compared with each of them.
+const MOST: usize = 16;
+
 /// How a granted scope is compared with a required one. Dots separate segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ScopeStrategy {
@@ -27,6 +30,9 @@ pub enum InvalidScopes {
     /// The list is empty. To require no scope, leave it out.
     #[error("a list of required scopes must not be empty")]
     Empty,
+    /// There are too many.
+    #[error("there are more than {MOST} required scopes")]
+    TooMany,
     /// Not a `scope-token` (RFC 6749 section 3.3).
     #[error("`{0}` is not a scope: expected visible ASCII characters without quotes and backslashes")]
     NotAScope(String),
@@ -45,6 +51,9 @@ impl RequiredScopes {
         if scopes.is_empty() {
             return Err(InvalidScopes::Empty);
         }
+        if scopes.len() > MOST {
+            return Err(InvalidScopes::TooMany);
+        }
         for (index, scope) in scopes.iter().enumerate() {
             if !is_scope_token(scope) {
                 return Err(InvalidScopes::NotAScope(scope.clone()));
@@ -61,9 +70,25 @@ impl RequiredScopes {
         self.scopes.iter().map(String::as_str)
     }
 
-    /// Whether a granted scope covers each required one.
-    pub fn are_granted<'g>(&self, granted: impl Iterator<Item = &'g str> + Clone) -> bool {
-        self.iter().all(|required| granted.clone().any(|granted| self.strategy.covers(granted, required)))
+    /// Whether a granted scope covers each required one. Reads the granted scopes once.
+    pub fn are_granted<'g>(&self, granted: impl Iterator<Item = &'g str>) -> bool {
+        let mut missing: [Option<&str>; MOST] = [None; MOST];
+        for (missing, required) in missing.iter_mut().zip(self.iter()) {
+            *missing = Some(required);
+        }
+        let mut count = self.scopes.len();
+        for granted in granted {
+            for missing in missing.iter_mut().take(self.scopes.len()) {
+                if missing.is_some_and(|required| self.strategy.covers(granted, required)) {
+                    *missing = None;
+                    count = count.saturating_sub(1);
+                }
+            }
+            if count == 0 {
+                return true;
+            }
+        }
+        false
     }
 }
 
@@ -74,7 +99,9 @@ impl ScopeStrategy {
             Self::Hierarchic => {
                 required.strip_prefix(granted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             }
-            Self::Wildcard => wildcard_covers(granted, required),
+            Self::Wildcard => {
+                granted == required || (granted.contains('*') && wildcard_covers(granted, required))
+            }
         }
     }
 }
@@ -116,6 +143,7 @@ mod tests {
         let exact = |scopes: &[&str]| required(ScopeStrategy::Exact, scopes).unwrap_err();
         assert_eq!(exact(&[]), InvalidScopes::Empty);
         assert_eq!(exact(&["a", "b", "a"]), InvalidScopes::Twice("a".to_owned()));
+        assert_eq!(exact(&["a"; 17]), InvalidScopes::TooMany);
         for wrong in ["", "a b", "a\"", "a\\", "é", "a\u{7f}"] {
             assert_eq!(exact(&[wrong]), InvalidScopes::NotAScope(wrong.to_owned()));
         }

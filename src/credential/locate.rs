@@ -5,17 +5,24 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::percent_decode_str;
-
-use crate::{grammar::is_token_byte, headers::HeaderMap};
+use crate::{
+    grammar::is_token_byte,
+    headers::HeaderMap,
+    query::{Escapes, decode, parameters},
+};
 
 mod location;
+mod locations;
 
 use location::Place;
 pub use location::{InvalidLocation, Location};
+pub use locations::{InvalidLocations, Locations};
 
 /// The longest credential that is read, in bytes after decoding.
 pub const MAX_CREDENTIAL: usize = 16 * 1024;
+
+/// The most elements of a list in a header that are searched for a scheme. A longer list is refused.
+const MOST_ELEMENTS: usize = 64;
 
 /// A credential that is malformed or in the wrong place: the caller's fault (RFC 6750 section 3.1,
 /// `invalid_request`).
@@ -45,8 +52,8 @@ pub struct Located<'r> {
     pub location: usize,
 }
 
-/// Finds the credential of a request in one of `locations`. Query and cookies are read once, whatever the
-/// number of locations.
+/// Finds the credential of a request in one of `locations`. Query and cookies are read once, by name,
+/// whatever the number of locations, and not at all if no location is in them.
 ///
 /// `query` is the text after the first `?`, not decoded.
 ///
@@ -54,7 +61,7 @@ pub struct Located<'r> {
 ///
 /// The credential appears twice, cannot be decoded, is too long, or is not a single token after its scheme.
 pub fn locate<'r>(
-    locations: &[Location],
+    locations: &Locations,
     headers: &'r HeaderMap,
     query: Option<&'r str>,
 ) -> Result<Option<Located<'r>>, MisplacedCredential> {
@@ -66,24 +73,28 @@ pub fn locate<'r>(
             found = only_one(found, Located { credential: Cow::Borrowed(credential), location })?;
         }
     }
-    for (name, value) in query.filter(|_| has_query(locations)).into_iter().flat_map(parameters) {
-        if !value.is_empty()
-            && let Some(location) = query_location(locations, name)
-        {
-            let credential = form_decode(value).ok_or(MisplacedCredential::Undecodable)?;
-            if credential.len() > MAX_CREDENTIAL {
-                return Err(MisplacedCredential::TooLong);
+    if let Some(query) = query.filter(|_| !locations.queries.is_empty()) {
+        let mut room = Vec::new();
+        for parameter in parameters(query) {
+            if !parameter.value.is_empty()
+                && let Some(location) = locations.query(parameter.name, &mut room)
+            {
+                let credential = form_decode(parameter.value).ok_or(MisplacedCredential::Undecodable)?;
+                if credential.len() > MAX_CREDENTIAL {
+                    return Err(MisplacedCredential::TooLong);
+                }
+                found = only_one(found, Located { credential, location })?;
             }
-            found = only_one(found, Located { credential, location })?;
         }
     }
-    if has_cookie(locations) {
+    if !locations.cookies.is_empty() {
         for pair in cookies(headers) {
-            let (name, value) = cookie(pair);
-            if !value.is_empty()
-                && let Some(location) = cookie_location(locations, name)
-            {
-                found = only_one(found, Located { credential: Cow::Borrowed(readable(value)?), location })?;
+            if let Some(location) = locations.cookies.find(cookie_name(pair)) {
+                let value = cookie_value(pair);
+                if !value.is_empty() {
+                    found =
+                        only_one(found, Located { credential: Cow::Borrowed(readable(value)?), location })?;
+                }
             }
         }
     }
@@ -104,23 +115,26 @@ pub struct Removal<'l> {
 
 /// What to remove from a request so that none of `locations` holds a credential, even if [`locate`] refuses
 /// it.
-pub fn removal<'l>(locations: &'l [Location], headers: &HeaderMap, query: Option<&str>) -> Removal<'l> {
+pub fn removal<'l>(locations: &'l Locations, headers: &HeaderMap, query: Option<&str>) -> Removal<'l> {
     let mut removal = Removal::default();
-    for Location(place) in locations {
+    for Location(place) in locations.iter() {
         if let Place::Header { name, scheme } = place
             && lines(name, headers).any(|line| carries(line, scheme.as_deref()))
         {
             removal.headers.push(name.as_str());
         }
     }
-    if let Some(query) = query.filter(|_| has_query(locations)) {
-        let is_kept = |pair: &&str| query_location(locations, parameter(pair).0).is_none();
-        let kept: Vec<_> = query.split('&').filter(is_kept).collect();
-        let rest = kept.join("&");
-        removal.query = Some(rest).filter(|rest| rest.len() < query.len());
+    if let Some(query) = query.filter(|_| !locations.queries.is_empty()) {
+        let mut room = Vec::new();
+        let mut is_secret = |name: &str| locations.query(name, &mut room).is_some();
+        if parameters(query).any(|parameter| is_secret(parameter.name)) {
+            let kept = parameters(query).filter(|parameter| !is_secret(parameter.name));
+            let kept: Vec<_> = kept.map(|parameter| parameter.pair).collect();
+            removal.query = Some(kept.join("&"));
+        }
     }
-    if has_cookie(locations) {
-        let is_secret = |pair: &&[u8]| cookie_location(locations, cookie(pair).0).is_some();
+    if !locations.cookies.is_empty() {
+        let is_secret = |pair: &&[u8]| locations.cookies.find(cookie_name(pair)).is_some();
         if cookies(headers).any(|pair| is_secret(&pair)) {
             let kept: Vec<_> = cookies(headers).filter(|pair| !is_secret(pair)).collect();
             if kept.is_empty() {
@@ -152,25 +166,6 @@ fn in_header<'r>(
     readable(credential).map(Some)
 }
 
-fn has_query(locations: &[Location]) -> bool {
-    locations.iter().any(|Location(place)| matches!(place, Place::Query(_)))
-}
-
-fn has_cookie(locations: &[Location]) -> bool {
-    locations.iter().any(|Location(place)| matches!(place, Place::Cookie(_)))
-}
-
-/// The location for a query parameter with this name, which is not decoded yet.
-fn query_location(locations: &[Location], raw: &str) -> Option<usize> {
-    let name = form_decode(raw)?;
-    locations.iter().position(|Location(place)| matches!(place, Place::Query(wanted) if *wanted == name))
-}
-
-fn cookie_location(locations: &[Location], name: &[u8]) -> Option<usize> {
-    let is_named = |place: &Place| matches!(place, Place::Cookie(wanted) if wanted.as_bytes() == name);
-    locations.iter().position(|Location(place)| is_named(place))
-}
-
 fn only_one<T>(first: Option<T>, second: T) -> Result<Option<T>, MisplacedCredential> {
     match first {
         Some(_) => Err(MisplacedCredential::Twice),
@@ -190,15 +185,23 @@ fn lines<'r>(name: &str, headers: &'r HeaderMap) -> impl Iterator<Item = &'r [u8
     headers.values(name).map(<[u8]>::trim_ascii)
 }
 
-/// Whether a line carries a credential, well-formed or not. Without a scheme every line does.
+/// Whether a line carries a credential, well-formed or not. Without a scheme every line does, and so does a
+/// list that is too long to be searched.
 fn carries(line: &[u8], scheme: Option<&str>) -> bool {
-    scheme.is_none_or(|scheme| elements(line).any(|element| after_scheme(element, scheme).is_some()))
+    scheme.is_none_or(|scheme| {
+        let mut list = elements(line);
+        list.by_ref().take(MOST_ELEMENTS).any(|element| after_scheme(element, scheme).is_some())
+            || list.next().is_some()
+    })
 }
 
 /// The token of the only credential in a line that [`carries`] one.
 fn only_token<'r>(line: &'r [u8], scheme: &str) -> Result<&'r [u8], MisplacedCredential> {
     let is_first = elements(line).take(1).any(|first| after_scheme(first, scheme).is_some());
-    if !is_first || elements(line).skip(1).any(|other| names_scheme(other) || carries(other, Some(scheme))) {
+    if !is_first
+        || elements(line).nth(MOST_ELEMENTS).is_some()
+        || elements(line).skip(1).any(|other| names_scheme(other) || carries(other, Some(scheme)))
+    {
         return Err(MisplacedCredential::Twice);
     }
     after_scheme(line, scheme).and_then(token68).ok_or(MisplacedCredential::NotOneToken)
@@ -237,32 +240,17 @@ fn token68(after_scheme: &[u8]) -> Option<&[u8]> {
     (!text.is_empty() && text.iter().all(allowed)).then_some(token)
 }
 
-/// The parameters of a query, each a name and a value, not decoded.
-fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    query.split('&').map(parameter)
-}
-
-/// The name and value of a form-urlencoded parameter, not decoded.
-fn parameter(pair: &str) -> (&str, &str) {
-    pair.split_once('=').unwrap_or((pair, ""))
-}
-
 /// Decodes a form-urlencoded text. Unlike the `form_urlencoded` crate, it rejects malformed escapes and bytes
 /// that are not UTF-8.
 fn form_decode(raw: &str) -> Option<Cow<'_, str>> {
     if !raw.contains(['%', '+']) {
         return Some(Cow::Borrowed(raw));
     }
-    let escapes_are_whole = raw.split('%').skip(1).all(|rest| {
-        rest.as_bytes()
-            .split_at_checked(2)
-            .is_some_and(|(digits, _)| digits.iter().all(u8::is_ascii_hexdigit))
-    });
-    if !escapes_are_whole {
-        return None;
+    let mut decoded = Vec::with_capacity(raw.len());
+    match decode(raw, &mut decoded) {
+        Escapes::Whole => String::from_utf8(decoded).ok().map(Cow::Owned),
+        Escapes::Broken => None,
     }
-    let spaced = raw.replace('+', " ");
-    percent_decode_str(&spaced).decode_utf8().ok().map(|text| Cow::Owned(text.into_owned()))
 }
 
 /// All cookies of a request, each `name=value` without surrounding white space (RFC 6265 section 4.2.1).
@@ -274,12 +262,16 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
         .filter(|pair| !pair.is_empty())
 }
 
-/// The name and value of a cookie, without double quotes around the value.
-fn cookie(pair: &[u8]) -> (&[u8], &[u8]) {
-    let mut parts = pair.splitn(2, |byte| *byte == b'=').map(<[u8]>::trim_ascii);
-    let (name, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+/// The name of a cookie.
+fn cookie_name(pair: &[u8]) -> &[u8] {
+    pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii()
+}
+
+/// The value of a cookie, without double quotes around it.
+fn cookie_value(pair: &[u8]) -> &[u8] {
+    let value = pair.splitn(2, |byte| *byte == b'=').nth(1).unwrap_or_default().trim_ascii();
     let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-    (name, unquoted.unwrap_or(value))
+    unquoted.unwrap_or(value)
 }
 
 #[cfg(test)]

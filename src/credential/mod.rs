@@ -4,7 +4,8 @@ mod locate;
 mod secret;
 
 pub use locate::{
-    InvalidLocation, Located, Location, MAX_CREDENTIAL, MisplacedCredential, Removal, locate, removal,
+    InvalidLocation, InvalidLocations, Located, Location, Locations, MAX_CREDENTIAL, MisplacedCredential,
+    Removal, locate, removal,
 };
 pub use secret::{AccessToken, ApiKey, ProviderSecret};
 

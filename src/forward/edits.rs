@@ -1,12 +1,12 @@
 //! Changes to a request on its way to the service.
 
-use std::rc::Rc;
+use std::{borrow::Cow, collections::BTreeSet, rc::Rc};
 
 use rustc_hash::FxHashSet;
 
 use super::{Field, HeaderTemplate};
 use crate::{
-    credential::{Location, removal},
+    credential::{Locations, removal},
     headers::HeaderMap,
     matching::RequestPath,
 };
@@ -38,7 +38,7 @@ pub struct Stripping<'a> {
     /// Headers that callers must not send.
     pub reserved: &'a ReservedNames,
     /// The places of credentials that the service must not see.
-    pub credentials: &'a [Location],
+    pub credentials: Option<&'a Locations>,
 }
 
 impl ReservedNames {
@@ -67,16 +67,16 @@ impl Edits {
     /// becomes the one that was decided on.
     pub fn strip(stripping: Stripping<'_>, headers: &HeaderMap, path: Option<&RequestPath<'_>>) -> Self {
         let mut edits = Self::default();
-        for (name, _) in headers.iter().filter(|(name, _)| stripping.reserved.contain(name)) {
-            let name = String::from_utf8_lossy(name);
-            if !edits.remove.iter().any(|removed| *removed == name) {
-                edits.remove.push(name.into_owned());
-            }
+        let names = headers.iter().map(|(name, _)| name);
+        let mut reserved = names.filter(|name| stripping.reserved.contain(name));
+        if let Some(first) = reserved.next() {
+            let names: BTreeSet<_> = reserved.chain([first]).map(String::from_utf8_lossy).collect();
+            edits.remove.extend(names.into_iter().map(Cow::into_owned));
         }
         let query = path.and_then(RequestPath::query);
         let mut rest = None;
-        if !stripping.credentials.is_empty() {
-            let removal = removal(stripping.credentials, headers, query);
+        if let Some(credentials) = stripping.credentials {
+            let removal = removal(credentials, headers, query);
             edits.remove.extend(removal.headers.into_iter().map(str::to_owned));
             if let Some(cookie) = removal.cookie {
                 edits.set.push(("cookie".into(), cookie));

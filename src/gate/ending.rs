@@ -81,7 +81,7 @@ impl End<'_> {
         let api = trail.matched_api();
         let stripping = Stripping {
             reserved: &trail.policy.reserved_headers,
-            credentials: api.filter(|api| api.remove_credentials).map_or(&[], |api| &api.locations),
+            credentials: api.filter(|api| api.remove_credentials).map(|api| &api.locations),
         };
         let path = self.line.and_then(|line| line.path.as_ref());
         let mut edits = Edits::strip(stripping, self.request.headers(), path);

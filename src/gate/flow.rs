@@ -21,7 +21,8 @@ pub async fn decide<S: Store>(policy: Rc<Policy>, request: Request, ports: Rc<Po
     let head = request.head();
     // Boxed, as it goes from here to the ending and is large.
     let mut trail = Box::new(Trail::new(&policy, &head));
-    let (line, admitted) = match head.line() {
+    let line = request.check_reserved(&policy).and_then(|()| head.line(&policy));
+    let (line, admitted) = match line {
         Ok(line) => {
             let admitted = admit(&policy, &request, &line, &ports, &mut trail).await;
             (Some(line), admitted)

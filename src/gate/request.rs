@@ -5,9 +5,13 @@ use std::borrow::Cow;
 use crate::{
     headers::HeaderMap,
     matching::{self, RequestPath, Target},
+    policy::Policy,
     refusal::{Cause, Reason, Refusal},
     reply::Protocol,
 };
+
+/// The most header lines that a caller may send and only Sidegate may set.
+const MOST_RESERVED: usize = 100;
 
 /// A request. The gate owns it until it ends.
 pub struct Request {
@@ -65,6 +69,19 @@ impl Request {
         self.stream
     }
 
+    /// Fails if there are too many headers that only Sidegate may set: each would have to be removed.
+    pub(super) fn check_reserved(&self, policy: &Policy) -> Result<(), Refusal> {
+        if self.headers.len() <= MOST_RESERVED {
+            return Ok(());
+        }
+        let names = self.headers.iter().map(|(name, _)| name);
+        let mut reserved = names.filter(|name| policy.reserved_headers.contain(name));
+        match reserved.nth(MOST_RESERVED) {
+            Some(_) => Err(Cause::Malformed.because("too many headers that only Sidegate may set")),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn head(&self) -> Head<'_> {
         Head::read(&self.headers)
     }
@@ -94,8 +111,8 @@ impl<'a> Head<'a> {
         head
     }
 
-    /// The method, host and path, if they are valid HTTP. The path is normalised here, once.
-    pub(super) fn line(&self) -> Result<RequestLine<'a>, Refusal> {
+    /// The method, host and path, if they are valid HTTP and not too long. The path is normalised here, once.
+    pub(super) fn line(&self, policy: &Policy) -> Result<RequestLine<'a>, Refusal> {
         let text = |bytes: Option<&'a [u8]>| str::from_utf8(bytes.unwrap_or_default());
         let (Ok(method), Ok(authority), Ok(path)) =
             (text(self.method), text(self.authority), text(self.path))
@@ -104,7 +121,7 @@ impl<'a> Head<'a> {
         };
         let host = matching::host_of(authority)
             .map_err(|malformed| Cause::Malformed.because(Reason::of(&malformed)))?;
-        let path = match matching::normalise(path) {
+        let path = match matching::normalise_within(path, policy.max_path_length) {
             Ok(Target::Path(path)) => Some(path),
             Ok(Target::Asterisk) => None,
             Err(malformed) => return Err(Cause::Malformed.because(Reason::of(&malformed))),

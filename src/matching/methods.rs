@@ -2,6 +2,9 @@
 
 use crate::grammar::is_token;
 
+/// The most methods in a list.
+const MOST: usize = 64;
+
 /// All methods, or some of them by name. Names are case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Methods(Option<Vec<String>>);
@@ -12,6 +15,9 @@ pub enum InvalidMethods {
     /// The list is empty.
     #[error("a list of methods must not be empty")]
     Empty,
+    /// There are too many.
+    #[error("there are more than {MOST} methods")]
+    TooMany,
     /// The name is not a token (RFC 9110, section 9.1).
     #[error("`{0}` is not a method")]
     NotAToken(String),
@@ -32,6 +38,9 @@ impl Methods {
     pub fn named(names: Vec<String>) -> Result<Self, InvalidMethods> {
         if names.is_empty() {
             return Err(InvalidMethods::Empty);
+        }
+        if names.len() > MOST {
+            return Err(InvalidMethods::TooMany);
         }
         let mut earlier = names.iter();
         while let Some(name) = earlier.next_back() {
@@ -93,6 +102,9 @@ mod tests {
     #[test]
     fn invalid_lists_are_errors() {
         assert_eq!(named(&[]), Err(InvalidMethods::Empty));
+        let many: Vec<_> = (0..65).map(|name| name.to_string()).collect();
+        assert!(Methods::named(many[1..].to_vec()).is_ok());
+        assert_eq!(Methods::named(many), Err(InvalidMethods::TooMany));
         for name in ["", "GET POST", "GET,POST", "GÉT", "{any}"] {
             assert_eq!(named(&["PUT", name]), Err(InvalidMethods::NotAToken(name.to_owned())));
         }

@@ -57,6 +57,22 @@ pub enum MalformedTarget {
     /// A `..` without a segment before it.
     #[error("the path leads above the root")]
     AboveRoot,
+    /// The path is longer than the policy allows.
+    #[error("the path is too long")]
+    TooLong,
+}
+
+/// [`normalise`] for a path of at most `longest` bytes, both as received and normalised. The query does not
+/// count.
+pub fn normalise_within(target: &str, longest: usize) -> Result<Target<'_>, MalformedTarget> {
+    // What is too long is refused before it is read as a path.
+    if target.len() > longest && target.bytes().take(longest.saturating_add(1)).all(|byte| byte != b'?') {
+        return Err(MalformedTarget::TooLong);
+    }
+    match normalise(target)? {
+        Target::Path(path) if path.path().len() > longest => Err(MalformedTarget::TooLong),
+        target => Ok(target),
+    }
 }
 
 /// Normalises the value of `:path`: cuts the query at the first `?`, decodes escapes of unreserved characters
@@ -321,6 +337,17 @@ mod tests {
             let path = path(clean);
             assert!(matches!(path.path, Cow::Borrowed(_)), "{clean}");
             assert!(!path.is_changed(), "{clean}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_refused_whatever_its_query() {
+        let within = |target: &str| normalise_within(target, 8).map(|_| ());
+        for target in ["/1234567", "/1234567?", "/1234567?890", "/?1234567890", "/%61%7e", "*"] {
+            assert_eq!(within(target), Ok(()), "{target}");
+        }
+        for target in ["/12345678", "/12345678?", "/1234/../", "/\u{e9}\u{e9}\u{e9}", "12345678#"] {
+            assert_eq!(within(target), Err(MalformedTarget::TooLong), "{target}");
         }
     }
 

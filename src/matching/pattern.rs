@@ -1,17 +1,16 @@
 //! Patterns for paths inside an API: a template or a regular expression.
 
 use std::{
-    borrow::Cow,
     hash::{Hash, Hasher},
+    rc::Rc,
 };
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::hir::Hir;
 
-use super::{path::MalformedTarget, template::PathTemplate};
+use super::{expressions::parse, path::MalformedTarget, template::PathTemplate};
 
-/// The size limit of one compiled expression, in bytes. Matching takes time in proportion to it and to the
-/// length of the path.
-const MAX_REGEX: usize = 64 * 1024;
+/// The longest pattern, in bytes.
+pub(super) const LONGEST: usize = 4 * 1024;
 
 /// A pattern for paths inside an API. Two patterns are equal if their normalised texts are, apart from the
 /// names of parameters.
@@ -24,20 +23,12 @@ pub(super) enum Kind {
     Regex(PathRegex),
 }
 
-/// An expression for whole paths. It ignores a trailing slash: it covers a path if it matches one of its
-/// [`Spellings`].
+/// An expression for whole paths. It ignores a trailing slash: it covers a path if it matches the path
+/// without it, or with one.
 #[derive(Clone, Debug)]
 pub(super) struct PathRegex {
     text: String,
-    regex: Regex,
-}
-
-/// The two spellings of a normalised path on which expressions are tried: without its trailing slash, and
-/// with one.
-pub(super) struct Spellings<'a> {
-    /// `None` for `/`, which has only one spelling.
-    without_slash: Option<&'a str>,
-    with_slash: Cow<'a, str>,
+    pub(super) hir: Rc<Hir>,
 }
 
 impl PartialEq for PathRegex {
@@ -94,9 +85,12 @@ pub enum InvalidPath {
     /// It has parameters or wildcards where only literals are allowed.
     #[error("`{0}` has a parameter or a wildcard, but a literal path is expected")]
     NotLiteral(String),
-    /// More than 64 segments, or an expression that takes too much memory.
-    #[error("`{0}` is too large for a pattern")]
-    TooLarge(String),
+    /// More than 64 segments.
+    #[error("`{0}` has more than 64 segments")]
+    TooManySegments(String),
+    /// The text is too long.
+    #[error("a pattern has at most {LONGEST} bytes")]
+    TooLong,
     /// The expression does not compile.
     #[error("`{text}` is not a regular expression for a path: {reason}")]
     Regex {
@@ -118,62 +112,21 @@ impl PathPattern {
     pub fn regex(text: &str) -> Result<Self, InvalidPath> {
         PathRegex::parse(text).map(|regex| Self(Kind::Regex(regex)))
     }
-
-    /// Whether this pattern covers a normalised path inside an API.
-    pub fn matches(&self, inside: &str) -> bool {
-        match &self.0 {
-            Kind::Template(template) => template.matches(inside),
-            Kind::Regex(regex) => regex.matches(&Spellings::of(inside)),
-        }
-    }
 }
 
 impl PathRegex {
     fn parse(text: &str) -> Result<Self, InvalidPath> {
-        let invalid = |reason: &str| InvalidPath::Regex { text: text.to_owned(), reason: reason.to_owned() };
+        let invalid = |reason: String| InvalidPath::Regex { text: text.to_owned(), reason };
+        if text.len() > LONGEST {
+            return Err(InvalidPath::TooLong);
+        }
         if text.is_empty() || !text.is_ascii() {
-            return Err(invalid("it is empty or not ASCII; paths are ASCII, with other characters escaped"));
+            let reason = "it is empty or not ASCII; paths are ASCII, with other characters escaped";
+            return Err(invalid(reason.to_owned()));
         }
-        // The text must compile by itself, because `a)|(b` would close the group that anchors it. Flags in
-        // the text, such as `(?m)`, do not change the meaning of `\A` and `\z`.
-        compile(text).map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => InvalidPath::TooLarge(text.to_owned()),
-            // The crate shows the position on several lines; the last line is the reason.
-            other => {
-                invalid(other.to_string().lines().last().unwrap_or_default().trim_start_matches("error: "))
-            }
-        })?;
-        let regex = compile(&format!(r"\A(?:{text})\z")).map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => InvalidPath::TooLarge(text.to_owned()),
-            _ => invalid("it ends in a comment or nests too deeply, so it cannot be anchored"),
-        })?;
-        Ok(Self { text: text.to_owned(), regex })
+        let hir = parse(text).map_err(invalid)?;
+        Ok(Self { text: text.to_owned(), hir })
     }
-
-    pub(super) fn matches(&self, path: &Spellings<'_>) -> bool {
-        path.iter().any(|spelling| self.regex.is_match(spelling.as_bytes()))
-    }
-}
-
-impl<'a> Spellings<'a> {
-    /// Allocates if the path has no trailing slash.
-    pub(super) fn of(path: &'a str) -> Self {
-        match path.strip_suffix('/') {
-            Some("") => Self { without_slash: None, with_slash: Cow::Borrowed(path) },
-            Some(shorter) => Self { without_slash: Some(shorter), with_slash: Cow::Borrowed(path) },
-            None => Self { without_slash: Some(path), with_slash: Cow::Owned(format!("{path}/")) },
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &str> {
-        self.without_slash.into_iter().chain([&*self.with_slash])
-    }
-}
-
-/// Compiles an expression over bytes. Normalised paths are ASCII, so classes and case folding need no
-/// Unicode.
-pub(super) fn compile(text: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(text).unicode(false).size_limit(MAX_REGEX).build()
 }
 
 #[cfg(test)]
@@ -181,14 +134,22 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::*;
+    use super::{
+        super::{Effort, PathList},
+        *,
+    };
+
+    fn matches(pattern: &Result<PathPattern, InvalidPath>, path: &str) -> bool {
+        let list = PathList::build(vec![pattern.clone().unwrap()], &Effort::default()).unwrap();
+        list.first(path).is_some()
+    }
 
     #[test]
     fn anchors_in_the_text_have_no_effect() {
         let paths =
             ["/", "/users", "/users/", "/users/7", "/users/7/", "/users/7/x", "/x/users/7", "/users/x"];
         for expression in ["/users/[0-9]+", "/users|/users/7", "/users/.*", "/users/", "/"] {
-            let plain = PathPattern::regex(expression).unwrap();
+            let plain = PathPattern::regex(expression);
             for anchored in [
                 format!("^(?:{expression})$"),
                 format!("^(?:{expression})"),
@@ -198,25 +159,25 @@ mod tests {
                 format!("(?ms)(?:^(?:{expression})$|^$)"),
                 format!("(?x) ^ (?:{expression}) $ "),
             ] {
-                let pattern = PathPattern::regex(&anchored).unwrap();
+                let pattern = PathPattern::regex(&anchored);
                 for path in paths {
-                    assert_eq!(pattern.matches(path), plain.matches(path), "{anchored} on {path}");
+                    assert_eq!(matches(&pattern, path), matches(&plain, path), "{anchored} on {path}");
                 }
             }
         }
-        let alternatives = PathPattern::regex("^/a$|^/b/$").unwrap();
+        let alternatives = PathPattern::regex("^/a$|^/b/$");
         for path in ["/a", "/a/", "/b", "/b/"] {
-            assert!(alternatives.matches(path), "{path}");
+            assert!(matches(&alternatives, path), "{path}");
         }
-        assert!(!alternatives.matches("/a/b") && !alternatives.matches("/"));
+        assert!(!matches(&alternatives, "/a/b") && !matches(&alternatives, "/"));
     }
 
     #[test]
     fn the_root_has_one_spelling() {
-        for (regex, matches) in
+        for (regex, covered) in
             [("/", true), ("^/$", true), ("/?", true), ("(/a)?", false), ("^$", false), ("//", false)]
         {
-            assert_eq!(PathPattern::regex(regex).unwrap().matches("/"), matches, "{regex}");
+            assert_eq!(matches(&PathPattern::regex(regex), "/"), covered, "{regex}");
         }
     }
 
@@ -236,28 +197,28 @@ mod tests {
                 &["/0"],
             ),
         ] {
-            let pattern = PathPattern::regex(regex).unwrap();
+            let pattern = PathPattern::regex(regex);
             for path in covered {
-                assert!(pattern.matches(path), "{regex} covers {path}");
+                assert!(matches(&pattern, path), "{regex} covers {path}");
             }
             for path in others {
-                assert!(!pattern.matches(path), "{regex} does not cover {path}");
+                assert!(!matches(&pattern, path), "{regex} does not cover {path}");
             }
         }
     }
 
     #[test]
     fn invalid_expressions_are_reported_on_one_line() {
-        for regex in ["", "/é", "(", "/a)|(/b", "(?x)/a # )", "\\pL"] {
+        for regex in ["", "/é", "(", "/a)|(/b", "\\pL", "(?u)/a", "/(?u:a)", "/(?i-u:a(?su)b)"] {
             let error = PathPattern::regex(regex).unwrap_err().to_string();
             assert!(!error.contains('\n') && error.starts_with(&format!("`{regex}` is not")), "{error}");
         }
-        assert!(matches!(PathPattern::regex("/(a{1000}){1000}"), Err(InvalidPath::TooLarge(_))));
-        let comment = PathPattern::regex("(?x)/a # )").unwrap_err().to_string();
-        assert!(
-            comment.ends_with("it ends in a comment or nests too deeply, so it cannot be anchored"),
-            "{comment}"
-        );
+        let unicode = PathPattern::regex("(?u)\\w").unwrap_err().to_string();
+        assert!(unicode.ends_with(": the flag `u` is not supported, because paths are ASCII"), "{unicode}");
+        assert_eq!(PathPattern::regex(&"a".repeat(4_097)), Err(InvalidPath::TooLong));
+        assert!(PathPattern::regex(&"a".repeat(4_096)).is_ok());
+        // A comment cannot end before the expression does.
+        assert!(matches(&PathPattern::regex("(?x)/a # )"), "/a"));
     }
 
     #[test]

@@ -1,28 +1,38 @@
 //! The path patterns of 3scale's mapping rules, used for metering.
 
-use regex::bytes::Regex;
+use std::rc::Rc;
+
+use regex_syntax::hir::Hir;
 
 use super::{
-    pattern::{InvalidPath, compile},
+    expressions::parse,
+    pattern::{InvalidPath, LONGEST},
     template::{literal, literal_part, segments},
 };
 
 /// The pattern of a 3scale mapping rule, without its query part. It is a prefix: `/auto` covers `/automatic`.
 /// `{anything}` matches one or more characters within a segment, and a final `$` matches the end of the path.
 #[derive(Clone, Debug)]
-pub struct PrefixPattern(Regex);
+pub(super) struct PrefixPattern {
+    /// An expression for the whole path.
+    text: String,
+    pub(super) hir: Rc<Hir>,
+}
 
 impl PrefixPattern {
     /// Reads a pattern. Slashes are collapsed and literals are normalised as in requests.
-    pub fn parse(text: &str) -> Result<Self, InvalidPath> {
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidPath> {
         if !text.starts_with('/') {
             return Err(InvalidPath::NoLeadingSlash(text.to_owned()));
         }
         if text.contains('?') {
             return Err(InvalidPath::Query(text.to_owned()));
         }
+        if text.len() > LONGEST {
+            return Err(InvalidPath::TooLong);
+        }
         let (path, exact) = text.strip_suffix('$').map_or((text, false), |path| (path, true));
-        let mut expression = "^".to_owned();
+        let mut expression = String::new();
         for segment in segments(path) {
             expression.push('/');
             expression.push_str(&segment_expression(segment, text)?);
@@ -30,23 +40,20 @@ impl PrefixPattern {
         if path.ends_with('/') {
             expression.push('/');
         }
-        if exact {
+        expression.push_str(match (exact, path.ends_with('/')) {
+            (false, _) => ".*",
+            (true, true) => "",
             // A trailing slash is ignored, because otherwise it would hide a request from its rule.
-            expression.push_str(if path.ends_with('/') { "$" } else { "/?$" });
-        }
-        let regex = compile(&expression).map_err(|_| InvalidPath::TooLarge(text.to_owned()));
-        regex.map(Self)
-    }
-
-    /// Whether this pattern covers a normalised path inside an API.
-    pub(super) fn matches(&self, inside: &str) -> bool {
-        self.0.is_match(inside.as_bytes())
+            (true, false) => "/?",
+        });
+        let hir = parse(&expression).map_err(|_| InvalidPath::TooLong)?;
+        Ok(Self { text: expression, hir })
     }
 }
 
 impl PartialEq for PrefixPattern {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
+        self.text == other.text
     }
 }
 
@@ -65,7 +72,7 @@ fn segment_expression(segment: &str, text: &str) -> Result<String, InvalidPath> 
             return Err(InvalidPath::Placeholder(text.to_owned()));
         }
         if !before.is_empty() {
-            expression.push_str(&regex::escape(&literal_part(before)?));
+            expression.push_str(&regex_syntax::escape(&literal_part(before)?));
         }
         expression.push_str("[^/]+");
         rest = next;
@@ -74,7 +81,7 @@ fn segment_expression(segment: &str, text: &str) -> Result<String, InvalidPath> 
         return Err(InvalidPath::Placeholder(text.to_owned()));
     }
     let rest = if rest == segment { literal(segment, text)? } else { literal_part(rest)? };
-    expression.push_str(&regex::escape(&rest));
+    expression.push_str(&regex_syntax::escape(&rest));
     Ok(expression)
 }
 
@@ -83,7 +90,13 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::*;
+    use super::{
+        super::{
+            automaton::Keep,
+            expressions::{Effort, Expressions},
+        },
+        *,
+    };
 
     #[test]
     fn prefixes_match_as_in_3scale() {
@@ -105,11 +118,17 @@ mod tests {
             ("/%7Ea/é", &["/~a/%C3%A9"], &["/%7Ea"]),
         ] {
             let prefix = PrefixPattern::parse(pattern).unwrap();
+            let prefix = Expressions::compile(&[prefix.hir], Keep::All, &Effort::default()).unwrap();
+            let matches = |inside| {
+                let mut matches = false;
+                prefix.all(inside, |_| matches = true);
+                matches
+            };
             for inside in covered {
-                assert!(prefix.matches(inside), "{pattern} covers {inside}");
+                assert!(matches(inside), "{pattern} covers {inside}");
             }
             for inside in others {
-                assert!(!prefix.matches(inside), "{pattern} does not cover {inside}");
+                assert!(!matches(inside), "{pattern} does not cover {inside}");
             }
         }
     }
@@ -134,6 +153,6 @@ mod tests {
             assert_eq!(PrefixPattern::parse(pattern), Err(error));
         }
         assert!(matches!(PrefixPattern::parse("/a%2f{b}"), Err(Malformed { .. })));
-        assert!(matches!(PrefixPattern::parse(&"/a".repeat(40_000)), Err(TooLarge(_))));
+        assert!(matches!(PrefixPattern::parse(&"/a".repeat(40_000)), Err(TooLong)));
     }
 }

@@ -1,12 +1,19 @@
 //! The rule of an API that applies to a request: the most specific path first, then the method.
 
+use std::collections::{BTreeMap, HashMap};
+
 use rustc_hash::FxHashMap;
 
 use super::{
+    automaton::Keep,
+    expressions::{Effort, Expressions, MOST_VISITS, TooComplex},
     methods::Methods,
-    pattern::{Kind, PathPattern, PathRegex, Spellings},
+    pattern::{Kind, PathPattern},
     template::{PathTemplate, Segment, segments},
 };
+
+/// The most segments of a request that are compared: one more than templates have.
+const MOST_REQUESTED: usize = 65;
 
 /// Which requests a rule covers.
 #[derive(Clone, Debug)]
@@ -26,11 +33,26 @@ pub struct Overlap {
     pub second: usize,
 }
 
+/// Why rules cannot be put into one table. Numbers are indexes into the list of rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidRules {
+    /// Rules overlap.
+    Overlaps(Vec<Overlap>),
+    /// Matching them would take too long.
+    TooComplex(TooComplex),
+}
+
 /// All rules of an API, by path and method.
 #[derive(Clone, Debug, Default)]
 pub struct RuleTable {
     templates: Node,
-    regexes: Vec<(PathRegex, SamePath)>,
+    /// All literals of the templates, numbered.
+    literals: HashMap<Box<str>, u32>,
+    /// The most segments of a template.
+    depth: usize,
+    expressions: Expressions,
+    /// The rules of each expression.
+    by_expression: Vec<SamePath>,
 }
 
 /// The result of a search in a [`RuleTable`].
@@ -45,11 +67,11 @@ pub enum Found<'a> {
 }
 
 /// A tree of segments. A request visits each node at most once, because only one path leads to it, and goes
-/// no deeper than the longest template. Backtracking is therefore bounded by the size of the policy, not by
-/// the path.
+/// no deeper than the longest template. How many nodes that can be is known when the table is built.
 #[derive(Clone, Debug, Default)]
 struct Node {
-    literals: FxHashMap<String, Node>,
+    /// By the number of the literal.
+    literals: BTreeMap<u32, Node>,
     parameter: Option<Box<Node>>,
     here: Option<SamePath>,
     rest: Option<SamePath>,
@@ -64,60 +86,93 @@ struct SamePath {
 }
 
 impl RuleTable {
-    /// Builds the table; the index of a rule is its position in the list. Fails with all overlaps.
-    pub fn build(rules: Vec<RuleMatch>) -> Result<Self, Vec<Overlap>> {
+    /// Builds the table; the index of a rule is its position in the list.
+    ///
+    /// # Errors
+    ///
+    /// All overlaps, or why the table would take too long to search.
+    pub fn build(rules: Vec<RuleMatch>, effort: &Effort) -> Result<Self, InvalidRules> {
         let paths = by_path(rules);
         let overlaps = overlaps(&paths);
         if !overlaps.is_empty() {
-            return Err(overlaps);
+            return Err(InvalidRules::Overlaps(overlaps));
         }
         let mut table = Self::default();
+        let mut expressions = Vec::new();
+        let mut places = Vec::new();
         for (path, rules) in paths {
+            let place = rules.first().map(|(index, _)| *index);
             let rules = SamePath::new(rules);
             match path.0 {
-                Kind::Template(template) => table.templates.insert(template, rules),
-                Kind::Regex(regex) => table.regexes.push((regex, rules)),
+                Kind::Template(template) => table.insert(template, rules),
+                Kind::Regex(regex) => {
+                    expressions.push(regex.hir);
+                    table.by_expression.push(rules);
+                    places.push(place);
+                }
             }
         }
+        if table.templates.visits() > MOST_VISITS {
+            return Err(InvalidRules::TooComplex(TooComplex::TooManyBranches));
+        }
+        let at = |expression: usize| places.get(expression).copied().flatten();
+        table.expressions = Expressions::compile(&expressions, Keep::First, effort)
+            .map_err(|error| InvalidRules::TooComplex(error.at(at)))?;
         Ok(table)
     }
 
     /// Finds the rule for a normalised path inside the API and a method.
     pub fn find(&self, inside: &str, method: &str) -> Found<'_> {
-        let found = self.templates.find(&mut segments(inside)).or_else(|| self.find_regex(inside));
+        // One more than the longest template has. Each segment is looked up once, however many nodes are
+        // compared with it.
+        let mut requested = [None; MOST_REQUESTED];
+        let mut count = 0;
+        for (place, segment) in requested.iter_mut().zip(segments(inside)).take(self.depth.saturating_add(1))
+        {
+            *place = self.literals.get(segment).copied();
+            count = usize::saturating_add(count, 1);
+        }
+        let found = self.templates.find(requested.get(..count).unwrap_or_default());
+        let found = found.or_else(|| self.by_expression.get(self.expressions.first(inside)?));
         found.map_or(Found::None, |rules| rules.find(method))
     }
 
-    fn find_regex(&self, inside: &str) -> Option<&SamePath> {
-        if self.regexes.is_empty() {
-            return None;
-        }
-        let path = Spellings::of(inside);
-        self.regexes.iter().find(|(regex, _)| regex.matches(&path)).map(|(_, rules)| rules)
-    }
-}
-
-impl Node {
     fn insert(&mut self, template: PathTemplate, rules: SamePath) {
-        let mut node = self;
+        self.depth = self.depth.max(template.segments.len());
+        let mut node = &mut self.templates;
         for segment in template.segments {
             node = match segment {
-                Segment::Literal(literal) => node.literals.entry(literal).or_default(),
+                Segment::Literal(literal) => {
+                    let next = u32::try_from(self.literals.len()).unwrap_or(u32::MAX);
+                    let number = *self.literals.entry(literal.into()).or_insert(next);
+                    node.literals.entry(number).or_default()
+                }
                 Segment::Parameter => node.parameter.get_or_insert_default(),
             };
         }
         *(if template.rest { &mut node.rest } else { &mut node.here }) = Some(rules);
     }
+}
 
-    fn find<'a>(&self, requested: &mut (impl Iterator<Item = &'a str> + Clone)) -> Option<&SamePath> {
-        let found = match requested.next() {
+impl Node {
+    /// Finds the rules for segments, each of which is the number of a literal, or `None` if no template has
+    /// it.
+    fn find(&self, requested: &[Option<u32>]) -> Option<&SamePath> {
+        let found = match requested.split_first() {
             None => self.here.as_ref(),
-            Some(segment) => {
-                let literal = self.literals.get(segment).and_then(|node| node.find(&mut requested.clone()));
-                literal.or_else(|| self.parameter.as_ref()?.find(requested))
+            Some((segment, below)) => {
+                let literal = segment.and_then(|literal| self.literals.get(&literal)?.find(below));
+                literal.or_else(|| self.parameter.as_ref()?.find(below))
             }
         };
         found.or(self.rest.as_ref())
+    }
+
+    /// The most nodes that one request may visit from here on, this one included.
+    fn visits(&self) -> usize {
+        let literal = self.literals.values().map(Self::visits).max().unwrap_or_default();
+        let parameter = self.parameter.as_ref().map_or(0, |node| node.visits());
+        literal.saturating_add(parameter).saturating_add(1)
     }
 }
 
@@ -151,7 +206,6 @@ impl SamePath {
 type RulesOfPath = (PathPattern, Vec<(usize, Methods)>);
 
 /// Groups rules by path, in the order in which the paths first appear.
-#[expect(clippy::mutable_key_type, reason = "expressions are compared and hashed by their text")]
 fn by_path(rules: Vec<RuleMatch>) -> Vec<RulesOfPath> {
     let mut places: FxHashMap<PathPattern, usize> = FxHashMap::default();
     let mut paths: Vec<RulesOfPath> = Vec::new();
@@ -198,7 +252,7 @@ mod tests {
     use super::*;
 
     /// Each rule is `METHOD,METHOD /path`, or `* /path` for all methods; `~` precedes an expression.
-    fn build(rules: &[&str]) -> Result<RuleTable, Vec<Overlap>> {
+    fn build(rules: &[&str]) -> Result<RuleTable, InvalidRules> {
         let rules = rules.iter().map(|rule| {
             let (methods, path) = rule.split_once(' ').unwrap();
             RuleMatch {
@@ -212,7 +266,7 @@ mod tests {
                 },
             }
         });
-        RuleTable::build(rules.collect())
+        RuleTable::build(rules.collect(), &Effort::default())
     }
 
     #[test]
@@ -270,6 +324,22 @@ mod tests {
     }
 
     #[test]
+    fn templates_that_a_request_could_match_in_too_many_ways_are_an_error() {
+        let ways = |depth: u32| {
+            let segments = |number: usize| {
+                (0..depth).map(
+                    move |bit| if number >> bit & 1 == 0 { "/a".to_owned() } else { format!("/{{p{bit}}}") },
+                )
+            };
+            let rules: Vec<_> =
+                (0..1 << depth).map(|number| format!("* {}", segments(number).collect::<String>())).collect();
+            build(&rules.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        assert_eq!(ways(11).unwrap().find(&"/a".repeat(11), "GET"), Found::Rule(0));
+        assert_eq!(ways(12).unwrap_err(), InvalidRules::TooComplex(TooComplex::TooManyBranches));
+    }
+
+    #[test]
     fn expressions_come_last_in_list_order() {
         let table = build(&["GET ~/a/.*", "* ~/a/b|/c", "POST ~/a/.*", "* /a/{x}/d"]).unwrap();
         assert_eq!(table.find("/a/b", "GET"), Found::Rule(0));
@@ -318,7 +388,7 @@ mod tests {
         ] {
             let expected: Vec<_> =
                 expected.iter().map(|&(first, second)| Overlap { first, second }).collect();
-            assert_eq!(build(rules).unwrap_err(), expected, "{rules:?}");
+            assert_eq!(build(rules).unwrap_err(), InvalidRules::Overlaps(expected), "{rules:?}");
         }
         for rules in [
             ["* /{a}/b", "* /a/{b}"],

@@ -1,6 +1,6 @@
 //! Metrics and their tree, and what one request uses of them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The longest name of a metric, in bytes.
 const NAME_MAX: usize = 64;
@@ -24,7 +24,7 @@ struct Metric {
 }
 
 /// A metric in the [`Metrics`] that it was found in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MetricId(usize);
 
 /// Why a metric cannot be part of the tree.
@@ -142,12 +142,12 @@ impl Metrics {
 
 /// What one request uses: an amount of each of a few metrics, including ancestors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Usage(Vec<(MetricId, u64)>);
+pub struct Usage(BTreeMap<MetricId, u64>);
 
 impl Usage {
     /// No usage.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self(BTreeMap::new())
     }
 
     /// Adds `by` to the usage of the metric and of all its ancestors.
@@ -156,21 +156,19 @@ impl Usage {
             return;
         }
         for id in metrics.lineage(metric) {
-            match self.0.iter_mut().find(|(used, _)| used == id) {
-                Some((_, amount)) => *amount = amount.saturating_add(by),
-                None => self.0.push((*id, by)),
-            }
+            let amount = self.0.entry(*id).or_default();
+            *amount = amount.saturating_add(by);
         }
     }
 
     /// How much of the metric is used; zero if the request does not use it.
     pub fn of(&self, metric: MetricId) -> u64 {
-        self.0.iter().find(|(used, _)| *used == metric).map_or(0, |(_, amount)| *amount)
+        self.0.get(&metric).copied().unwrap_or_default()
     }
 
     /// The metrics that are used, each with its amount, which is not zero.
     pub fn iter(&self) -> impl Iterator<Item = (MetricId, u64)> {
-        self.0.iter().copied()
+        self.0.iter().map(|(metric, amount)| (*metric, *amount))
     }
 }
 

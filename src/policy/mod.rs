@@ -21,7 +21,7 @@ pub use problem::{Further, Problem, Problems};
 
 use crate::{
     access::Binding,
-    credential::{Digest, Location},
+    credential::{Digest, Locations},
     forward::{HeaderTemplate, ReservedNames},
     identity::{IdentityCache, Requirement, api_key::ApiKeys, introspection},
     matching::{ApiMatch, ApiTable, Metering, Metrics, RequestPath, RuleTable},
@@ -43,6 +43,8 @@ pub struct Policy {
     pub unmatched: Unmatched,
     /// Whether a CORS preflight needs credentials.
     pub preflight: Preflight,
+    /// The longest path of a request, in bytes.
+    pub max_path_length: usize,
     /// Which rate-limit headers callers see.
     pub rate_limit_headers: HeaderStyle,
     /// What access logs can show.
@@ -103,11 +105,11 @@ pub struct Api {
     /// What its rules say.
     pub rules: Vec<Rule>,
     /// Where credentials of any kind sit.
-    pub locations: Vec<Location>,
+    pub locations: Locations,
     /// Where API keys sit.
-    pub key_locations: Vec<Location>,
+    pub key_locations: Locations,
     /// Where tokens sit.
-    pub token_locations: Vec<Location>,
+    pub token_locations: Locations,
     /// What requests count.
     pub metering: Metering,
     /// By consumer: what it may do here. Without bindings, every consumer may call.

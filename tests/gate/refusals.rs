@@ -400,3 +400,48 @@ fn a_grpc_caller_is_recognised() {
         assert_eq!((*code, &**message), (16, "My lips are sealed."));
     }
 }
+
+#[test]
+fn a_path_is_too_long_whatever_its_query() {
+    let longest = |length: Option<u16>| {
+        let mut document = everything();
+        if let Some(length) = length {
+            document["gate"]["max_path_length"] = json!(length);
+        }
+        document
+    };
+    for (length, fits) in [(None, 8_192), (Some(100), 100), (Some(16_384), 16_384)] {
+        let gate = gate(&longest(length));
+        let path = |length: usize| format!("/v1/{}", "a".repeat(length - 4));
+        for (path, expected) in [
+            (path(fits), "ok"),
+            (format!("{}?{}", path(fits), "q".repeat(50_000)), "ok"),
+            (path(fits + 1), "20"),
+            (format!("{}?q", path(fits + 1)), "20"),
+            // It has fewer bytes as the caller sends it than after it is normalised, or more.
+            (path(fits - 2) + "\u{e9}", "20"),
+            (path(fits - 2) + "%61", "20"),
+        ] {
+            assert_eq!(asked(&gate, &get(&path).key("key-of-acme")), expected, "{length:?} {}", path.len());
+        }
+    }
+}
+
+#[test]
+fn too_many_headers_that_only_sidegate_may_set_are_refused() {
+    let mut document = everything();
+    document["apis"][0]["forward"] = json!({"headers": {"x-consumer": "{consumer}"}});
+    let gate = gate(&document);
+    let names: [fn(usize) -> String; 3] =
+        [|n| format!("x-sidegate-{n}"), |_| "x-consumer".to_owned(), |_| "x-sidegate-x".to_owned()];
+    for (lines, expected) in [(100, "ok"), (101, "20"), (5_000, "20")] {
+        for name in names {
+            let mut ask = get("/v1/orders").key("key-of-acme");
+            ask.headers.extend((0..lines).map(|n| (name(n), b"a".to_vec())));
+            assert_eq!(asked(&gate, &ask), expected, "{lines} {}", name(0));
+        }
+    }
+    let mut ask = get("/v1/orders").key("key-of-acme");
+    ask.headers.extend((0..5_000).map(|n| (format!("x-other-{n}"), b"a".to_vec())));
+    assert_eq!(asked(&gate, &ask), "ok");
+}

@@ -14,7 +14,7 @@ fn unknown_fields() {
         (
             r#"{"/gate/colour":1}"#,
             &[
-                "gate.colour: unknown field `colour`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `errors`, `rate_limit_headers`, `filter_state`, `debug`, `capacity`",
+                "gate.colour: unknown field `colour`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `max_path_length`, `errors`, `rate_limit_headers`, `filter_state`, `debug`, `capacity`",
             ],
         ),
         (

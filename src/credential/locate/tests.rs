@@ -27,12 +27,14 @@ fn map(headers: Headers<'_>) -> HeaderMap {
 
 #[track_caller]
 fn found(locations: &[Location], headers: Headers<'_>, query: Option<&str>) -> Option<String> {
-    locate(locations, &map(headers), query).unwrap().map(|found| found.credential.into_owned())
+    locate(&locations.to_vec().into(), &map(headers), query)
+        .unwrap()
+        .map(|found| found.credential.into_owned())
 }
 
 #[track_caller]
 fn refused(locations: &[Location], headers: Headers<'_>, query: Option<&str>) -> MisplacedCredential {
-    locate(locations, &map(headers), query).unwrap_err()
+    locate(&locations.to_vec().into(), &map(headers), query).unwrap_err()
 }
 
 #[test]
@@ -69,7 +71,7 @@ fn the_credential_is_found_in_each_place() {
 fn an_ordinary_header_is_borrowed() {
     let headers: Headers<'_> = &[("authorization", b"Bearer abc")];
     let map = map(headers);
-    let located = locate(&bearer(), &map, None).unwrap().unwrap();
+    let located = locate(&bearer().into(), &map, None).unwrap().unwrap();
     assert!(matches!(located, Located { credential: Cow::Borrowed("abc"), location: 0 }));
 }
 
@@ -144,6 +146,31 @@ fn a_scheme_among_the_elements_of_a_list_is_a_second_credential() {
 }
 
 #[test]
+fn a_list_that_is_too_long_to_be_searched_is_refused() {
+    let list = |elements: usize| vec!["a"; elements].join(",").into_bytes();
+    assert_eq!(found(&bearer(), &[("authorization", &list(64))], None), None);
+    assert_eq!(refused(&bearer(), &[("authorization", &list(65))], None), Twice);
+    let locations = bearer().into();
+    let headers: Headers<'_> = &[("authorization", &list(65))];
+    assert_eq!(removal(&locations, &map(headers), None).headers, ["authorization"]);
+    let token = [b"Bearer ", list(65).as_slice()].concat();
+    assert_eq!(refused(&bearer(), &[("authorization", &token)], None), Twice);
+}
+
+#[test]
+fn places_are_bounded() {
+    let queries =
+        |count: usize| (0..count).map(|n| Location::query(&n.to_string()).unwrap()).collect::<Vec<_>>();
+    assert_eq!(Locations::check(queries(32).iter()), Ok(()));
+    assert_eq!(Locations::check(queries(33).iter()), Err(InvalidLocations::TooMany));
+    let schemes = |count: usize| {
+        (0..count).map(|n| Location::header("a", Some(&format!("s{n}"))).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(Locations::check(schemes(4).iter()), Ok(()));
+    assert_eq!(Locations::check(schemes(5).iter()), Err(InvalidLocations::TooManySchemes));
+}
+
+#[test]
 fn without_a_scheme_the_whole_value_is_the_credential() {
     assert_eq!(found(&everywhere(), &[("apikey", b"a,b, Bearer c")], None), Some("a,b, Bearer c".to_owned()));
 }
@@ -201,7 +228,7 @@ fn a_scheme_is_followed_by_exactly_one_token() {
 fn removal_takes_the_credential_and_keeps_the_rest_byte_for_byte() {
     let headers: Headers<'_> =
         &[("apikey", b"k"), ("cookie", b"a=%zz;key=v;  b=\xff"), ("cookie", b"c=1"), ("x", b"y")];
-    let locations = everywhere();
+    let locations = everywhere().into();
     let removal = removal(&locations, &map(headers), Some("a=%zz&api_key=k&&b=+"));
     assert_eq!(removal.headers, ["apikey"]);
     assert_eq!(removal.query.as_deref(), Some("a=%zz&&b=+"));
@@ -211,7 +238,7 @@ fn removal_takes_the_credential_and_keeps_the_rest_byte_for_byte() {
 #[test]
 fn removal_keeps_what_holds_no_credential() {
     let headers: Headers<'_> = &[("cookie", b"a=1;b=2"), ("authorization", b"Basic YQ==")];
-    let locations = [everywhere().as_slice(), &bearer()].concat();
+    let locations = [everywhere().as_slice(), &bearer()].concat().into();
     assert_eq!(removal(&locations, &map(headers), Some("a=1")), Removal::default());
 }
 
@@ -219,7 +246,7 @@ fn removal_keeps_what_holds_no_credential() {
 fn removal_takes_a_list_with_a_credential_as_a_whole() {
     for line in ["Basic eDp5,Bearer bad", "Bearer a,Basic eDp5", ",bearer", "Digest username=\"a, Bearer b\""]
     {
-        let locations = bearer();
+        let locations = bearer().into();
         let headers: Headers<'_> = &[("authorization", line.as_bytes())];
         assert_eq!(removal(&locations, &map(headers), None).headers, ["authorization"], "{line}");
     }
@@ -228,7 +255,7 @@ fn removal_takes_a_list_with_a_credential_as_a_whole() {
 #[test]
 fn removal_takes_malformed_and_last_credentials_too() {
     let headers: Headers<'_> = &[("cookie", b"key="), ("authorization", b"Bearer"), ("apikey", b"")];
-    let locations = [everywhere().as_slice(), &bearer()].concat();
+    let locations = [everywhere().as_slice(), &bearer()].concat().into();
     let removal = removal(&locations, &map(headers), Some("api_key=%zz"));
     assert_eq!(removal.headers, ["apikey", "authorization", "cookie"]);
     assert_eq!((removal.query.as_deref(), removal.cookie), (Some(""), None));

@@ -1,6 +1,6 @@
 //! Compiles bindings: what each consumer may do on an API.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     super::{LimitSets, problem::Kind},
@@ -9,8 +9,8 @@ use super::{
     rules::pattern,
 };
 use crate::{
-    access::{Binding, Grant},
-    matching::{Methods, PathPattern},
+    access::{Binding, Grant, PathGrants},
+    matching::{Methods, PathList, PathPattern, TooComplex},
 };
 
 /// Compiles the bindings of the API called `api`, by consumer.
@@ -45,8 +45,8 @@ pub(super) fn compile(
         };
         let allow = grant(allow, &path, report);
         let paths = match paths {
-            Some(paths) => path_grants(paths, &path, report),
-            None => Vec::new(),
+            Some(paths) => path_grants(paths, names, &path, report).map(Box::new),
+            None => None,
         };
         let consumer_path = || format!("{}.consumer", path());
         let Some(index) = report.find(consumer_path, Kind::Consumer, &consumer, &names.consumers.by_name)
@@ -62,22 +62,37 @@ pub(super) fn compile(
 
 fn path_grants(
     paths: Vec<document::PathGrant>,
+    names: &Names,
     path: &dyn Fn() -> String,
     report: &mut Report,
-) -> Vec<(PathPattern, Grant)> {
-    let paths = report.list(&format!("{}.paths", path()), Some(paths));
-    let mut compiled: Vec<(PathPattern, Grant)> = Vec::with_capacity(paths.len());
+) -> Option<PathGrants> {
+    let list = format!("{}.paths", path());
+    let paths = report.list(&list, Some(paths));
+    let mut grants = Vec::with_capacity(paths.len());
+    let mut patterns: Vec<PathPattern> = Vec::with_capacity(paths.len());
+    let mut places = Vec::with_capacity(paths.len());
+    let mut known = HashSet::with_capacity(paths.len());
     for (place, document::PathGrant { path: template, regex, allow }) in paths.into_iter().enumerate() {
-        let path = || format!("{}.paths[{place}]", path());
+        let path = || format!("{list}[{place}]");
         let allow = grant(allow, &path, report);
         if let Some(pattern) = pattern(template.as_deref(), regex.as_deref(), &path(), report) {
-            if compiled.iter().any(|(earlier, _)| *earlier == pattern) {
+            if !known.insert(pattern.clone()) {
                 report.add(&path(), "is never reached: an earlier entry has the same path");
             }
-            compiled.push((pattern, allow));
+            patterns.push(pattern);
+            grants.push(allow);
+            places.push(place);
         }
     }
-    compiled
+    let paths = PathList::build(patterns, names.effort);
+    let paths = paths.map_err(|error| match error {
+        TooComplex::Expression(entry) => {
+            let place = places.get(entry).copied().unwrap_or(entry);
+            report.add(&format!("{list}[{place}].regex"), error);
+        }
+        _ => report.add(&list, error),
+    });
+    Some(PathGrants { paths: paths.ok()?, grants })
 }
 
 fn grant(grant: document::Grant, path: &dyn Fn() -> String, report: &mut Report) -> Grant {

@@ -1,7 +1,7 @@
 //! Compiles the places where credentials sit.
 
 use super::{Report, document};
-use crate::credential::{InvalidLocation, Location};
+use crate::credential::{InvalidLocation, Location, Locations};
 
 /// A place with words for it.
 type Place = (Location, String);
@@ -39,15 +39,19 @@ pub(super) fn shared(keys: &[Place], tokens: &[Place]) -> Option<String> {
 }
 
 /// The places without the words.
-pub(super) fn places(places: &[Place]) -> Vec<Location> {
+pub(super) fn places(places: &[Place]) -> Locations {
+    list(places).into()
+}
+
+fn list(places: &[Place]) -> Vec<Location> {
     places.iter().map(|(location, _)| location.clone()).collect()
 }
 
 /// The places of both kinds.
-pub(super) fn all(keys: &[Place], tokens: &[Place]) -> Vec<Location> {
-    let mut all = places(keys);
-    all.extend(places(tokens).into_iter().filter(|token| !keys.iter().any(|(key, _)| key == token)));
-    all
+pub(super) fn all(keys: &[Place], tokens: &[Place]) -> Locations {
+    let mut all = list(keys);
+    all.extend(list(tokens).into_iter().filter(|token| !keys.iter().any(|(key, _)| key == token)));
+    all.into()
 }
 
 fn compile(
@@ -71,6 +75,10 @@ fn compile(
             report.add_resting_on(&at, "the same place as another entry", vec![path.to_owned()]);
         }
         compiled.push(place);
+        if let Err(error) = Locations::check(compiled.iter().map(|(location, _)| location)) {
+            report.add(path, error);
+            break;
+        }
     }
     compiled
 }

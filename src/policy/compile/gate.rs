@@ -14,12 +14,16 @@ pub(super) struct Gate {
     pub(super) replies: Replies,
     pub(super) unmatched: document::Unmatched,
     pub(super) preflight: document::Preflight,
+    pub(super) max_path_length: usize,
     pub(super) rate_limit_headers: HeaderStyle,
     pub(super) filter_state: Vec<StateName>,
     pub(super) debug: Option<Digest>,
     pub(super) meters: NonZeroU32,
     pub(super) tokens: NonZeroU32,
 }
+
+/// Reading a path takes time in proportion to its length.
+const LONGEST_PATH: u16 = 16 * 1024;
 
 const MOST_CAPACITY: u32 = 1 << 24;
 
@@ -29,6 +33,7 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
         resource_metadata,
         unmatched,
         preflight,
+        max_path_length,
         errors,
         rate_limit_headers,
         filter_state,
@@ -62,6 +67,9 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
             names
         }
     };
+    if !(1..=LONGEST_PATH).contains(&max_path_length) {
+        report.add("gate.max_path_length", format!("not between 1 and {LONGEST_PATH}"));
+    }
     let meters = compile_capacity("gate.capacity.meters", capacity.meters, report);
     let tokens = compile_capacity("gate.capacity.tokens", capacity.tokens, report);
     Some(Gate {
@@ -76,6 +84,7 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
         }),
         unmatched,
         preflight,
+        max_path_length: usize::from(max_path_length),
         rate_limit_headers,
         filter_state,
         debug,

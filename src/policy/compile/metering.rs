@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     access::Binding,
-    matching::{Metering, MeteringPath, MeteringRule, Methods, PathPattern, PrefixPattern, QueryValue},
+    matching::{Metering, MeteringPath, MeteringRule, Methods, QueryValue, TooComplex},
     quota::Limit,
 };
 
@@ -60,22 +60,32 @@ pub(super) fn compile(
     report: &mut Report,
 ) -> Metering {
     let Some(metering) = metering else {
-        let everything = PathPattern::template("/**").ok().zip(names.metrics.find(DEFAULT_METRIC));
-        let rule = everything.map(|(pattern, metric)| MeteringRule {
-            path: MeteringPath::Pattern(pattern),
+        let everything = MeteringPath::template("/**").ok().zip(names.metrics.find(DEFAULT_METRIC));
+        let rule = everything.map(|(path, metric)| MeteringRule {
+            path,
             methods: Methods::ALL,
             query: Vec::new(),
             metric,
             by: 1,
             last: false,
         });
-        return Metering::new(rule.into_iter().collect());
+        return Metering::new(rule.into_iter().collect(), names.effort).unwrap_or_default();
     };
     let rules = report.list(path, Some(metering)).into_iter().enumerate().filter_map(|(place, rule)| {
         let path = format!("{path}[{place}]");
-        metering_rule(rule, names, applying, &path, report)
+        metering_rule(rule, names, applying, &path, report).map(|rule| (place, rule))
     });
-    Metering::new(rules.collect())
+    let (places, rules): (Vec<_>, _) = rules.unzip();
+    Metering::new(rules, names.effort).unwrap_or_else(|error| {
+        match error {
+            TooComplex::Expression(rule) => {
+                let place = places.get(rule).copied().unwrap_or(rule);
+                report.add(&format!("{path}[{place}].path"), error);
+            }
+            _ => report.add(path, error),
+        }
+        Metering::default()
+    })
 }
 
 fn metering_rule(
@@ -87,8 +97,8 @@ fn metering_rule(
 ) -> Option<MeteringRule> {
     let document::Metering { path: text, r#match, query, methods: named, metric, by, last } = rule;
     let pattern = match r#match {
-        document::MeteringMatch::Template => PathPattern::template(&text).map(MeteringPath::Pattern),
-        document::MeteringMatch::Prefix => PrefixPattern::parse(&text).map(MeteringPath::Prefix),
+        document::MeteringMatch::Template => MeteringPath::template(&text),
+        document::MeteringMatch::Prefix => MeteringPath::prefix(&text),
     };
     let pattern = report.take(&format!("{path}.path"), pattern);
     let methods = methods(named, &format!("{path}.methods"), report);

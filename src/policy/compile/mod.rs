@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     identity::IdentityCache,
-    matching::{InvalidMetric, Metrics},
+    matching::{Effort, InvalidMetric, Metrics},
     provider::rest::Rests,
     store::Table,
 };
@@ -55,7 +55,14 @@ pub(super) fn compile(
     let metrics = compile_metrics(&metrics, &mut report);
     let plans = limits::plans(plans, &metrics, &mut report);
     let callers = consumers::compile(consumers, &plans, &mut report);
-    let names = Names { providers: &providers, metrics: &metrics, plans: &plans, consumers: &callers };
+    let effort = Effort::default();
+    let names = Names {
+        providers: &providers,
+        metrics: &metrics,
+        plans: &plans,
+        consumers: &callers,
+        effort: &effort,
+    };
     let (apis, table) = apis::compile(apis, &names, &mut report);
     let (Some(gate), true) = (gate, report.is_empty()) else {
         let owners = Owners {
@@ -71,6 +78,7 @@ pub(super) fn compile(
         replies: gate.replies,
         unmatched: gate.unmatched,
         preflight: gate.preflight,
+        max_path_length: gate.max_path_length,
         rate_limit_headers: gate.rate_limit_headers,
         filter_state: gate.filter_state,
         debug: gate.debug,
@@ -95,6 +103,8 @@ struct Names<'a> {
     metrics: &'a Metrics,
     plans: &'a limits::Plans,
     consumers: &'a consumers::Consumers,
+    /// What is left for compiling expressions.
+    effort: &'a Effort,
 }
 
 /// Where each name of a map is in the list made of it.

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     access::{Audience, RequiredScopes, ScopeStrategy},
     identity::Requirement,
-    matching::{Methods, PathPattern, RuleMatch, RuleTable},
+    matching::{InvalidRules, Methods, PathPattern, RuleMatch, RuleTable, TooComplex},
     refusal::Challenges,
 };
 
@@ -72,14 +72,22 @@ pub(super) fn compile(
         }
         compiled.push(Rule { name, access, challenges });
     }
-    let table = RuleTable::build(matches).unwrap_or_else(|overlaps| {
-        for overlap in overlaps {
-            let [first, second] =
-                [overlap.first, overlap.second].map(|at| places.get(at).copied().unwrap_or(at));
-            let name = compiled.get(first).map_or("", |rule: &Rule| &rule.name);
-            let message = format!("matches the same requests as the earlier rule for `{name}`");
-            let rests_on = [first, second].map(|rule| format!("{api}.rules[{rule}].methods"));
-            report.add_resting_on(&format!("{api}.rules[{second}]"), message, rests_on.to_vec());
+    let at = |rule: usize| places.get(rule).copied().unwrap_or(rule);
+    let table = RuleTable::build(matches, names.effort).unwrap_or_else(|invalid| {
+        match invalid {
+            InvalidRules::Overlaps(overlaps) => {
+                for overlap in overlaps {
+                    let [first, second] = [overlap.first, overlap.second].map(at);
+                    let name = compiled.get(first).map_or("", |rule: &Rule| &rule.name);
+                    let message = format!("matches the same requests as the earlier rule for `{name}`");
+                    let rests_on = [first, second].map(|rule| format!("{api}.rules[{rule}].methods"));
+                    report.add_resting_on(&format!("{api}.rules[{second}]"), message, rests_on.to_vec());
+                }
+            }
+            InvalidRules::TooComplex(error @ TooComplex::Expression(rule)) => {
+                report.add(&format!("{api}.rules[{}].regex", at(rule)), error);
+            }
+            InvalidRules::TooComplex(error) => report.add(&format!("{api}.rules"), error),
         }
         RuleTable::default()
     });

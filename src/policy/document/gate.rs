@@ -14,6 +14,11 @@ document! {
         pub unmatched = default: Unmatched,
         /// Whether a CORS preflight needs credentials.
         pub preflight = default: Preflight,
+        /// The longest path of a request in bytes, without its query: 1 to 16,384. Longer ones are refused
+        /// with code 20.
+        #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 1, max = 16_384)))]
+        #[serde(default = "default_max_path_length")]
+        pub max_path_length: u16,
         /// How refusals look.
         pub errors = default: Errors,
         /// Which rate-limit headers callers see.
@@ -132,6 +137,7 @@ impl Default for Gate {
             resource_metadata: None,
             unmatched: Unmatched::default(),
             preflight: Preflight::default(),
+            max_path_length: default_max_path_length(),
             errors: Errors::default(),
             rate_limit_headers: HeaderStyle::default(),
             filter_state: FilterState::default(),
@@ -149,6 +155,10 @@ impl Default for Capacity {
 
 fn default_realm() -> String {
     "sidegate".to_owned()
+}
+
+const fn default_max_path_length() -> u16 {
+    8_192
 }
 
 const fn default_meters() -> u32 {

@@ -13,7 +13,7 @@ pub(in crate::policy) fn everything() -> Value {
         "revision": "r1",
         "gate": {
             "realm": "example", "resource_metadata": "https://example.com/metadata", "unmatched": "pass",
-            "preflight": "check", "errors": {"format": "problem", "details": "https://example.com/{code}"},
+            "preflight": "check", "max_path_length": 100, "errors": {"format": "problem", "details": "https://example.com/{code}"},
             "rate_limit_headers": "x_ratelimit", "filter_state": {"only": ["api", "code"]},
             "debug": {"secret_sha256": "00"}, "capacity": {"meters": 1, "tokens": 2},
         },

@@ -1,0 +1,83 @@
+//! Lists of places, with what is needed to find a place by name.
+
+use super::location::{Location, Place};
+use crate::query::{Escapes, Names};
+
+/// The most places in a list.
+const MOST: usize = 32;
+
+/// The most places with a scheme. Each reads the lines of its header.
+const MOST_SCHEMES: usize = 4;
+
+/// Places, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Locations {
+    list: Vec<Location>,
+    pub(super) queries: Names,
+    pub(super) cookies: Names,
+}
+
+/// Why places are too many to be searched on every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidLocations {
+    /// There are too many places.
+    #[error("there are more than {MOST} places")]
+    TooMany,
+    /// There are too many places with a scheme.
+    #[error("there are more than {MOST_SCHEMES} places with a scheme")]
+    TooManySchemes,
+}
+
+impl Locations {
+    /// Checks that these places are not too many.
+    pub fn check<'l>(list: impl Iterator<Item = &'l Location> + Clone) -> Result<(), InvalidLocations> {
+        if list.clone().nth(MOST).is_some() {
+            return Err(InvalidLocations::TooMany);
+        }
+        let has_scheme = |location: &&Location| matches!(location.0, Place::Header { scheme: Some(_), .. });
+        if list.filter(has_scheme).nth(MOST_SCHEMES).is_some() {
+            return Err(InvalidLocations::TooManySchemes);
+        }
+        Ok(())
+    }
+
+    /// The place at an index.
+    pub fn get(&self, index: usize) -> Option<&Location> {
+        self.list.get(index)
+    }
+
+    /// All places.
+    pub fn iter(&self) -> impl Iterator<Item = &Location> {
+        self.list.iter()
+    }
+
+    /// The place of a query parameter with this name, which is not decoded yet.
+    pub(super) fn query(&self, name: &str, room: &mut Vec<u8>) -> Option<usize> {
+        match self.queries.find_encoded(name, room)? {
+            (location, Escapes::Whole) => Some(location),
+            (_, Escapes::Broken) => None,
+        }
+    }
+}
+
+impl From<Vec<Location>> for Locations {
+    fn from(list: Vec<Location>) -> Self {
+        let places = || list.iter().enumerate().map(|(index, location)| (&location.0, index));
+        let queries = places().filter_map(|(place, index)| match place {
+            Place::Query(name) => Some((name.as_str(), index)),
+            Place::Header { .. } | Place::Cookie(_) => None,
+        });
+        let cookies = places().filter_map(|(place, index)| match place {
+            Place::Cookie(name) => Some((name.as_str(), index)),
+            Place::Header { .. } | Place::Query(_) => None,
+        });
+        let (queries, cookies) = (Names::new(queries), Names::new(cookies));
+        Self { list, queries, cookies }
+    }
+}
+
+impl<const N: usize> From<[Location; N]> for Locations {
+    fn from(list: [Location; N]) -> Self {
+        Vec::from(list).into()
+    }
+}
