@@ -24,7 +24,7 @@ mod traces;
 
 use std::{collections::BTreeSet, rc::Rc, time::Duration};
 
-use host::{End, ROOT, Script, Scripted, Thread};
+use host::{End, ROOT, Script, Scripted, Thread, seed};
 use serde_json::{Value, json};
 use sidegate::{
     provider::{CallFailure, CallResult, Transport},
@@ -58,7 +58,8 @@ fn policy() -> Value {
 }
 
 fn start<S: Store + 'static>(script: &Rc<Script>, store: S, policy: &Value) -> Rc<Thread<S>> {
-    let worker = load(Scripted(Rc::clone(script)), store, ROOT, policy.to_string().as_bytes(), &environment);
+    let worker =
+        load(Scripted(Rc::clone(script)), store, seed(), ROOT, policy.to_string().as_bytes(), &environment);
     Thread::new(script, worker.expect("the policy is valid"))
 }
 

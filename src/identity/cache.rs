@@ -79,9 +79,10 @@ impl Default for Terms {
 // === impl IdentityCache ===
 
 impl IdentityCache {
-    /// A cache with room for `capacity` answers.
-    pub fn new(capacity: NonZeroU32) -> Self {
-        Self(Table::cache("tokens", capacity))
+    /// A cache with room for `capacity` answers of `bytes` each. Four answers share their room, and one that
+    /// does not fit into the room of four is not cached.
+    pub fn new(capacity: NonZeroU32, bytes: NonZeroU32) -> Self {
+        Self(Table::cache("tokens", capacity).with_entries_of(bytes))
     }
 
     /// The answer that is cached under `key`.

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use smallvec::SmallVec;
+
 /// The longest name of a metric, in bytes.
 const NAME_MAX: usize = 64;
 
@@ -142,12 +144,12 @@ impl Metrics {
 
 /// What one request uses: an amount of each of a few metrics, including ancestors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Usage(Vec<(MetricId, u64)>);
+pub struct Usage(SmallVec<[(MetricId, u64); 4]>);
 
 impl Usage {
     /// No usage.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self(SmallVec::new_const())
     }
 
     /// Adds `by` to the usage of the metric and of all its ancestors.

@@ -29,9 +29,8 @@ use crate::{
     identity::{IdentityCache, Requirement, api_key::ApiKeys, introspection},
     matching::{ApiMatch, ApiTable, Metering, Metrics, RequestPath, RuleTable},
     provider::rest::Rests,
-    quota::{HeaderStyle, LimitSets},
+    quota::{HeaderStyle, LimitSets, Meters},
     refusal::{Challenges, Style},
-    store::Table,
 };
 
 /// A compiled policy.
@@ -63,7 +62,7 @@ pub struct Policy {
     /// Every header that any API sets for its service, in lower case; never accepted from a caller.
     pub identity_headers: BTreeSet<Rc<str>>,
     /// Where meters are stored.
-    pub meters: Table,
+    pub meters: Meters,
     /// Where identities are cached.
     pub identities: IdentityCache,
     /// Which providers are left alone after a failure.
@@ -101,6 +100,8 @@ pub struct Consumer {
 pub struct Api {
     /// Its name.
     pub name: String,
+    /// What the names of its own meters have in common.
+    pub payer: Digest,
     /// Finds the rule for a path and a method.
     pub table: RuleTable,
     /// What its rules say.

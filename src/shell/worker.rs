@@ -28,7 +28,7 @@ use crate::{
     provider::{Call, CallFailure, CallResult, Sharing, Wanted},
     refusal::{Code, Refusal},
     reply::{Protocol, Reply},
-    store::Store,
+    store::{Seed, Store},
     time::Timestamp,
 };
 
@@ -121,13 +121,20 @@ impl Stream {
 // === What the host calls ===
 
 impl<H: Host, S: Store + 'static> Worker<H, S> {
-    /// A worker for one policy. `root` is the context that owns background work.
-    pub fn new(host: H, root: ContextId, policy: Rc<Policy>, store: S, telemetry: Telemetry) -> Rc<Self> {
+    /// A worker for one policy. `root` is the context that owns background work, and `seed` must be random.
+    pub fn new(
+        host: H,
+        root: ContextId,
+        policy: Rc<Policy>,
+        store: S,
+        seed: Seed,
+        telemetry: Telemetry,
+    ) -> Rc<Self> {
         Rc::new(Self {
             host,
             root,
             policy,
-            ports: Ports::new(store),
+            ports: Ports::seeded(store, seed),
             telemetry,
             log: Log::default(),
             waiting: RefCell::default(),

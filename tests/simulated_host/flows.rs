@@ -9,7 +9,7 @@ use sidegate::{
     policy::Policy,
     ports::{Answered, Ports, Role},
     provider::{Body, Call, GrpcRequest, GrpcResponse, HttpRequest, Response, Sharing, Wanted},
-    quota::{Demand, Limit, Shape, Window, charge},
+    quota::{Demand, Limit, MeterId, Shape, Window, charge},
     reply::{GrpcStatus, Reply},
     shell::worker::MOST_WAITING,
 };
@@ -244,7 +244,7 @@ fn a_request_that_vanishes_gives_back_what_it_was_charged() {
         async move {
             let mut usage = Usage::new();
             usage.add(&metrics, hits, 1);
-            let demands = [Demand { meter: Digest::of(b"acme"), limits: &limits }];
+            let demands = [Demand { meter: MeterId::Known(Digest::of(b"acme")), limits: &limits }];
             // If nothing is left, the gate gets a request without a path, which it refuses.
             let receipt = charge(&ports, &policy.meters, &demands, usage);
             let Ok(receipt) = receipt else {

@@ -8,7 +8,10 @@ use super::{
     limits::{self, Scope},
     metering, rules,
 };
-use crate::matching::{ApiTable, BasePath, HostPattern};
+use crate::{
+    matching::{ApiTable, BasePath, HostPattern},
+    quota::api_payer,
+};
 
 /// Compiles the APIs and the table that finds them.
 pub(super) fn compile(apis: Vec<document::Api>, names: &Names, report: &mut Report) -> (Vec<Api>, ApiTable) {
@@ -89,6 +92,7 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
     let document::Forward { remove_credentials, headers } = forward;
     let headers = forward::headers(headers, &format!("{path}.forward.headers"), report);
     Api {
+        payer: api_payer(&name),
         name,
         table,
         rules,

@@ -15,7 +15,7 @@ pub(in crate::policy) fn everything() -> Value {
             "realm": "example", "resource_metadata": "https://example.com/metadata", "unmatched": "pass",
             "preflight": "check", "errors": {"format": "problem", "details": "https://example.com/{code}"},
             "rate_limit_headers": "x_ratelimit", "filter_state": {"only": ["api", "code"]},
-            "debug": {"secret_sha256": "00"}, "capacity": {"meters": 1, "tokens": 2},
+            "debug": {"secret_sha256": "00"}, "capacity": {"meters": 1, "addresses": 3, "tokens": 2, "token_bytes": 256},
         },
         "providers": {
             "a": {"introspection": {
