@@ -22,14 +22,18 @@ mod tasks;
 #[path = "simulated_host/traces.rs"]
 mod traces;
 
-use std::{collections::BTreeSet, rc::Rc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
 
 use host::{End, ROOT, Script, Scripted, Thread, seed};
 use serde_json::{Value, json};
 use sidegate::{
     provider::{CallFailure, CallResult, Transport},
     shell::{
-        calls::MOST_CALLS,
+        calls::{MOST_FOR_STRANGERS, SHARED_OUT_FROM},
         host::{CallId, ContextId},
         loading::{load, unload},
     },

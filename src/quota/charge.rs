@@ -16,8 +16,8 @@ use crate::{
 /// guarantees.
 ///
 /// Demands should name different meters, in the same order for every request. Each demand with a limit that
-/// the request touches costs one update of its [table](crate::store::Table). A request that can never be admitted is denied without
-/// reading the store.
+/// the request touches costs one update of its [table](crate::store::Table). A request that can never be
+/// admitted is denied without reading the store.
 ///
 /// # Errors
 ///

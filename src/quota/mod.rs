@@ -43,6 +43,6 @@ pub use charge::{Receipt, charge};
 pub use headers::{HeaderStyle, headers};
 pub use limit::{CounterId, InvalidLimit, Limit};
 pub use meter::{Demand, MeterId, Meters};
-pub use payers::{LimitSet, LimitSets, Of, Payers, api_payer, consumer_payer};
+pub use payers::{LimitSet, LimitSets, Of, Payers, api_payer, consumer_payer, network};
 pub use standing::{Denial, Denied, Standing, tightest};
 pub use window::{InvalidWindow, Shape, Span, Window};

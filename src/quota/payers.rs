@@ -91,7 +91,7 @@ impl Payers<'_> {
     }
 
     fn address_payer(&self) -> Digest {
-        payer(b"address", &network((self.address)().unwrap_or_default()))
+        payer(b"address", &network(&(self.address)().unwrap_or_default()))
     }
 }
 
@@ -101,14 +101,14 @@ fn payer(kind: &[u8], name: &str) -> Digest {
 
 /// The part of an address that identifies one caller. For IPv6 that is the first 64 bits, because callers can
 /// choose the rest.
-fn network(address: String) -> String {
+pub fn network(address: &str) -> String {
     let literal = address.trim_start_matches('[').trim_end_matches(']');
     match literal.parse::<Ipv6Addr>() {
         Ok(v6) => match v6.to_ipv4_mapped() {
             Some(v4) => v4.to_string(),
             None => (u128::from(v6) >> 64_u32).to_string(),
         },
-        Err(_) => address,
+        Err(_) => address.to_owned(),
     }
 }
 
@@ -121,7 +121,6 @@ mod tests {
 
     #[test]
     fn addresses_of_one_ipv6_network_are_one_caller() {
-        let network = |address: &str| network(address.to_owned());
         assert_eq!(network("[2001:db8::1]"), network("2001:db8:0:0:ffff::9"));
         assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
         assert_eq!(network("[::ffff:10.0.0.1]"), "10.0.0.1");

@@ -18,8 +18,8 @@ const LOADED: &str = "sidegate/loaded";
 
 /// Loads the policy. `None` if it does not compile; the host then keeps the previous policy.
 ///
-/// `seed` must be random. `root` is the context that owns background work. `environment` returns the values of the variables that
-/// secrets name.
+/// `seed` must be random. `root` is the context that owns background work. `environment` returns the values
+/// of the variables that secrets name.
 pub fn load<H: Host, S: Store + 'static>(
     host: H,
     store: S,

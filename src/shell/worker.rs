@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    calls::{Calls, Home, Landed},
+    calls::{Calls, Home, Landed, Origin},
     host::{CallId, ContextId, Host},
     log::{Log, Verb},
     telemetry::{Decision, Telemetry},
@@ -25,7 +25,8 @@ use crate::{
     identity::Lookup,
     policy::{Policy, StateName},
     ports::{Answered, Arrival, Ports, Progress, Role, Running, Wake, Wish},
-    provider::{Call, CallFailure, CallResult, Sharing, Wanted},
+    provider::{Asker, Call, CallFailure, CallResult, Sharing, Wanted},
+    quota::network,
     refusal::{Code, Refusal},
     reply::{Protocol, Reply},
     store::{Seed, Store},
@@ -354,7 +355,8 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         {
             return Ok(());
         }
-        if self.calls.borrow().is_full() {
+        let origin = self.origin(waiter, call.asker);
+        if !self.calls.borrow().has_room(&origin) {
             return Err(CallFailure::Overloaded);
         }
         let (home, now) = (self.home.get(), self.ports.now());
@@ -365,12 +367,23 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         };
         if is_its_own {
             let id = self.call(&call)?;
-            self.calls.borrow_mut().made(call, id, home, waiter, now);
+            self.calls.borrow_mut().made(call, origin, id, home, waiter, now);
         } else {
-            self.calls.borrow_mut().leave_to_root(call, waiter, now);
+            self.calls.borrow_mut().leave_to_root(call, origin, waiter, now);
             self.root_turn_by(now.saturating_add(SOON));
         }
         Ok(())
+    }
+
+    /// Where a call comes from. If that is a request, its context is the current one.
+    fn origin(&self, waiter: Waiter, asker: Asker) -> Origin {
+        match (asker, waiter) {
+            (Asker::Known, _) | (Asker::Stranger, Waiter::Task(_)) => Origin::Known,
+            (Asker::Stranger, Waiter::Request(_)) => {
+                let address = self.host.source_address().unwrap_or_default();
+                Origin::Stranger(network(without_port(&address)).into())
+            }
+        }
     }
 
     /// Makes a call. Its response is passed to the context that is being called back.

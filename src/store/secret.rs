@@ -53,7 +53,9 @@ impl Secret {
 
     /// The secret in the store, which is our seed if there was none.
     fn agreed(&self, store: &impl Store, incidents: &Incidents) -> Option<Seed> {
+        let mut rounds = 0_u32;
         let agreed = store.update(KEY, |bytes| {
+            rounds = rounds.saturating_add(1);
             let known = bytes.and_then(decode);
             let corrupt = bytes.is_some() && known.is_none();
             match known {
@@ -65,6 +67,7 @@ impl Secret {
                 }
             }
         });
+        incidents.conflicts(rounds.saturating_sub(1));
         let (secret, corrupt) = agreed.ok()?;
         if corrupt {
             incidents.corrupt();

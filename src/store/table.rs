@@ -43,7 +43,12 @@ pub struct Table {
 enum Full {
     /// The entries that were written longest ago are evicted, until there is room for it among [`CACHED`]
     /// entries and in this many bytes.
-    Evict { bytes: usize },
+    Evict {
+        /// The most bytes in a slot.
+        bytes: usize,
+        /// Whether the operator wants to know of evictions.
+        counted: bool,
+    },
     /// The slot grows, because dropping a live meter would give its quota twice. At [`METERED`] entries, new
     /// subjects are refused.
     Grow,
@@ -97,7 +102,11 @@ impl Table {
     /// entries for newer ones.
     pub fn cache(name: &str, capacity: NonZeroU32) -> Self {
         let prefix = format!("sidegate/{name}/").into();
-        Self { prefix, slots: slots(capacity, CACHED), full: Full::Evict { bytes: usize::MAX } }
+        Self {
+            prefix,
+            slots: slots(capacity, CACHED),
+            full: Full::Evict { bytes: usize::MAX, counted: true },
+        }
     }
 
     /// The same cache, with room for `bytes` in each entry. Four entries share their room, and an entry that
@@ -105,7 +114,17 @@ impl Table {
     #[must_use]
     pub fn with_entries_of(self, bytes: NonZeroU32) -> Self {
         let bytes = bytes.saturating_mul(NonZeroU32::new(CACHED).unwrap_or(NonZeroU32::MIN)).get();
-        Self { full: Full::Evict { bytes: usize::try_from(bytes).unwrap_or(usize::MAX) }, ..self }
+        Self { full: self.full.within(usize::try_from(bytes).unwrap_or(usize::MAX)), ..self }
+    }
+
+    /// The same cache, whose evictions are not counted as incidents: it holds what may be forgotten.
+    #[must_use]
+    pub fn uncounted(self) -> Self {
+        let full = match self.full {
+            Full::Evict { bytes, counted: _ } => Full::Evict { bytes, counted: false },
+            Full::Grow => Full::Grow,
+        };
+        Self { full, ..self }
     }
 
     /// Passes the subject's live entry to `look` and writes nothing.
@@ -200,7 +219,7 @@ impl Table {
         let dropped = match self.full {
             Full::Grow if count < METERED => 0,
             Full::Grow => return Err(NotWritten::Full),
-            Full::Evict { bytes: most } => {
+            Full::Evict { bytes: most, counted: _ } => {
                 let size = others.clone().chain([new]).map(Entry::size).fold(1, usize::saturating_add);
                 let mut excess = size.saturating_sub(most);
                 let too_many = count.saturating_add(1).saturating_sub(usize::try_from(CACHED).unwrap_or(0));
@@ -220,7 +239,10 @@ impl Table {
             }
         };
         let size = bytes.len().max(1).saturating_add(new.size());
-        let effect = if dropped > 0 { Effect::Evicts(dropped) } else { Effect::Room };
+        let effect = match self.full {
+            Full::Evict { counted: true, .. } if dropped > 0 => Effect::Evicts(dropped),
+            Full::Evict { .. } | Full::Grow => Effect::Room,
+        };
         Ok((Write::Replace(slot::encode(others.skip(dropped).chain([new]), size)), effect))
     }
 
@@ -231,6 +253,16 @@ impl Table {
         key.push_str(&self.prefix);
         key.push_str(number);
         Some(key)
+    }
+}
+
+impl Full {
+    /// The same, with this many bytes in a slot that evicts.
+    fn within(self, bytes: usize) -> Self {
+        match self {
+            Self::Evict { bytes: _, counted } => Self::Evict { bytes, counted },
+            Self::Grow => Self::Grow,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use sidegate::{
     matching::{Metrics, Usage},
     policy::Policy,
     ports::{Answered, Ports, Role},
-    provider::{Body, Call, GrpcRequest, GrpcResponse, HttpRequest, Response, Sharing, Wanted},
+    provider::{Asker, Body, Call, GrpcRequest, GrpcResponse, HttpRequest, Response, Sharing, Wanted},
     quota::{Demand, Limit, MeterId, Shape, Window, charge},
     reply::{GrpcStatus, Reply},
     shell::worker::MOST_WAITING,
@@ -31,6 +31,7 @@ fn grpc(message: &str) -> Call {
         timeout: Duration::from_millis(20),
         wanted: Wanted { body: 1024, ..Wanted::default() },
         sharing: Sharing::Alone,
+        asker: Asker::Known,
     }
 }
 
@@ -49,6 +50,7 @@ fn joined(question: &str) -> Call {
         timeout: Duration::from_millis(100),
         wanted: Wanted { body: 1024, ..Wanted::default() },
         sharing: Sharing::Joined(Digest::of(question.as_bytes())),
+        asker: Asker::Known,
     }
 }
 

@@ -21,7 +21,7 @@ pub(in crate::policy) fn everything() -> Value {
             "a": {"introspection": {
                 "cluster": "c", "url": "http://idp/", "authentication": {"basic": {"id": "i", "secret": "s3cret"}},
                 "timeout": "2s", "cache": {"ttl": "1m", "negative_ttl": "1ms", "stale_if_error": "1d"},
-                "unavailable": {"allow_clients": ["c"]}, "cooldown": "0s", "leeway": "0s",
+                "unavailable": {"allow_clients": ["c"]}, "cooldown": "0s", "issuers": ["https://idp"], "leeway": "0s",
             }},
             "b": {"introspection": {
                 "cluster": "c", "url": "http://idp/", "authentication": {"post": {"id": "i", "secret": {"env": "S"}}},
