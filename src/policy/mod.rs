@@ -15,6 +15,7 @@ mod problem;
 mod read;
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeSet, HashMap},
     rc::Rc,
 };
@@ -29,7 +30,7 @@ use crate::{
     identity::{IdentityCache, Requirement, api_key::ApiKeys, introspection},
     matching::{ApiMatch, ApiTable, Metering, Metrics, RequestPath, RuleTable},
     provider::rest::Rests,
-    quota::{HeaderStyle, LimitSets, Meters},
+    quota::{HeaderStyle, LimitSets, Meters, api_payer},
     refusal::{Challenges, Style},
 };
 
@@ -100,8 +101,8 @@ pub struct Consumer {
 pub struct Api {
     /// Its name.
     pub name: String,
-    /// What the names of its own meters have in common.
-    pub payer: Digest,
+    /// What the names of its own meters have in common, once a request has needed it.
+    payer: OnceCell<Digest>,
     /// Finds the rule for a path and a method.
     pub table: RuleTable,
     /// What its rules say.
@@ -151,6 +152,13 @@ pub enum Access {
         /// What the token must be.
         requirement: Requirement,
     },
+}
+
+impl Api {
+    /// What the names of the API's own meters have in common.
+    pub fn payer(&self) -> Digest {
+        *self.payer.get_or_init(|| api_payer(&self.name))
+    }
 }
 
 impl Rule {

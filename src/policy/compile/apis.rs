@@ -1,6 +1,6 @@
 //! Compiles APIs: where they are, what they ask for, what the service behind them sees.
 
-use std::collections::HashSet;
+use std::{cell::OnceCell, collections::HashSet};
 
 use super::{
     super::Api,
@@ -8,10 +8,7 @@ use super::{
     limits::{self, Scope},
     metering, rules,
 };
-use crate::{
-    matching::{ApiTable, BasePath, HostPattern},
-    quota::api_payer,
-};
+use crate::matching::{ApiTable, BasePath, HostPattern};
 
 /// Compiles the APIs and the table that finds them.
 pub(super) fn compile(apis: Vec<document::Api>, names: &Names, report: &mut Report) -> (Vec<Api>, ApiTable) {
@@ -92,7 +89,7 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
     let document::Forward { remove_credentials, headers } = forward;
     let headers = forward::headers(headers, &format!("{path}.forward.headers"), report);
     Api {
-        payer: api_payer(&name),
+        payer: OnceCell::new(),
         name,
         table,
         rules,
