@@ -22,8 +22,8 @@ use crate::{
     policy::Policy,
     ports::Ports,
     provider::{Body, CallResult, HttpResponse, Response},
-    quota::{self, Demand, Limit, Receipt, Shape, Window},
-    store::{ABSENT, Change, Memory, Store, Table},
+    quota::{self, Demand, Limit, MeterId, Meters, Receipt, Shape, Window},
+    store::{ABSENT, Change, Memory, Store},
     time::Timestamp,
 };
 
@@ -113,17 +113,18 @@ pub fn store(bytes: &[u8]) {
     let mut usage = Usage::new();
     usage.add(&metrics, hits, 1);
 
-    let meter = Digest::of(b"meter");
-    let table = Table::meters(NonZeroU32::MIN);
+    let meter = MeterId::Known(Digest::of(b"meter"));
+    let meters = Meters::new(NonZeroU32::MIN, NonZeroU32::MIN);
     let slot = Memory::new();
     let _absent = slot.compare_and_swap("sidegate/meters/0", bytes, ABSENT);
     let (slot, entry) = (Ports::new(slot), Ports::new(Memory::new()));
     let put = Change::Put { expires: Timestamp::MAX, payload: bytes.to_vec() };
-    let _empty = table.update(entry.store(), &meter, |_| (put.clone(), ()));
+    let (table, subject) = meters.find(meter);
+    let _empty = table.update(entry.store(), &subject, |_| (put.clone(), ()));
     for ports in [slot, entry] {
         ports.set_now(NOW);
         let demands = [Demand { meter, limits: &limits }];
-        let charge = || quota::charge(&ports, &table, &demands, usage.clone()).map(Receipt::settle);
+        let charge = || quota::charge(&ports, &meters, &demands, usage.clone()).map(Receipt::settle);
         let admitted = (0..4).filter(|_| charge().is_ok()).count();
         assert!(admitted <= 2, "{admitted} requests were admitted");
     }

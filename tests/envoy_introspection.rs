@@ -455,6 +455,46 @@ async fn requests_that_wait_for_the_same_answer_make_one_call_and_none_hangs_whe
 }
 
 #[tokio::test]
+async fn a_flood_of_made_up_tokens_leaves_calls_for_known_tokens_and_other_addresses() {
+    let server = StubProvider::start(active(&json!({}))).await;
+    let settings = json!({"cache": {"ttl": "0s"}, "issuers": ["https://idp"]});
+    let providers = json!({"idp": introspection("idp", "http://idp/", &settings)});
+    let policy = policy(&providers, &[token_rule("/**", "idp", &json!({}))]);
+    let (envoy, _upstream) = start(&policy, &[("idp", server.address())], 1).await;
+    let from =
+        |address: &str, token: &str| Request::get("/").header("x-forwarded-for", address).bearer(token);
+    assert_eq!(verdict(&envoy.send(from("192.0.2.1", "known")).await), ADMITTED);
+
+    server.now(Answer::Hold);
+    let address = envoy.address().await;
+    let flood: Vec<_> = (0..700)
+        .map(|number| {
+            let request = from("192.0.2.1", &format!("made-up-{number}"));
+            tokio::spawn(async move { send(address, &request).await.unwrap() })
+        })
+        .collect();
+    let refused = "wasmcustom.sidegate.api=.=orders;.;outcome=.=refused;.;code=.=24;.;decisions";
+    eventually("188 tokens are refused", async || {
+        (envoy.stats().await.get(refused) == Some(&188)).then_some(())
+    })
+    .await;
+    wait_for_in_flight(&envoy, 512).await;
+    let known = send_on_connections(&envoy, &from("192.0.2.1", "known"), 1).await;
+    let new = send_on_connections(&envoy, &from("192.0.2.2", "new"), 1).await;
+    // A token whose payload is {"iss":"https://evil"}.
+    let foreign = from("192.0.2.3", "eyJhbGciOiJub25lIn0.eyJpc3MiOiJodHRwczovL2V2aWwifQ.c2ln");
+    assert_eq!(verdict(&envoy.send(foreign).await), INVALID);
+    assert_eq!((lookups(&envoy, "foreign").await, server.calls().len()), (1, 1 + 512 + 2));
+
+    server.now(active(&json!({})));
+    for answer in answers(known).await.into_iter().chain(answers(new).await) {
+        assert_eq!(verdict(&answer), ADMITTED);
+    }
+    let flood = answers(flood).await;
+    assert_eq!(flood.iter().filter(|answer| verdict(answer) == UNAVAILABLE).count(), 188);
+}
+
+#[tokio::test]
 async fn requests_that_wait_while_the_policy_is_replaced_end_under_the_old_one() {
     let server = StubProvider::start(Answer::Hold).await;
     let providers = json!({"idp": introspection("idp", "http://idp/", &json!({}))});

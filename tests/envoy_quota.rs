@@ -137,6 +137,25 @@ async fn exactly_as_many_are_admitted_as_the_limits_say() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_agree_on_the_slot_of_each_meter() {
+    let names: Vec<_> = (0..8).map(neighbour).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let policy = json!({
+        "sidegate": "v1", "consumers": consumers(false, &names),
+        "apis": [{
+            "name": "api", "access": ["api_key"], "rules": [{"path": "/**"}],
+            "limits": [{"metric": "hits", "max": 20, "per": "eternity"}],
+        }],
+    });
+    let listener = Listener::new("main").wasm(&Wasm::sidegate(&policy)).route(direct_response(200, "ok"));
+    let envoy = Envoy::start(Setup::new(listener).workers(WORKERS)).await;
+    for name in names {
+        let answers = envoy.send_all(8, vec![by(name); 80]).await;
+        assert_eq!((count(&answers, 200), count(&answers, 429)), (20, 60), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn exactly_as_many_are_admitted_across_a_reload_under_load() {
     let service = Upstream::delayed_echo("service", Duration::from_millis(10)).await;
     let mut envoy = Envoy::start(

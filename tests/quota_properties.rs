@@ -23,8 +23,8 @@ use sidegate::{
     credential::Digest,
     matching::{Metrics, Usage},
     ports::Ports,
-    quota::{self, Demand, Denial, Denied, Limit, Receipt, Shape, Standing, Window},
-    store::{ABSENT, Change, Disturbed, Incidents, Memory, Session, Store, Table},
+    quota::{self, Demand, Denial, Denied, Limit, MeterId, Meters, Receipt, Shape, Standing, Window},
+    store::{ABSENT, Change, Disturbed, Incidents, Memory, Secret, Session, Store},
     time::Timestamp,
 };
 
@@ -79,14 +79,14 @@ struct Outcome {
 /// Charges a request, and settles the receipt.
 fn charge<S: Store>(
     store: &S,
-    table: &Table,
+    meters: &Meters,
     demands: &[Demand<'_>],
     usage: &Usage,
     now: Timestamp,
 ) -> Outcome {
     let ports = Ports::new(store);
     ports.set_now(now);
-    let (denial, standings) = match quota::charge(&ports, table, demands, usage.clone()).map(Receipt::settle)
+    let (denial, standings) = match quota::charge(&ports, meters, demands, usage.clone()).map(Receipt::settle)
     {
         Ok(standings) => (None, standings),
         Err(Denied { denial, standings }) => (Some(denial), standings),
@@ -135,8 +135,16 @@ impl Workers<'_> {
     }
 }
 
-fn two_slots() -> Table {
-    Table::meters(NonZeroU32::new(2).unwrap())
+fn two_slots() -> Meters {
+    Meters::new(NonZeroU32::new(2).unwrap(), NonZeroU32::MIN)
+}
+
+fn one_slot() -> Meters {
+    Meters::new(NonZeroU32::MIN, NonZeroU32::MIN)
+}
+
+fn known(name: &[u8]) -> MeterId {
+    MeterId::Known(Digest::of(name))
 }
 
 /// What a limit must say, computed from the list of all requests that were ever admitted.
@@ -179,7 +187,7 @@ proptest! {
         limits in any_limits(0..8, 1..5),
         requests in prop::collection::vec(any_request(), 1..60),
     ) {
-        let demands = [Demand { meter: Digest::of(b"acme"), limits: &limits }];
+        let demands = [Demand { meter: known(b"acme"), limits: &limits }];
         let (_, done) = interleave(&demands, requests);
         let mut models: Vec<_> = limits.iter().map(|limit| Model { limit, admitted: Vec::new() }).collect();
         for ((at, metric, by, _), outcome) in done {
@@ -215,7 +223,7 @@ proptest! {
         let limit = |max| [Limit::new(&metrics(), "hits", max, Window::Day, Shape::Fixed).unwrap()];
         let limits = [limit(maxima.0), limit(maxima.1), limit(maxima.2)];
         let demands: Vec<_> = limits.iter().zip(0_u8..)
-            .map(|(limits, name)| Demand { meter: Digest::of(&[name]), limits })
+            .map(|(limits, name)| Demand { meter: known(&[name]), limits })
             .collect();
         let requests = requests.into_iter().map(|(by, interruptions)| (0, "hits", by, interruptions)).collect();
         let (store, done) = interleave(&demands, requests);
@@ -243,16 +251,16 @@ proptest! {
         api in any_limits(1..12, 0..3),
         requests in prop::collection::vec((0_u64..900, any_metric(), 1_u64..4), 1..40),
     ) {
-        let (store, table) = (Memory::new(), Table::meters(NonZeroU32::MIN));
+        let (store, meters) = (Memory::new(), one_slot());
         let demands = [
-            Demand { meter: Digest::of(b"consumer"), limits: &consumer },
-            Demand { meter: Digest::of(b"api"), limits: &api },
+            Demand { meter: known(b"consumer"), limits: &consumer },
+            Demand { meter: known(b"api"), limits: &api },
         ];
         let mut now = Timestamp::from_millis(NEW_YEAR);
         for (elapsed, metric, by) in requests {
             now = now.saturating_add(Duration::from_millis(elapsed));
             let usage = usage(metric, by);
-            let try_at = |now| charge(&store, &table, &demands, &usage, now);
+            let try_at = |now| charge(&store, &meters, &demands, &usage, now);
             let refused = try_at(now);
             let Some(Denial::NotNow { retry_after }) = refused.denial else { continue };
             let refusing = refused.standings.iter().filter(|standing| standing.refuses);
@@ -289,24 +297,26 @@ proptest! {
         } else {
             junk
         };
-        let (store, table, meter) = (Memory::new(), Table::meters(NonZeroU32::MIN), Digest::of(b"acme"));
-        let put = |_: Option<&[u8]>| (Change::Put { expires: Timestamp::MAX, payload: payload.clone() }, ());
-        let incidents = Incidents::default();
-        table.update(Session::new(&store, &incidents, Timestamp::default()), &meter, put).unwrap();
+        let (store, meters, meter) = (Memory::new(), one_slot(), known(b"acme"));
+        let put = |_: Option<&mut [u8]>| (Change::Put { expires: Timestamp::MAX, payload: payload.clone() }, ());
+        let (secret, incidents) = (Secret::public(), Incidents::default());
+        let session = Session::new(&store, &secret, &incidents, Timestamp::default());
+        let (table, subject) = meters.find(meter);
+        table.update(session, &subject, put).unwrap();
         let (now, demands) = (Timestamp::from_millis(millis), [Demand { meter, limits: &limits }]);
         for metric in ["hits", "reads", "hits"] {
-            let outcome = charge(&store, &table, &demands, &usage(metric, 1), now);
+            let outcome = charge(&store, &meters, &demands, &usage(metric, 1), now);
             prop_assert!(!matches!(outcome.denial, Some(Denial::NotCounted(_))));
         }
     }
 
     #[test]
     fn the_meters_of_a_slot_with_any_bytes_can_be_charged(junk in prop::collection::vec(any::<u8>(), 0..100)) {
-        let (store, table) = (Memory::new(), Table::meters(NonZeroU32::MIN));
+        let (store, meters) = (Memory::new(), one_slot());
         store.compare_and_swap("sidegate/meters/0", &junk, ABSENT).unwrap();
         let limits = [Limit::new(&metrics(), "hits", 1, Window::Day, Shape::Fixed).unwrap()];
-        let demands = [Demand { meter: Digest::of(b"acme"), limits: &limits }];
-        let charge = || charge(&store, &table, &demands, &usage("hits", 1), Timestamp::from_millis(NEW_YEAR)).denial;
+        let demands = [Demand { meter: known(b"acme"), limits: &limits }];
+        let charge = || charge(&store, &meters, &demands, &usage("hits", 1), Timestamp::from_millis(NEW_YEAR)).denial;
         prop_assert_eq!(charge(), None);
         prop_assert_ne!(charge(), None);
     }
@@ -329,18 +339,21 @@ proptest! {
 
 /// Charges 8 × 400 requests from 8 threads to meters with these limits. Returns how many were admitted.
 fn race(demands: &[&[Limit]]) -> u64 {
-    let (store, table, admitted) = (Memory::new(), Table::meters(NonZeroU32::MIN), AtomicU64::new(0));
-    let demands: Vec<_> = demands
-        .iter()
-        .zip(0_u8..)
-        .map(|(limits, name)| Demand { meter: Digest::of(&[name]), limits })
-        .collect();
+    let (store, meters, admitted) = (Memory::new(), one_slot(), AtomicU64::new(0));
+    let demands: Vec<_> =
+        demands.iter().zip(0_u8..).map(|(limits, name)| Demand { meter: known(&[name]), limits }).collect();
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..400 {
                     let charge = || {
-                        charge(&store, &table, &demands, &usage("reads", 1), Timestamp::from_millis(NEW_YEAR))
+                        charge(
+                            &store,
+                            &meters,
+                            &demands,
+                            &usage("reads", 1),
+                            Timestamp::from_millis(NEW_YEAR),
+                        )
                     };
                     let outcome = std::iter::repeat_with(charge)
                         .find(|outcome| !matches!(outcome.denial, Some(Denial::NotCounted(_))));

@@ -22,14 +22,18 @@ mod tasks;
 #[path = "simulated_host/traces.rs"]
 mod traces;
 
-use std::{collections::BTreeSet, rc::Rc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
 
-use host::{End, ROOT, Script, Scripted, Thread};
+use host::{End, ROOT, Script, Scripted, Thread, seed};
 use serde_json::{Value, json};
 use sidegate::{
     provider::{CallFailure, CallResult, Transport},
     shell::{
-        calls::MOST_CALLS,
+        calls::{MOST_FOR_STRANGERS, SHARED_OUT_FROM},
         host::{CallId, ContextId},
         loading::{load, unload},
     },
@@ -58,7 +62,8 @@ fn policy() -> Value {
 }
 
 fn start<S: Store + 'static>(script: &Rc<Script>, store: S, policy: &Value) -> Rc<Thread<S>> {
-    let worker = load(Scripted(Rc::clone(script)), store, ROOT, policy.to_string().as_bytes(), &environment);
+    let worker =
+        load(Scripted(Rc::clone(script)), store, seed(), ROOT, policy.to_string().as_bytes(), &environment);
     Thread::new(script, worker.expect("the policy is valid"))
 }
 

@@ -10,7 +10,7 @@ use properties::config;
 use proptest::prelude::*;
 use sidegate::{
     credential::Digest,
-    store::{ABSENT, Change, Incidents, Memory, NotWritten, Session, Store, Table, Write},
+    store::{ABSENT, Change, Incidents, Memory, NotWritten, Secret, Session, Store, Table, Write},
     time::Timestamp,
 };
 
@@ -27,16 +27,16 @@ fn put(
     payload: &[u8],
 ) -> Result<Option<Vec<u8>>, NotWritten> {
     let expires = Timestamp::from_millis(expires);
-    let incidents = Incidents::default();
-    let session = Session::new(store, &incidents, Timestamp::from_millis(now));
+    let (secret, incidents) = (Secret::public(), Incidents::default());
+    let session = Session::new(store, &secret, &incidents, Timestamp::from_millis(now));
     table.update(session, &subject(number), |entry| {
-        (Change::Put { expires, payload: payload.to_vec() }, entry.map(<[u8]>::to_vec))
+        (Change::Put { expires, payload: payload.to_vec() }, entry.map(|entry| entry.to_vec()))
     })
 }
 
 fn get(table: &Table, store: &Memory, number: u8, now: u64) -> Option<Vec<u8>> {
-    let incidents = Incidents::default();
-    let session = Session::new(store, &incidents, Timestamp::from_millis(now));
+    let (secret, incidents) = (Secret::public(), Incidents::default());
+    let session = Session::new(store, &secret, &incidents, Timestamp::from_millis(now));
     table.read(session, &subject(number), |entry| entry.map(<[u8]>::to_vec))
 }
 

@@ -24,7 +24,7 @@ pub(super) fn charge<'a, S: Store>(
     let identity = trail.caller.as_ref().and_then(|caller| caller.identity.as_ref());
     let consumer = grant.consumer.and_then(|consumer| policy.consumers.get(consumer));
     let payers = Payers {
-        api: &api.name,
+        api: api.payer(),
         consumer: consumer.map(|consumer| consumer.payer),
         client: identity.and_then(|identity| identity.client_id.as_deref()),
         subject: identity.and_then(|identity| identity.sub.as_deref()),

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     credential::{AccessToken, ApiKey, Located, locate},
     identity::{
-        Identity, Requirement, TokenFault, Vouched, check,
+        Identity, Lookup, Requirement, TokenFault, Vouched, check,
         introspection::{Consulted, introspect},
     },
     policy::Access,
@@ -112,9 +112,14 @@ async fn by_token<S: Store>(
     trail.calls.extend(call.map(|record| ProviderCall { provider: index, record }));
     let (introspected, lookup) = result.map_err(unavailable)?;
     trail.lookup = Some(lookup);
-    // This also applies if the answer was cached for another rule.
-    check(&introspected, requirement, ports.now(), provider.settings().leeway)
-        .map_err(|fault| rejected(fault, requirement))?;
+    let checked = match lookup {
+        Lookup::Foreign => Err(TokenFault::WrongIssuer),
+        // This also applies if the answer was cached for another rule.
+        Lookup::Hit | Lookup::Miss | Lookup::Stale => {
+            check(&introspected, requirement, ports.now(), provider.settings().leeway)
+        }
+    };
+    checked.map_err(|fault| rejected(fault, requirement))?;
     let Vouched::Active(claims) = introspected else {
         return Err(rejected(TokenFault::Inactive, requirement));
     };

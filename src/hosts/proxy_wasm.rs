@@ -32,7 +32,7 @@ use crate::{
         loading,
         worker::{Action, Stream, Worker},
     },
-    store::{Cas, Lost, Store},
+    store::{Cas, Lost, Seed, Store},
     time::Timestamp,
 };
 
@@ -109,7 +109,13 @@ impl<P: Plugin> RootContext for Root<P> {
         let configuration = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size).ok().flatten();
         #[expect(clippy::disallowed_methods, reason = "the host is where the environment is read")]
         let environment = |name: &str| std::env::var(name).ok();
-        self.worker = loading::load(Envoy, Envoy, self.id, &configuration.unwrap_or_default(), &environment);
+        let mut seed = Seed::default();
+        if let Err(error) = getrandom::fill(&mut seed) {
+            Envoy.log(log::Level::Error, &format!("the policy is not loaded: no random numbers: {error}"));
+            return false;
+        }
+        let configuration = configuration.unwrap_or_default();
+        self.worker = loading::load(Envoy, Envoy, seed, self.id, &configuration, &environment);
         if let Some(worker) = &self.worker {
             P::start(worker);
         }

@@ -14,8 +14,23 @@ use crate::{
 };
 
 /// Cached answers of providers, shared by all workers.
+///
+/// Anybody can cause answers about tokens that are not active. They are in a table of their own, so that they
+/// only push each other out.
 #[derive(Clone, Debug)]
-pub struct IdentityCache(Table);
+pub struct IdentityCache {
+    active: Table,
+    inactive: Table,
+    /// Tokens that were active, without what was said about them.
+    known: Table,
+}
+
+/// How long a token is known after it was active. If there are too many calls, those for known tokens are
+/// made first.
+const KNOWN_FOR: Duration = Duration::from_secs(3600);
+
+/// Room for an answer about a token that is not active.
+const INACTIVE_BYTES: NonZeroU32 = NonZeroU32::new(64).unwrap();
 
 /// How an identity that a provider vouches for was obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +41,8 @@ pub enum Lookup {
     Miss,
     /// From the cache after its `ttl`, because the provider is unavailable.
     Stale,
+    /// From the token itself: it names an issuer whose tokens the provider does not know.
+    Foreign,
 }
 
 /// The terms for using the answers of one provider.
@@ -55,6 +72,7 @@ impl Lookup {
             Self::Hit => "hit",
             Self::Miss => "miss",
             Self::Stale => "stale",
+            Self::Foreign => "foreign",
         }
     }
 }
@@ -79,20 +97,33 @@ impl Default for Terms {
 // === impl IdentityCache ===
 
 impl IdentityCache {
-    /// A cache with room for `capacity` answers.
-    pub fn new(capacity: NonZeroU32) -> Self {
-        Self(Table::cache("tokens", capacity))
+    /// A cache with room for `capacity` answers of `bytes` each. Four answers share their room, and one that
+    /// does not fit into the room of four is not cached.
+    pub fn new(capacity: NonZeroU32, bytes: NonZeroU32) -> Self {
+        Self {
+            active: Table::cache("tokens", capacity).with_entries_of(bytes),
+            inactive: Table::cache("inactive", capacity).with_entries_of(INACTIVE_BYTES).uncounted(),
+            known: Table::cache("known", capacity).with_entries_of(INACTIVE_BYTES).uncounted(),
+        }
     }
 
     /// The answer that is cached under `key`.
     pub fn find(&self, store: Session<'_, impl Store>, key: &Digest) -> Option<KeptAnswer<'static>> {
-        self.0.read(store, key, |bytes| {
-            let answer = KeptAnswer::decode(bytes?).map(KeptAnswer::into_owned);
-            if answer.is_none() {
-                store.incidents().corrupt();
-            }
-            answer
-        })
+        let find = |table: &Table| {
+            table.read(store, key, |bytes| {
+                let answer = KeptAnswer::decode(bytes?).map(KeptAnswer::into_owned);
+                if answer.is_none() {
+                    store.incidents().corrupt();
+                }
+                answer
+            })
+        };
+        find(&self.active).or_else(|| find(&self.inactive))
+    }
+
+    /// Whether the token was active not long ago.
+    pub fn knows(&self, store: Session<'_, impl Store>, key: &Digest) -> bool {
+        self.known.read(store, key, |entry| entry.is_some())
     }
 
     /// Caches an answer for all workers. If it cannot be cached, the next request asks again. An earlier
@@ -105,14 +136,33 @@ impl IdentityCache {
         introspected: Vouched<'static>,
         terms: &Terms,
     ) {
-        let answer = KeptAnswer::new(introspected, store.now());
+        let now = store.now();
+        let known_until = match &introspected {
+            Vouched::Active(claims) => not_past_exp(claims, now.saturating_add(KNOWN_FOR)),
+            Vouched::Inactive => now,
+        };
+        let answer = KeptAnswer::new(introspected, now);
         let kept_until = answer.kept_until(terms);
-        let put = Change::Put { expires: kept_until.unwrap_or(store.now()), payload: answer.encode() };
-        let _kept = self.0.update(store, key, |earlier| {
-            let change = if kept_until.is_some() || earlier.is_some() { put.clone() } else { Change::Keep };
-            (change, ())
-        });
+        let (table, other) = match &answer.introspected {
+            Vouched::Active(_) => (&self.active, &self.inactive),
+            Vouched::Inactive => (&self.inactive, &self.active),
+        };
+        write(other, store, key, now, Vec::new());
+        write(table, store, key, kept_until.unwrap_or(now), answer.encode());
+        write(&self.known, store, key, known_until, Vec::new());
     }
+}
+
+/// Puts an entry into the table. One that has expired only replaces an earlier one.
+fn write(table: &Table, store: Session<'_, impl Store>, key: &Digest, expires: Timestamp, payload: Vec<u8>) {
+    let _written = table.update(store, key, |earlier| {
+        let change = match (expires > store.now(), earlier) {
+            (true, _) => Change::Put { expires, payload: payload.clone() },
+            (false, Some(_)) => Change::Put { expires: Timestamp::default(), payload: Vec::new() },
+            (false, None) => Change::Keep,
+        };
+        (change, ())
+    });
 }
 
 // === impl KeptAnswer ===

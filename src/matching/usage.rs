@@ -1,6 +1,8 @@
 //! Metrics and their tree, and what one request uses of them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
+
+use smallvec::SmallVec;
 
 /// The longest name of a metric, in bytes.
 const NAME_MAX: usize = 64;
@@ -140,14 +142,14 @@ impl Metrics {
     }
 }
 
-/// What one request uses: an amount of each of a few metrics, including ancestors.
+/// What one request uses: an amount of each of a few metrics, including ancestors, in the order of metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Usage(BTreeMap<MetricId, u64>);
+pub struct Usage(SmallVec<[(MetricId, u64); 4]>);
 
 impl Usage {
     /// No usage.
     pub const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self(SmallVec::new_const())
     }
 
     /// Adds `by` to the usage of the metric and of all its ancestors.
@@ -156,19 +158,30 @@ impl Usage {
             return;
         }
         for id in metrics.lineage(metric) {
-            let amount = self.0.entry(*id).or_default();
-            *amount = amount.saturating_add(by);
+            match self.place(*id) {
+                Ok(place) => {
+                    if let Some((_, amount)) = self.0.get_mut(place) {
+                        *amount = amount.saturating_add(by);
+                    }
+                }
+                Err(place) => self.0.insert(place, (*id, by)),
+            }
         }
     }
 
     /// How much of the metric is used; zero if the request does not use it.
     pub fn of(&self, metric: MetricId) -> u64 {
-        self.0.get(&metric).copied().unwrap_or_default()
+        let place = self.place(metric).ok();
+        place.and_then(|place| self.0.get(place)).map_or(0, |(_, amount)| *amount)
     }
 
     /// The metrics that are used, each with its amount, which is not zero.
     pub fn iter(&self) -> impl Iterator<Item = (MetricId, u64)> {
-        self.0.iter().map(|(metric, amount)| (*metric, *amount))
+        self.0.iter().copied()
+    }
+
+    fn place(&self, metric: MetricId) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&metric, |(used, _)| *used)
     }
 }
 

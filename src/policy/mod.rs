@@ -14,7 +14,7 @@ pub mod document;
 mod problem;
 mod read;
 
-use std::{collections::HashMap, rc::Rc};
+use std::{cell::OnceCell, collections::HashMap, rc::Rc};
 
 pub use document::{Preflight, StateName, Unmatched};
 pub use problem::{Further, Problem, Problems};
@@ -26,9 +26,8 @@ use crate::{
     identity::{IdentityCache, Requirement, api_key::ApiKeys, introspection},
     matching::{ApiMatch, ApiTable, Metering, Metrics, RequestPath, RuleTable},
     provider::rest::Rests,
-    quota::{HeaderStyle, LimitSets},
+    quota::{HeaderStyle, LimitSets, Meters, api_payer},
     refusal::{Challenges, Replies},
-    store::Table,
 };
 
 /// A compiled policy.
@@ -62,7 +61,7 @@ pub struct Policy {
     /// Every header that any API sets for its service, and Sidegate's own; never accepted from a caller.
     pub reserved_headers: ReservedNames,
     /// Where meters are stored.
-    pub meters: Table,
+    pub meters: Meters,
     /// Where identities are cached.
     pub identities: IdentityCache,
     /// Which providers are left alone after a failure.
@@ -100,6 +99,8 @@ pub struct Consumer {
 pub struct Api {
     /// Its name.
     pub name: String,
+    /// What the names of its own meters have in common, once a request has needed it.
+    payer: OnceCell<Digest>,
     /// Finds the rule for a path and a method.
     pub table: RuleTable,
     /// What its rules say.
@@ -149,6 +150,13 @@ pub enum Access {
         /// What the token must be.
         requirement: Requirement,
     },
+}
+
+impl Api {
+    /// What the names of the API's own meters have in common.
+    pub fn payer(&self) -> Digest {
+        *self.payer.get_or_init(|| api_payer(&self.name))
+    }
 }
 
 impl Rule {

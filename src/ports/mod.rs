@@ -24,13 +24,14 @@ pub use running::{Progress, Running};
 
 use crate::{
     provider::{Call, CallFailure, CallResult},
-    store::{Incidents, Session, Store, Tally},
+    store::{Incidents, Secret, Seed, Session, Store, Tally},
     time::Timestamp,
 };
 
 /// What the futures of one worker may ask for.
 pub struct Ports<S> {
     store: S,
+    secret: Secret,
     incidents: Incidents,
     now: Cell<Timestamp>,
     outbox: RefCell<Option<Wish>>,
@@ -86,10 +87,21 @@ pub enum Wake {
 }
 
 impl<S: Store> Ports<S> {
-    /// Ports to `store`; the time is zero until it is [set](Self::set_now).
+    /// Ports to `store`, with a [secret that everybody knows](Secret::public); the time is zero until it is
+    /// [set](Self::set_now).
     pub fn new(store: S) -> Rc<Self> {
+        Self::with_secret(store, Secret::public())
+    }
+
+    /// Ports to `store`, which strangers may try to fill; `seed` must be random.
+    pub fn seeded(store: S, seed: Seed) -> Rc<Self> {
+        Self::with_secret(store, Secret::shared(seed))
+    }
+
+    fn with_secret(store: S, secret: Secret) -> Rc<Self> {
         Rc::new(Self {
             store,
+            secret,
             incidents: Incidents::default(),
             now: Cell::default(),
             outbox: RefCell::default(),
@@ -99,7 +111,7 @@ impl<S: Store> Ports<S> {
 
     /// The store, in a session at the current time.
     pub const fn store(&self) -> Session<'_, S> {
-        Session::new(&self.store, &self.incidents, self.now.get())
+        Session::new(&self.store, &self.secret, &self.incidents, self.now.get())
     }
 
     /// The current time. It does not change while a future is polled.

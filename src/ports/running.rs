@@ -62,7 +62,7 @@ mod tests {
     use super::*;
     use crate::{
         ports::{Answered, Wake},
-        provider::{Call, CallFailure, GrpcRequest, Sharing, Transport, Wanted},
+        provider::{Asker, Call, CallFailure, GrpcRequest, Sharing, Transport, Wanted},
         store::Memory,
     };
 
@@ -79,6 +79,7 @@ mod tests {
             timeout: Duration::from_millis(20),
             wanted: Wanted::default(),
             sharing: Sharing::Alone,
+            asker: Asker::Known,
         }
     }
 

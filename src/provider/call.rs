@@ -17,6 +17,17 @@ pub struct Call {
     pub wanted: Wanted,
     /// Whether one response may serve several requests.
     pub sharing: Sharing,
+    /// On whose behalf the call is made.
+    pub asker: Asker,
+}
+
+/// On whose behalf a call is made. If there are many calls in flight, strangers wait first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// Our own, or of a caller that the provider vouched for before.
+    Known,
+    /// Of a caller that nobody vouched for yet. Anybody can cause such calls.
+    Stranger,
 }
 
 /// What is sent, and how.

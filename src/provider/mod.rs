@@ -15,7 +15,7 @@ mod keeping;
 mod response;
 pub mod rest;
 
-pub use call::{Call, GrpcRequest, HttpRequest, Sharing, Transport, Wanted};
+pub use call::{Asker, Call, GrpcRequest, HttpRequest, Sharing, Transport, Wanted};
 pub use endpoint::{Endpoint, InvalidEndpoint};
 pub use fault::{CallOutcome, CallRecord, ProviderFault};
 pub use keeping::{Freshness, Keeping, WhenUnavailable};

@@ -47,7 +47,7 @@ impl Rests {
             return Turn::Call;
         }
         let turn = self.0.update(store, provider, |entry| {
-            let Some((tried_until, expires)) = entry.and_then(decode) else {
+            let Some((tried_until, expires)) = entry.as_deref().and_then(decode) else {
                 return (Change::Keep, Turn::Call);
             };
             if tried_until > store.now() {
@@ -68,7 +68,8 @@ impl Rests {
     /// The request that was to try `provider` could not: another may, and the rest continues.
     pub fn pass_on(&self, store: Session<'_, impl Store>, provider: &Digest) {
         let _noted = self.0.update(store, provider, |entry| {
-            let change = entry.and_then(decode).map(|(_, expires)| put(Timestamp::default(), expires));
+            let change =
+                entry.as_deref().and_then(decode).map(|(_, expires)| put(Timestamp::default(), expires));
             (change.unwrap_or(Change::Keep), ())
         });
     }
@@ -102,7 +103,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::store::{Incidents, Memory};
+    use crate::store::{Incidents, Memory, Secret};
 
     const TIMEOUT: Duration = Duration::from_millis(200);
     const COOLDOWN: Duration = Duration::from_secs(1);
@@ -110,6 +111,7 @@ mod tests {
     struct Bench {
         rests: Rests,
         store: Memory,
+        secret: Secret,
         incidents: Incidents,
         provider: Digest,
     }
@@ -119,13 +121,14 @@ mod tests {
             Self {
                 rests: Rests::default(),
                 store: Memory::new(),
+                secret: Secret::public(),
                 incidents: Incidents::default(),
                 provider: Digest::of(b"hydra"),
             }
         }
 
         fn at(&self, millis: u64) -> Session<'_, Memory> {
-            Session::new(&self.store, &self.incidents, Timestamp::from_millis(millis))
+            Session::new(&self.store, &self.secret, &self.incidents, Timestamp::from_millis(millis))
         }
 
         fn turn(&self, millis: u64) -> Turn {

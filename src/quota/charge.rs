@@ -3,28 +3,28 @@
 use std::{num::NonZeroU64, time::Duration};
 
 use super::{
-    meter::{self, Demand},
+    meter::{self, Demand, Meters},
     standing::{Denial, Denied, Standing, seconds},
 };
 use crate::{
     matching::Usage,
     ports::Ports,
-    store::{NotWritten, Store, Table},
+    store::{NotWritten, Store},
 };
 
 /// Charges `usage` to the meters of `demands`: to all of them, or to none. The [module](super) describes the
 /// guarantees.
 ///
 /// Demands should name different meters, in the same order for every request. Each demand with a limit that
-/// the request touches costs one [`Table::update`]. A request that can never be admitted is denied without
-/// reading the store.
+/// the request touches costs one update of its [table](crate::store::Table). A request that can never be
+/// admitted is denied without reading the store.
 ///
 /// # Errors
 ///
 /// A limit refuses the request, or the store cannot count it. Earlier charges are given back.
 pub fn charge<'a, S: Store>(
     ports: &'a Ports<S>,
-    table: &'a Table,
+    meters: &'a Meters,
     demands: &[Demand<'_>],
     usage: Usage,
 ) -> Result<Receipt<'a, S>, Denied> {
@@ -34,7 +34,7 @@ pub fn charge<'a, S: Store>(
         return Err(denied(Denial::Never));
     }
     let standings = Vec::with_capacity(limits().count());
-    let mut receipt = Receipt { ports, table, usage, standings };
+    let mut receipt = Receipt { ports, meters, usage, standings };
     let mut rest = demands.iter();
     while let Some(demand) = rest.next() {
         match receipt.charge(demand) {
@@ -57,7 +57,7 @@ pub fn charge<'a, S: Store>(
 #[must_use = "a receipt that is dropped gives its charges back"]
 pub struct Receipt<'a, S: Store> {
     ports: &'a Ports<S>,
-    table: &'a Table,
+    meters: &'a Meters,
     usage: Usage,
     /// The state of the limits that were charged, meter by meter.
     standings: Vec<Standing>,
@@ -94,7 +94,8 @@ impl<S: Store> Receipt<'_, S> {
         }
         let mark = self.standings.len();
         let (store, usage, standings) = (self.ports.store(), &self.usage, &mut self.standings);
-        let assessed = self.table.update(store, &demand.meter, |payload| {
+        let (table, subject) = self.meters.find(demand.meter);
+        let assessed = table.update(store, &subject, |payload| {
             standings.truncate(mark);
             meter::charge(payload, demand, usage, store.now(), standings)
         });
@@ -115,7 +116,8 @@ impl<S: Store> Receipt<'_, S> {
     fn look_at(&self, demand: &Demand<'_>, standings: &mut Vec<Standing>) {
         if self.touches(demand) {
             let store = self.ports.store();
-            let assessed = self.table.read(store, &demand.meter, |payload| {
+            let (table, subject) = self.meters.find(demand.meter);
+            let assessed = table.read(store, &subject, |payload| {
                 meter::assess(payload, demand, &self.usage, store.now(), standings)
             });
             if assessed.corrupt {
@@ -129,8 +131,9 @@ impl<S: Store> Receipt<'_, S> {
         let (store, usage) = (self.ports.store(), &self.usage);
         for charged in self.standings.chunk_by_mut(|one, other| one.meter == other.meter) {
             let Some(meter) = charged.first().map(|standing| standing.meter) else { continue };
+            let (table, subject) = self.meters.find(meter);
             let result =
-                self.table.update(store, &meter, |payload| (meter::refund(payload, charged, usage), ()));
+                table.update(store, &subject, |payload| (meter::refund(payload, charged, usage), ()));
             if result.is_err() {
                 store.incidents().refund_lost();
                 continue;

@@ -50,11 +50,12 @@ impl Counter {
     }
 
     /// Identity, start in milliseconds, count and previous count, eight bytes each, little-endian.
-    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.id.to_bytes());
-        for number in [self.start.millis(), self.count, self.previous] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
+    pub(super) fn to_bytes(self) -> [u8; SIZE] {
+        let mut bytes = [0; SIZE];
+        let [start, count, previous] = [self.start.millis(), self.count, self.previous].map(u64::to_le_bytes);
+        let fields = [self.id.to_bytes(), start, count, previous];
+        bytes.as_chunks_mut().0.iter_mut().zip(fields).for_each(|(bytes, field)| *bytes = field);
+        bytes
     }
 
     /// The moment from which the counter can be dropped. It may be up to three days late for months, because
@@ -162,16 +163,10 @@ mod tests {
     #[test]
     fn a_counter_is_read_back() {
         let counter = stored(id(Window::Minute, Shape::Sliding), 60_000, 7, u64::MAX).unwrap();
-        let mut bytes = Vec::new();
-        counter.write(&mut bytes);
-        assert_eq!(Counter::from_bytes(bytes.first_chunk().unwrap()), Some(counter));
-        assert_eq!(bytes.len(), SIZE);
+        let mut bytes = counter.to_bytes();
+        assert_eq!(Counter::from_bytes(&bytes), Some(counter));
         bytes[0] &= 0x7f;
-        assert_eq!(
-            Counter::from_bytes(bytes.first_chunk().unwrap()),
-            None,
-            "a fixed window has no previous count"
-        );
+        assert_eq!(Counter::from_bytes(&bytes), None, "a fixed window has no previous count");
     }
 
     #[test]

@@ -94,14 +94,14 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::{
-        super::{Demand, Denial, Denied, Limit, Receipt, Shape, Window, charge},
+        super::{Demand, Denial, Denied, Limit, MeterId, Meters, Receipt, Shape, Window, charge},
         *,
     };
     use crate::{
         credential::Digest,
         matching::{Metrics, Usage},
         ports::Ports,
-        store::{Memory, Table},
+        store::Memory,
         time::Timestamp,
     };
 
@@ -115,10 +115,11 @@ mod tests {
         let limits: Vec<_> = limits.iter().map(limit).collect();
         let mut usage = Usage::new();
         usage.add(&metrics, metrics.find("hits").unwrap(), by);
-        let (ports, table) = (Ports::new(Memory::new()), Table::meters(NonZeroU32::MIN));
+        let meters = Meters::new(NonZeroU32::MIN, NonZeroU32::MIN);
+        let ports = Ports::new(Memory::new());
         ports.set_now(Timestamp::from_millis(86_400_000 * 31 + 58_500));
-        let demands = [Demand { meter: Digest::of(b"acme"), limits: &limits }];
-        let charge = |_| match charge(&ports, &table, &demands, usage.clone()).map(Receipt::settle) {
+        let demands = [Demand { meter: MeterId::Known(Digest::of(b"acme")), limits: &limits }];
+        let charge = |_| match charge(&ports, &meters, &demands, usage.clone()).map(Receipt::settle) {
             Ok(standings) => standings,
             Err(Denied { denial, standings }) => {
                 assert_eq!(standings.is_empty(), denial == Denial::Never);

@@ -3,20 +3,44 @@
 //! The value is a version byte, then 32 bytes for each counter: 97 bytes for three limits. All limits are
 //! checked before any counter changes, and all counters change in one write.
 
+use std::num::NonZeroU32;
+
 use super::{
     counter::{Counter, Reading, SIZE},
     limit::{CounterId, Limit},
     standing::Standing,
 };
-use crate::{credential::Digest, matching::Usage, store::Change, time::Timestamp};
+use crate::{
+    credential::Digest,
+    matching::Usage,
+    store::{Change, Table},
+    time::Timestamp,
+};
 
 const VERSION: u8 = 1;
+
+/// Names a meter by the digest of its subject, which must cover everything that is counted separately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MeterId {
+    /// Of a consumer, a client, a token's subject or an API: there are as many as the operator and the
+    /// providers let in.
+    Known(Digest),
+    /// Of a network address: anybody can have many.
+    Address(Digest),
+}
+
+/// Where meters are stored. Those of addresses are apart, so that strangers can fill only their own table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meters {
+    known: Table,
+    addresses: Table,
+}
 
 /// The limits of one subject that apply to a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand<'a> {
-    /// The digest of the subject, which names its meter. It must cover everything that is counted separately.
-    pub meter: Digest,
+    /// The meter of the subject.
+    pub meter: MeterId,
     /// The limits of the subject, including those that the request does not touch.
     pub limits: &'a [Limit],
 }
@@ -28,6 +52,21 @@ pub(super) struct Assessed {
     pub(super) admits: bool,
     /// Whether the meter's bytes did not parse, and were treated as absent.
     pub(super) corrupt: bool,
+}
+
+impl Meters {
+    /// Tables for so many live meters.
+    pub fn new(known: NonZeroU32, addresses: NonZeroU32) -> Self {
+        Self { known: Table::meters(known), addresses: Table::addresses(addresses) }
+    }
+
+    /// The table that holds a meter, and the subject that it has there.
+    pub fn find(&self, meter: MeterId) -> (&Table, Digest) {
+        match meter {
+            MeterId::Known(subject) => (&self.known, subject),
+            MeterId::Address(subject) => (&self.addresses, subject),
+        }
+    }
 }
 
 /// Adds to `standings` the state of each limit that the request touches, before any charge, and whether it
@@ -64,16 +103,16 @@ pub(super) fn assess(
 }
 
 /// Checks all limits that the request touches, then charges either all of them or none. Adds their state
-/// after that to `standings`.
+/// after that to `standings`. A payload that has room for the result is edited.
 pub(super) fn charge(
-    payload: Option<&[u8]>,
+    mut payload: Option<&mut [u8]>,
     demand: &Demand<'_>,
     usage: &Usage,
     now: Timestamp,
     standings: &mut Vec<Standing>,
 ) -> (Change, Assessed) {
     let mark = standings.len();
-    let assessed = assess(payload, demand, usage, now, standings);
+    let assessed = assess(payload.as_deref(), demand, usage, now, standings);
     let touched = standings.get_mut(mark..).unwrap_or_default();
     if !assessed.admits || touched.is_empty() {
         return (Change::Keep, assessed);
@@ -81,12 +120,22 @@ pub(super) fn charge(
     for standing in &mut *touched {
         standing.remaining = standing.remaining.saturating_sub(usage.of(standing.limit.metric()));
     }
+    let touched = &*touched;
+    if let Some(payload) = &mut payload
+        && is_in_place(payload, touched, now)
+    {
+        let charged = |counter: Counter| {
+            let standing = touched.iter().find(|standing| standing.limit.counter() == counter.id);
+            standing.map_or(counter, |standing| charged(standing, usage))
+        };
+        return (edit(payload, charged), assessed);
+    }
     let ours = touched.iter().enumerate().filter_map(|(index, standing)| {
         let id = standing.limit.counter();
         let shared = touched.iter().take(index).any(|earlier| earlier.limit.counter() == id);
-        (!shared).then(|| standing.reading.charged(usage.of(standing.limit.metric())))
+        (!shared).then(|| charged(standing, usage))
     });
-    let others = payload.and_then(Meter::parse).unwrap_or_default().counters().filter(|counter| {
+    let others = payload.as_deref().and_then(Meter::parse).unwrap_or_default().counters().filter(|counter| {
         let is_ours = touched.iter().any(|standing| standing.limit.counter() == counter.id);
         !is_ours && counter.forgettable() > now
     });
@@ -96,8 +145,9 @@ pub(super) fn charge(
 /// Gives back the charges in `charged`, which are standings of this meter, in the windows that were charged
 /// and no others. A window that is over needs no refund; a charge that has slid into view of the next window
 /// stays counted there.
-pub(super) fn refund(payload: Option<&[u8]>, charged: &[Standing], usage: &Usage) -> Change {
-    let Some(meter) = payload.and_then(Meter::parse) else { return Change::Keep };
+pub(super) fn refund(payload: Option<&mut [u8]>, charged: &[Standing], usage: &Usage) -> Change {
+    let Some(payload) = payload else { return Change::Keep };
+    let Some(meter) = Meter::parse(payload) else { return Change::Keep };
     let amount = |counter: &Counter| {
         let same = |standing: &&Standing| {
             let charged = &standing.reading.counter;
@@ -108,9 +158,35 @@ pub(super) fn refund(payload: Option<&[u8]>, charged: &[Standing], usage: &Usage
     if meter.counters().all(|counter| amount(&counter) == 0) {
         return Change::Keep;
     }
-    put(meter
-        .counters()
-        .map(|counter| Counter { count: counter.count.saturating_sub(amount(&counter)), ..counter }))
+    edit(payload, |counter| Counter { count: counter.count.saturating_sub(amount(&counter)), ..counter })
+}
+
+/// The counter of the standing's limit after the charge.
+fn charged(standing: &Standing, usage: &Usage) -> Counter {
+    standing.reading.charged(usage.of(standing.limit.metric()))
+}
+
+/// Whether a charge only changes counters that the payload has: all that are touched are there, and no other
+/// can be dropped.
+fn is_in_place(payload: &[u8], touched: &[Standing], now: Timestamp) -> bool {
+    let Some(meter) = Meter::parse(payload) else { return false };
+    let is_touched =
+        |counter: &Counter| touched.iter().any(|standing| standing.limit.counter() == counter.id);
+    touched.iter().all(|standing| meter.counter(standing.limit.counter()).is_some())
+        && meter.counters().all(|counter| is_touched(&counter) || counter.forgettable() > now)
+}
+
+/// Replaces each counter of a valid payload.
+fn edit(payload: &mut [u8], change: impl Fn(Counter) -> Counter) -> Change {
+    let mut expires = Timestamp::default();
+    let counters = payload.split_first_mut().map(|(_, counters)| counters).unwrap_or_default();
+    for bytes in counters.as_chunks_mut().0 {
+        if let Some(counter) = Counter::from_bytes(bytes).map(&change) {
+            expires = expires.max(counter.forgettable());
+            *bytes = counter.to_bytes();
+        }
+    }
+    Change::Edit { expires }
 }
 
 fn put(counters: impl Iterator<Item = Counter>) -> Change {
@@ -119,7 +195,7 @@ fn put(counters: impl Iterator<Item = Counter>) -> Change {
     payload.push(VERSION);
     for counter in counters {
         expires = expires.max(counter.forgettable());
-        counter.write(&mut payload);
+        payload.extend_from_slice(&counter.to_bytes());
     }
     Change::Put { expires, payload }
 }
@@ -182,22 +258,26 @@ mod tests {
 
     impl Subject {
         fn charge(&mut self, limits: &[Limit], usage: &Usage, seconds: u64) -> Assessed {
-            let demand = Demand { meter: Digest::of(b"acme"), limits };
+            let demand = Demand { meter: MeterId::Known(Digest::of(b"acme")), limits };
             self.standings.clear();
             let now = Timestamp::from_seconds(seconds);
-            let (change, charged) = charge(self.payload.as_deref(), &demand, usage, now, &mut self.standings);
-            self.apply(change);
+            let mut payload = self.payload.clone();
+            let (change, charged) = charge(payload.as_deref_mut(), &demand, usage, now, &mut self.standings);
+            self.apply(change, payload);
             charged
         }
 
         fn refund(&mut self, charged: &[Standing], usage: &Usage) {
-            let change = refund(self.payload.as_deref(), charged, usage);
-            self.apply(change);
+            let mut payload = self.payload.clone();
+            let change = refund(payload.as_deref_mut(), charged, usage);
+            self.apply(change, payload);
         }
 
-        fn apply(&mut self, change: Change) {
-            if let Change::Put { expires, payload } = change {
-                (self.expires, self.payload) = (expires, Some(payload));
+        fn apply(&mut self, change: Change, edited: Option<Vec<u8>>) {
+            match change {
+                Change::Keep => {}
+                Change::Put { expires, payload } => (self.expires, self.payload) = (expires, Some(payload)),
+                Change::Edit { expires } => (self.expires, self.payload) = (expires, edited),
             }
         }
 

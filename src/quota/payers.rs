@@ -2,7 +2,10 @@
 
 use std::net::Ipv6Addr;
 
-use super::{limit::Limit, meter::Demand};
+use super::{
+    limit::Limit,
+    meter::{Demand, MeterId},
+};
 use crate::credential::Digest;
 
 /// Whose usage is counted together. A request without such a payer counts for the next one of consumer,
@@ -40,8 +43,8 @@ pub struct LimitSet {
 
 /// Everyone who could pay for one request.
 pub struct Payers<'a> {
-    /// The API's name.
-    pub api: &'a str,
+    /// The [payer](api_payer) for the API.
+    pub api: Digest,
     /// The [payer](consumer_payer) for the consumer, if it is known.
     pub consumer: Option<Digest>,
     /// The OAuth2 client.
@@ -57,28 +60,38 @@ pub fn consumer_payer(name: &str) -> Digest {
     payer(b"consumer", name)
 }
 
+/// The payer for all callers of the API with this name.
+pub fn api_payer(name: &str) -> Digest {
+    payer(b"api", name)
+}
+
 impl Payers<'_> {
     /// Adds a demand on one meter for each set of limits.
     pub fn demand<'l>(&self, demands: &mut Vec<Demand<'l>>, sets: &'l LimitSets) {
-        let demand =
-            |set: &'l LimitSet| Demand { meter: set.scope.joined(&self.payer(set.of)), limits: &set.limits };
-        demands.extend(sets.iter().map(demand));
+        demands.extend(sets.iter().map(|set| Demand { meter: self.meter(set), limits: &set.limits }));
     }
 
-    /// The payer for usage counted by `of`. If the request has no such payer, the next one in line pays, so
-    /// that no request goes uncounted.
-    fn payer(&self, of: Of) -> Digest {
+    /// The meter for a set of limits. If the request has no such payer, the next one in line pays, so that no
+    /// request goes uncounted.
+    fn meter(&self, set: &LimitSet) -> MeterId {
         let client = || self.client.map(|id| payer(b"client", id));
         let subject = || self.subject.map(|subject| payer(b"subject", subject));
-        let address = || payer(b"address", &network((self.address)().unwrap_or_default()));
-        let identified = || self.consumer.or_else(client).or_else(subject).unwrap_or_else(address);
-        match of {
+        let identified = || self.consumer.or_else(client).or_else(subject);
+        let payer = match set.of {
             Of::Consumer => identified(),
-            Of::Client => client().unwrap_or_else(identified),
-            Of::Subject => subject().unwrap_or_else(identified),
-            Of::Address => address(),
-            Of::Api => payer(b"api", self.api),
+            Of::Client => client().or_else(identified),
+            Of::Subject => subject().or_else(identified),
+            Of::Address => None,
+            Of::Api => Some(self.api),
+        };
+        match payer {
+            Some(payer) => MeterId::Known(set.scope.joined(&payer)),
+            None => MeterId::Address(set.scope.joined(&self.address_payer())),
         }
+    }
+
+    fn address_payer(&self) -> Digest {
+        payer(b"address", &network(&(self.address)().unwrap_or_default()))
     }
 }
 
@@ -88,14 +101,14 @@ fn payer(kind: &[u8], name: &str) -> Digest {
 
 /// The part of an address that identifies one caller. For IPv6 that is the first 64 bits, because callers can
 /// choose the rest.
-fn network(address: String) -> String {
+pub fn network(address: &str) -> String {
     let literal = address.trim_start_matches('[').trim_end_matches(']');
     match literal.parse::<Ipv6Addr>() {
         Ok(v6) => match v6.to_ipv4_mapped() {
             Some(v4) => v4.to_string(),
             None => (u128::from(v6) >> 64_u32).to_string(),
         },
-        Err(_) => address,
+        Err(_) => address.to_owned(),
     }
 }
 
@@ -108,7 +121,6 @@ mod tests {
 
     #[test]
     fn addresses_of_one_ipv6_network_are_one_caller() {
-        let network = |address: &str| network(address.to_owned());
         assert_eq!(network("[2001:db8::1]"), network("2001:db8:0:0:ffff::9"));
         assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
         assert_eq!(network("[::ffff:10.0.0.1]"), "10.0.0.1");
@@ -118,18 +130,28 @@ mod tests {
     #[test]
     fn the_next_payer_in_line_pays_if_one_is_unknown() {
         let address = || Some("192.0.2.1".to_owned());
-        let unknown =
-            Payers { api: "orders", consumer: None, client: None, subject: None, address: &address };
-        let by_address = payer(b"address", "192.0.2.1");
+        let scope = Digest::of(b"scope");
+        let meter = |payers: &Payers<'_>, of| payers.meter(&LimitSet { of, scope, limits: Vec::new() });
+        let known_by = |payer: Digest| MeterId::Known(scope.joined(&payer));
+        let unknown = Payers {
+            api: api_payer("orders"),
+            consumer: None,
+            client: None,
+            subject: None,
+            address: &address,
+        };
+        let by_address = MeterId::Address(scope.joined(&payer(b"address", "192.0.2.1")));
         for of in [Of::Consumer, Of::Client, Of::Subject, Of::Address] {
-            assert_eq!(unknown.payer(of), by_address, "{of:?}");
+            assert_eq!(meter(&unknown, of), by_address, "{of:?}");
         }
         let acme = consumer_payer("acme");
         let known = Payers { consumer: Some(acme), client: Some("web"), subject: Some("alice"), ..unknown };
-        let expected = [acme, payer(b"client", "web"), payer(b"subject", "alice"), by_address];
-        assert_eq!([Of::Consumer, Of::Client, Of::Subject, Of::Address].map(|of| known.payer(of)), expected);
+        let [client, subject] = [payer(b"client", "web"), payer(b"subject", "alice")].map(known_by);
+        let expected = [known_by(acme), client, subject, by_address];
+        let found = [Of::Consumer, Of::Client, Of::Subject, Of::Address].map(|of| meter(&known, of));
+        assert_eq!(found, expected);
         let keyed = Payers { consumer: Some(acme), ..unknown };
-        assert_eq!(keyed.payer(Of::Client), acme);
-        assert_eq!(keyed.payer(Of::Api), payer(b"api", "orders"));
+        assert_eq!(meter(&keyed, Of::Client), known_by(acme));
+        assert_eq!(meter(&keyed, Of::Api), known_by(payer(b"api", "orders")));
     }
 }

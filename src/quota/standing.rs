@@ -2,8 +2,8 @@
 
 use std::{num::NonZeroU64, time::Duration};
 
-use super::{counter::Reading, limit::Limit};
-use crate::{credential::Digest, store::NotWritten};
+use super::{counter::Reading, limit::Limit, meter::MeterId};
+use crate::store::NotWritten;
 
 /// A denied request. Nothing is charged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Standing {
     pub reset: Option<Duration>,
     /// Whether the limit refuses the request.
     pub refuses: bool,
-    pub(super) meter: Digest,
+    pub(super) meter: MeterId,
     pub(super) reading: Reading,
 }
 

@@ -9,6 +9,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    rc::Rc,
     time::Duration,
 };
 
@@ -25,6 +26,17 @@ use crate::{
 /// The most calls that one worker has in flight.
 pub const MOST_CALLS: usize = 1024;
 
+/// Strangers make no further calls if this many are in flight. The rest is for [`Origin::Known`].
+pub const MOST_FOR_STRANGERS: usize = 768;
+
+/// If this many calls are in flight, strangers of one network make no further calls beyond
+/// [`MOST_PER_NETWORK`]. Below that, one network may have all of them: callers behind a load balancer all
+/// have its address.
+pub const SHARED_OUT_FROM: usize = 512;
+
+/// The most calls of strangers of one network, if [`SHARED_OUT_FROM`] calls are in flight.
+pub const MOST_PER_NETWORK: usize = 128;
+
 /// The calls of one worker.
 #[derive(Default)]
 pub struct Calls {
@@ -32,6 +44,8 @@ pub struct Calls {
     by_question: HashMap<Digest, FlightId>,
     by_call: HashMap<CallId, FlightId>,
     by_waiter: HashMap<Waiter, FlightId>,
+    /// How many calls strangers of each network have in flight.
+    by_network: HashMap<Rc<str>, usize>,
     /// The flights whose calls the root has to make.
     due: HashSet<FlightId>,
     last: u64,
@@ -50,6 +64,15 @@ pub enum Home {
     Root,
 }
 
+/// Where a call comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Ourselves, or a caller that the provider vouched for before.
+    Known,
+    /// Somebody in this network.
+    Stranger(Rc<str>),
+}
+
 /// A flight whose call has completed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Landed {
@@ -63,6 +86,7 @@ pub struct Landed {
 
 struct Flight {
     stage: Stage,
+    origin: Origin,
     sharing: Sharing,
     wanted: Wanted,
     timeout: Duration,
@@ -90,22 +114,37 @@ impl Calls {
         true
     }
 
-    /// Whether the worker has reached [`MOST_CALLS`].
-    pub fn is_full(&self) -> bool {
-        self.flights.len() >= MOST_CALLS
+    /// Whether a call from `origin` may be made.
+    pub fn has_room(&self, origin: &Origin) -> bool {
+        let calls = self.flights.len();
+        match origin {
+            Origin::Known => calls < MOST_CALLS,
+            Origin::Stranger(network) => {
+                let of_network = self.by_network.get(network).copied().unwrap_or_default();
+                calls < MOST_FOR_STRANGERS && (calls < SHARED_OUT_FROM || of_network < MOST_PER_NETWORK)
+            }
+        }
     }
 
     /// Records that `call` was made at `now` as `id`, and that `waiter` waits for it. The response is passed
     /// to `home`.
-    pub fn made(&mut self, call: Call, id: CallId, home: Home, waiter: Waiter, now: Timestamp) {
+    pub fn made(
+        &mut self,
+        call: Call,
+        origin: Origin,
+        id: CallId,
+        home: Home,
+        waiter: Waiter,
+        now: Timestamp,
+    ) {
         let in_flight = |call| Stage::InFlight { id, home, repeat: repeatable(call) };
-        let flight = self.add(call, in_flight, waiter, now);
+        let flight = self.add(call, origin, in_flight, waiter, now);
         self.by_call.insert(id, flight);
     }
 
     /// Records that `waiter` waits for `call`, which the root has to make.
-    pub fn leave_to_root(&mut self, call: Call, waiter: Waiter, now: Timestamp) {
-        let flight = self.add(call, Stage::Due, waiter, now);
+    pub fn leave_to_root(&mut self, call: Call, origin: Origin, waiter: Waiter, now: Timestamp) {
+        let flight = self.add(call, origin, Stage::Due, waiter, now);
         self.due.insert(flight);
     }
 
@@ -184,6 +223,7 @@ impl Calls {
     fn add(
         &mut self,
         call: Call,
+        origin: Origin,
         stage: impl FnOnce(Call) -> Stage,
         waiter: Waiter,
         since: Timestamp,
@@ -194,10 +234,15 @@ impl Calls {
         if let Sharing::Joined(question) = sharing {
             self.by_question.insert(question, id);
         }
+        if let Origin::Stranger(network) = &origin {
+            let calls = self.by_network.entry(Rc::clone(network)).or_default();
+            *calls = calls.saturating_add(1);
+        }
         self.by_waiter.insert(waiter, id);
         let stage = stage(call);
         let waiters = vec![waiter];
-        self.flights.insert(id, Flight { stage, sharing, wanted, timeout, since, waiters, present: 1 });
+        self.flights
+            .insert(id, Flight { stage, origin, sharing, wanted, timeout, since, waiters, present: 1 });
         id
     }
 
@@ -209,6 +254,14 @@ impl Calls {
         }
         if let Sharing::Joined(question) = flight.sharing {
             self.by_question.remove(&question);
+        }
+        if let Origin::Stranger(network) = &flight.origin
+            && let Some(calls) = self.by_network.get_mut(network)
+        {
+            *calls = calls.saturating_sub(1);
+            if *calls == 0 {
+                self.by_network.remove(network);
+            }
         }
         for waiter in &flight.waiters {
             if self.by_waiter.get(waiter) == Some(&id) {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     policy::Policy,
-    store::{Store, Write},
+    store::{Seed, Store, Write},
 };
 
 /// The key for the digest of the last loaded policy, which all workers share so that each load is counted
@@ -18,11 +18,12 @@ const LOADED: &str = "sidegate/loaded";
 
 /// Loads the policy. `None` if it does not compile; the host then keeps the previous policy.
 ///
-/// `root` is the context that owns background work. `environment` returns the values of the variables that
-/// secrets name.
+/// `seed` must be random. `root` is the context that owns background work. `environment` returns the values
+/// of the variables that secrets name.
 pub fn load<H: Host, S: Store + 'static>(
     host: H,
     store: S,
+    seed: Seed,
     root: ContextId,
     configuration: &[u8],
     environment: &dyn Fn(&str) -> Option<String>,
@@ -45,7 +46,7 @@ pub fn load<H: Host, S: Store + 'static>(
         telemetry.loaded(&host, Load::Accepted);
     }
     telemetry.in_force(&host, &policy, true);
-    Some(Worker::new(host, root, Rc::new(policy), store, telemetry))
+    Some(Worker::new(host, root, Rc::new(policy), store, seed, telemetry))
 }
 
 /// The policy is no longer in force in this thread.

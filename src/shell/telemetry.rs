@@ -33,6 +33,8 @@ pub enum Measure {
     IdentityLookups(Lookup),
     /// Cached identities that were evicted to make room for others.
     IdentityEvictions,
+    /// Identities that were too large to be cached.
+    IdentitiesTooLarge,
     /// Updates of the store that lost to another worker and were repeated.
     StoreConflicts,
     /// Values in the store that were invalid and treated as absent.
@@ -92,11 +94,12 @@ impl Telemetry {
 
     /// Counts the store's incidents.
     pub fn incidents(&self, host: &impl TelemetryHost, tally: Tally) {
-        let Tally { conflicts, corrupt, evicted, refunds_lost } = tally;
+        let Tally { conflicts, corrupt, evicted, oversized, refunds_lost } = tally;
         for (measure, count) in [
             (Measure::StoreConflicts, conflicts),
             (Measure::StoreCorrupt, corrupt),
             (Measure::IdentityEvictions, evicted),
+            (Measure::IdentitiesTooLarge, oversized),
             (Measure::RefundsLost, refunds_lost),
         ] {
             self.count(host, None, measure, count.into());
@@ -171,12 +174,13 @@ impl Load {
 
 impl Measure {
     /// One measure of each kind, for the documentation test.
-    pub const fn all() -> [Self; 11] {
+    pub const fn all() -> [Self; 12] {
         [
             Self::Decisions(None, Decision::Admitted),
             Self::QuotaRefusals(None),
             Self::IdentityLookups(Lookup::Hit),
             Self::IdentityEvictions,
+            Self::IdentitiesTooLarge,
             Self::StoreConflicts,
             Self::StoreCorrupt,
             Self::RefundsLost,
@@ -210,6 +214,7 @@ impl Measure {
                 format!("sidegate.result=.={};.;identity_lookups", lookup.as_str())
             }
             Self::IdentityEvictions => "sidegate.identity_evictions".to_owned(),
+            Self::IdentitiesTooLarge => "sidegate.identities_too_large".to_owned(),
             Self::StoreConflicts => "sidegate.store_conflicts".to_owned(),
             Self::StoreCorrupt => "sidegate.store_corrupt".to_owned(),
             Self::RefundsLost => "sidegate.refunds_lost".to_owned(),

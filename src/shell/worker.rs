@@ -14,7 +14,7 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    calls::{Calls, Home, Landed},
+    calls::{Calls, Home, Landed, Origin},
     host::{CallId, ContextId, Host},
     log::{Log, Verb},
     telemetry::{Decision, Telemetry},
@@ -26,10 +26,11 @@ use crate::{
     identity::Lookup,
     policy::{Policy, StateName},
     ports::{Answered, Arrival, Ports, Progress, Role, Running, Wake, Wish},
-    provider::{Call, CallFailure, CallResult, Sharing, Wanted},
+    provider::{Asker, Call, CallFailure, CallResult, Sharing, Wanted},
+    quota::network,
     refusal::{Code, Refusal},
     reply::{Protocol, Reply},
-    store::Store,
+    store::{Seed, Store},
     time::Timestamp,
 };
 
@@ -122,13 +123,20 @@ impl Stream {
 // === What the host calls ===
 
 impl<H: Host, S: Store + 'static> Worker<H, S> {
-    /// A worker for one policy. `root` is the context that owns background work.
-    pub fn new(host: H, root: ContextId, policy: Rc<Policy>, store: S, telemetry: Telemetry) -> Rc<Self> {
+    /// A worker for one policy. `root` is the context that owns background work, and `seed` must be random.
+    pub fn new(
+        host: H,
+        root: ContextId,
+        policy: Rc<Policy>,
+        store: S,
+        seed: Seed,
+        telemetry: Telemetry,
+    ) -> Rc<Self> {
         Rc::new(Self {
             host,
             root,
             policy,
-            ports: Ports::new(store),
+            ports: Ports::seeded(store, seed),
             telemetry,
             log: Log::default(),
             waiting: RefCell::default(),
@@ -348,7 +356,8 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         {
             return Ok(());
         }
-        if self.calls.borrow().is_full() {
+        let origin = self.origin(waiter, call.asker);
+        if !self.calls.borrow().has_room(&origin) {
             return Err(CallFailure::Overloaded);
         }
         let (home, now) = (self.home.get(), self.ports.now());
@@ -359,12 +368,23 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         };
         if is_its_own {
             let id = self.call(&call)?;
-            self.calls.borrow_mut().made(call, id, home, waiter, now);
+            self.calls.borrow_mut().made(call, origin, id, home, waiter, now);
         } else {
-            self.calls.borrow_mut().leave_to_root(call, waiter, now);
+            self.calls.borrow_mut().leave_to_root(call, origin, waiter, now);
             self.root_turn_by(now.saturating_add(SOON));
         }
         Ok(())
+    }
+
+    /// Where a call comes from. If that is a request, its context is the current one.
+    fn origin(&self, waiter: Waiter, asker: Asker) -> Origin {
+        match (asker, waiter) {
+            (Asker::Known, _) | (Asker::Stranger, Waiter::Task(_)) => Origin::Known,
+            (Asker::Stranger, Waiter::Request(_)) => {
+                let address = self.host.source_address().unwrap_or_default();
+                Origin::Stranger(network(without_port(&address)).into())
+            }
+        }
     }
 
     /// Makes a call. Its response is passed to the context that is being called back.

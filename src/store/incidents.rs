@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-use super::Store;
-use crate::time::Timestamp;
+use super::{Secret, Store};
+use crate::{digest::Digest, time::Timestamp};
 
 /// Counts incidents. Its owner takes the counts from time to time.
 #[derive(Debug, Default)]
@@ -18,14 +18,16 @@ pub struct Tally {
     pub corrupt: u32,
     /// Live entries that were evicted to make room for other subjects.
     pub evicted: u32,
+    /// Entries of caches that were too large to be kept.
+    pub oversized: u32,
     /// Charges that could not be given back.
     pub refunds_lost: u32,
 }
 
-/// A store at one moment, with the counters for its incidents.
-#[derive(Debug)]
+/// A store at one moment, with its secret and the counters for its incidents.
 pub struct Session<'a, S> {
     store: &'a S,
+    secret: &'a Secret,
     incidents: &'a Incidents,
     now: Timestamp,
 }
@@ -53,6 +55,11 @@ impl Incidents {
         self.add(|tally| tally.evicted = tally.evicted.saturating_add(entries));
     }
 
+    /// Counts an entry that was too large to be kept.
+    pub fn oversized(&self) {
+        self.add(|tally| tally.oversized = tally.oversized.saturating_add(1));
+    }
+
     /// Counts a charge that could not be given back.
     pub fn refund_lost(&self) {
         self.add(|tally| tally.refunds_lost = tally.refunds_lost.saturating_add(1));
@@ -69,13 +76,18 @@ impl Incidents {
 
 impl<'a, S: Store> Session<'a, S> {
     /// A session with `store` at `now`.
-    pub const fn new(store: &'a S, incidents: &'a Incidents, now: Timestamp) -> Self {
-        Self { store, incidents, now }
+    pub const fn new(store: &'a S, secret: &'a Secret, incidents: &'a Incidents, now: Timestamp) -> Self {
+        Self { store, secret, incidents, now }
     }
 
     /// The store.
     pub const fn store(&self) -> &'a S {
         self.store
+    }
+
+    /// The hash that chooses the slot of `subject`; `None` if the store cannot be used.
+    pub(super) fn hash(&self, subject: &Digest) -> Option<u64> {
+        self.secret.hash(self.store, self.incidents, subject)
     }
 
     /// The counters for incidents.

@@ -87,7 +87,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::store::{Incidents, Memory};
+    use crate::store::{Incidents, Memory, Secret};
 
     const TERM: Duration = Duration::from_secs(10);
 
@@ -96,7 +96,12 @@ mod tests {
     }
 
     fn hold(lease: &Lease, store: &Memory, second: u64) -> bool {
-        lease.hold(Session::new(store, &Incidents::default(), Timestamp::from_seconds(second)))
+        lease.hold(Session::new(
+            store,
+            &Secret::public(),
+            &Incidents::default(),
+            Timestamp::from_seconds(second),
+        ))
     }
 
     #[test]
@@ -116,11 +121,11 @@ mod tests {
         let store = Memory::new();
         let [one, other] = workers(&store);
         let now = |second| Timestamp::from_seconds(second);
-        let incidents = Incidents::default();
+        let (secret, incidents) = (Secret::public(), Incidents::default());
         assert!(hold(&one, &store, 100));
-        other.give_up(Session::new(&store, &incidents, now(101)));
+        other.give_up(Session::new(&store, &secret, &incidents, now(101)));
         assert!(!hold(&other, &store, 101));
-        one.give_up(Session::new(&store, &incidents, now(101)));
+        one.give_up(Session::new(&store, &secret, &incidents, now(101)));
         assert!(hold(&other, &store, 101));
     }
 

@@ -16,6 +16,7 @@ mod disturbed;
 mod incidents;
 mod lease;
 mod memory;
+mod secret;
 mod slot;
 mod table;
 
@@ -27,6 +28,7 @@ pub use disturbed::Disturbed;
 pub use incidents::{Incidents, Session, Tally};
 pub use lease::{Lease, WorkerId};
 pub use memory::Memory;
+pub use secret::{Secret, Seed};
 pub use table::{Change, NotWritten, Table};
 
 /// The revision of a value, which must be unchanged for a [`Store::compare_and_swap`] to succeed. Never zero,
@@ -80,15 +82,29 @@ pub trait Store {
         key: &str,
         mut decide: impl FnMut(Option<&[u8]>) -> (Write, T),
     ) -> Result<T, Contended> {
+        self.edit(key, |bytes| decide(bytes.map(|bytes| &*bytes)))
+    }
+
+    /// Like [`update`](Self::update), but `decide` may also edit the bytes and return [`Write::Edited`],
+    /// which spares a copy of them.
+    fn edit<T>(
+        &self,
+        key: &str,
+        mut decide: impl FnMut(Option<&mut [u8]>) -> (Write, T),
+    ) -> Result<T, Contended> {
         for _ in 0..ATTEMPTS {
-            let (bytes, cas) = self.get(key);
-            match decide(bytes.as_deref()) {
-                (Write::Keep, outcome) => return Ok(outcome),
-                (Write::Replace(new), outcome) => {
-                    if self.compare_and_swap(key, &new, cas.unwrap_or(ABSENT)).is_ok() {
-                        return Ok(outcome);
-                    }
-                }
+            let (mut bytes, cas) = self.get(key);
+            let (write, outcome) = decide(bytes.as_deref_mut());
+            let new = match &write {
+                Write::Keep => return Ok(outcome),
+                Write::Replace(new) => new,
+                Write::Edited => match &bytes {
+                    Some(edited) => edited,
+                    None => return Ok(outcome),
+                },
+            };
+            if self.compare_and_swap(key, new, cas.unwrap_or(ABSENT)).is_ok() {
+                return Ok(outcome);
             }
         }
         Err(Contended)
@@ -123,6 +139,9 @@ pub enum Write {
     Keep,
     /// Replace the value by these bytes.
     Replace(Vec<u8>),
+    /// Write the bytes as the decision has edited them. For a key that does not exist, this is
+    /// [`Self::Keep`].
+    Edited,
 }
 
 /// Another worker changed the value first.

@@ -2,6 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use sidegate::{
     gate::drive::Driver,
@@ -148,7 +149,9 @@ fn nothing_is_kept_where_the_policy_says_so_and_faults_never() {
         assert_eq!(asked(&gate, &at(second * 1000 + 500, "/lax")), "call");
     }
     let keys = |gate: &Driver<Shared>| gate.ports().store().store().keys();
-    assert_eq!((keys(&none), keys(&gate)), (0, 1), "only the failure of the provider is stored");
+    assert_eq!(keys(&none), 1, "only that the token was active is stored, and nothing of the answer");
+    assert!(none.ports().store().store().bytes() < 32);
+    assert_eq!(keys(&gate), 1, "only the failure of the provider is stored");
 }
 
 #[test]
@@ -224,7 +227,7 @@ fn of_all_requests_that_wait_for_one_reply_the_first_stores_it() {
         "another decides and writes nothing"
     );
     let step = one.answer_as(Role::Leader, &active, NOW);
-    assert_eq!((verdict(&step), gate.ports().store().store().keys()), ("ok", 1));
+    assert_eq!((verdict(&step), gate.ports().store().store().keys()), ("ok", 2));
     assert_eq!(asked(&gate, &at(0, "/lax")), "ok");
 }
 
@@ -347,4 +350,38 @@ fn without_room_in_the_store_an_answer_is_used_and_not_cached() {
     let step = through(&gate, &at(0, "/lax"), &answer(&json!({"active": true})));
     assert_eq!(verdict(&step), "ok");
     assert!(gate.ports().take_incidents().conflicts > 0);
+}
+
+#[test]
+fn a_token_of_another_issuer_is_refused_without_a_call() {
+    let gate = gate(&with("issuers", json!(["https://idp"])));
+    let jws = |payload: Value| {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        format!("{}.{}.c2ln", part(&json!({"alg": "RS256"})), part(&payload))
+    };
+    let ask = |token: &str| get("/lax").token(token);
+    let step = begin(&gate, &ask(&jws(json!({"iss": "https://evil"}))));
+    assert_eq!((verdict(&step), lookup(&step)), ("22", Some(Lookup::Foreign)));
+    assert_eq!(trail(&step).calls.len(), 0);
+    let ours = jws(json!({"iss": "https://idp"}));
+    for token in [ours.as_str(), &jws(json!({"sub": "alice"})), "opaque"] {
+        assert_eq!(asked(&gate, &ask(token)), "call", "{token}");
+    }
+    assert_eq!(verdict(&through(&gate, &ask(&ours), &answer(&json!({"active": true})))), "ok");
+    assert_eq!(asked(&gate, &ask(&ours)), "ok");
+}
+
+#[test]
+fn made_up_tokens_do_not_evict_active_ones() {
+    let mut document = hydra();
+    document["gate"]["capacity"] = json!({"tokens": 4});
+    let gate = gate(&document);
+    assert_eq!(verdict(&through(&gate, &at(0, "/lax"), &answer(&json!({"active": true})))), "ok");
+    for number in 0..100 {
+        let ask = get("/lax").token(&format!("made-up-{number}"));
+        assert_eq!(verdict(&through(&gate, &ask, &answer(&json!({"active": false})))), "22");
+        assert_eq!(asked(&gate, &ask), "22", "cached");
+    }
+    assert_eq!(asked(&gate, &at(0, "/lax")), "ok");
+    assert_eq!(gate.ports().take_incidents().evicted, 0);
 }

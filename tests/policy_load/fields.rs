@@ -24,7 +24,7 @@ fn unknown_fields() {
         (
             r#"{"/providers/p/introspection/colour":1}"#,
             &[
-                "providers.p.introspection.colour: unknown field `colour`, expected one of `cluster`, `url`, `authentication`, `timeout`, `cache`, `unavailable`, `cooldown`, `leeway`",
+                "providers.p.introspection.colour: unknown field `colour`, expected one of `cluster`, `url`, `authentication`, `timeout`, `cache`, `unavailable`, `cooldown`, `issuers`, `leeway`",
             ],
         ),
         (

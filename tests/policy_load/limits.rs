@@ -50,6 +50,12 @@ fn invalid_limits_and_metering() {
             ],
         ),
         (r#"{"/gate/capacity/meters":0}"#, &["gate.capacity.meters: not between 1 and 16777216"]),
+        (r#"{"/gate/capacity/addresses":0}"#, &["gate.capacity.addresses: not between 1 and 16777216"]),
+        (r#"{"/gate/capacity/token_bytes":255}"#, &["gate.capacity.token_bytes: not between 256 and 65536"]),
+        (
+            r#"{"/gate/capacity/token_bytes":65537}"#,
+            &["gate.capacity.token_bytes: not between 256 and 65536"],
+        ),
         (r#"{"/gate/capacity/tokens":16777217}"#, &["gate.capacity.tokens: not between 1 and 16777216"]),
     ]);
 }

@@ -26,6 +26,10 @@ fn providers_that_cannot_be_called() {
             &["providers.p.introspection.cluster: the name of the cluster must not be empty"],
         ),
         (
+            r#"{"/providers/p/introspection/issuers":[]}"#,
+            &["providers.p.introspection.issuers: the list is empty: leave it out, or give it an entry"],
+        ),
+        (
             r#"{"/providers/p/introspection/timeout":"0s"}"#,
             &["providers.p.introspection.timeout: the timeout must be longer than zero"],
         ),

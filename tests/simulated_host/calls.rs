@@ -193,16 +193,37 @@ fn a_call_that_envoy_rejects_refuses_at_once() {
     }
 }
 
+/// A request with this token from the address with this number.
+fn from(address: usize, token: &str) -> Ask {
+    let address = format!("198.18.{}.{}", address / 256, address % 256);
+    Ask { address: Some(address.leak()), ..with_token(token) }
+}
+
+/// How often each outcome came.
+fn tally<S: Store + 'static>(
+    thread: &Thread<S>,
+    asks: impl IntoIterator<Item = Ask>,
+) -> BTreeMap<String, usize> {
+    let mut tally = BTreeMap::new();
+    for ask in asks {
+        *tally.entry(thread.request(ask).1).or_default() += 1;
+    }
+    tally
+}
+
+fn counted(outcomes: &[(&str, usize)]) -> BTreeMap<String, usize> {
+    outcomes.iter().map(|(outcome, count)| ((*outcome).to_owned(), *count)).collect()
+}
+
 #[test]
 fn the_calls_of_one_worker_are_limited() {
     let (script, thread) = thread();
-    for number in 0..MOST_CALLS {
-        assert_eq!(thread.request(with_token(&format!("token-{number}"))).1, "waits");
-    }
-    assert_eq!(thread.request(with_token("one-more")).1, "24");
-    assert_eq!(script.calls.borrow().len(), MOST_CALLS);
+    let asks = (0..MOST_FOR_STRANGERS).map(|number| from(number, &format!("token-{number}")));
+    assert_eq!(tally(&thread, asks), counted(&[("waits", MOST_FOR_STRANGERS)]));
+    assert_eq!(thread.request(from(9999, "one-more")).1, "24");
+    assert_eq!(script.calls.borrow().len(), MOST_FOR_STRANGERS);
     assert_eq!(
-        thread.request(with_token("token-0")).1,
+        thread.request(from(9999, "token-0")).1,
         "waits",
         "more requests may wait for a call in flight"
     );
@@ -212,7 +233,58 @@ fn the_calls_of_one_worker_are_limited() {
         "a request without a call need not wait"
     );
     thread.reply(1, &active());
-    assert_eq!(thread.request(with_token("one-more")).1, "waits", "there is room again");
+    assert_eq!(thread.request(from(9999, "one-more")).1, "waits", "there is room again");
+}
+
+#[test]
+fn a_flood_of_made_up_tokens_refuses_neither_known_tokens_nor_other_addresses() {
+    let (script, thread) = thread();
+    let known = || (0..20).map(|number| with_token(&format!("known-{number}")));
+    assert_eq!(tally(&thread, known()), counted(&[("waits", 20)]));
+    (1..=20).for_each(|call| thread.reply(call, &active()));
+    thread.wait(Duration::from_secs(3000));
+
+    let made_up = (0..1500).map(|number| with_token(&format!("made-up-{number}")));
+    assert_eq!(
+        tally(&thread, made_up),
+        counted(&[("waits", SHARED_OUT_FROM), ("24", 1500 - SHARED_OUT_FROM)])
+    );
+    assert_eq!(tally(&thread, known()), counted(&[("waits", 20)]), "known tokens, from the same address");
+    let new = (0..20).map(|number| from(number, &format!("new-{number}")));
+    assert_eq!(tally(&thread, new), counted(&[("waits", 20)]), "new tokens, from other addresses");
+    let calls = script.calls.borrow().len();
+    assert_eq!(calls, 20 + SHARED_OUT_FROM + 40);
+    (calls - 39..=calls).for_each(|call| thread.reply(call, &active()));
+    let admitted = script.ends.borrow().values().filter(|ends| **ends == [End::Resumed]).count();
+    assert_eq!(admitted, 60);
+}
+
+#[test]
+fn a_flood_from_everywhere_leaves_room_for_known_tokens() {
+    let (script, thread) = thread();
+    assert_eq!(thread.request(with_token("known")).1, "waits");
+    thread.reply(1, &active());
+    thread.wait(Duration::from_secs(60));
+    let made_up = (0..1500).map(|number| from(number, &format!("made-up-{number}")));
+    let refused = 1500 - MOST_FOR_STRANGERS;
+    assert_eq!(tally(&thread, made_up), counted(&[("waits", MOST_FOR_STRANGERS), ("24", refused)]));
+    let (stream, outcome) = thread.request(with_token("known"));
+    assert_eq!(outcome, "waits");
+    thread.reply(script.calls.borrow().len(), &active());
+    assert_eq!(script.outcome(stream), "ok");
+    thread.wait(Duration::from_secs(3600));
+    assert_eq!(thread.request(with_token("known")).1, "24", "after an hour, it is like any other");
+}
+
+#[test]
+fn one_network_is_one_address() {
+    let (script, thread) = thread();
+    let made_up = (0..1500).map(|number| Ask {
+        address: Some(format!("[2001:db8::{number:x}]").leak()),
+        ..with_token(&format!("made-up-{number}"))
+    });
+    tally(&thread, made_up);
+    assert_eq!(script.calls.borrow().len(), SHARED_OUT_FROM);
 }
 
 #[test]

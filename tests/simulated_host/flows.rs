@@ -8,8 +8,8 @@ use sidegate::{
     matching::{Metrics, Usage},
     policy::Policy,
     ports::{Answered, Ports, Role},
-    provider::{Body, Call, GrpcRequest, GrpcResponse, HttpRequest, Response, Sharing, Wanted},
-    quota::{Demand, Limit, Shape, Window, charge},
+    provider::{Asker, Body, Call, GrpcRequest, GrpcResponse, HttpRequest, Response, Sharing, Wanted},
+    quota::{Demand, Limit, MeterId, Shape, Window, charge},
     reply::{GrpcStatus, Reply},
     shell::worker::MOST_WAITING,
 };
@@ -31,6 +31,7 @@ fn grpc(message: &str) -> Call {
         timeout: Duration::from_millis(20),
         wanted: Wanted { body: 1024, ..Wanted::default() },
         sharing: Sharing::Alone,
+        asker: Asker::Known,
     }
 }
 
@@ -49,6 +50,7 @@ fn joined(question: &str) -> Call {
         timeout: Duration::from_millis(100),
         wanted: Wanted { body: 1024, ..Wanted::default() },
         sharing: Sharing::Joined(Digest::of(question.as_bytes())),
+        asker: Asker::Known,
     }
 }
 
@@ -244,7 +246,7 @@ fn a_request_that_vanishes_gives_back_what_it_was_charged() {
         async move {
             let mut usage = Usage::new();
             usage.add(&metrics, hits, 1);
-            let demands = [Demand { meter: Digest::of(b"acme"), limits: &limits }];
+            let demands = [Demand { meter: MeterId::Known(Digest::of(b"acme")), limits: &limits }];
             // If nothing is left, the gate gets a request without a path, which it refuses.
             let receipt = charge(&ports, &policy.meters, &demands, usage);
             let Ok(receipt) = receipt else {

@@ -66,6 +66,7 @@ fn no_name_in_a_policy_breaks_a_log_line_or_a_header() {
         let loaded = load(
             Scripted(Rc::clone(&script)),
             Shared::default(),
+            seed(),
             ROOT,
             document.to_string().as_bytes(),
             &environment,
@@ -80,8 +81,15 @@ fn no_name_in_a_policy_breaks_a_log_line_or_a_header() {
     document["apis"][0]["rules"][0] = json!({"regex": "/a|\n"});
     let script = Script::new();
     assert!(
-        load(Scripted(script), Shared::default(), ROOT, document.to_string().as_bytes(), &environment)
-            .is_none()
+        load(
+            Scripted(script),
+            Shared::default(),
+            seed(),
+            ROOT,
+            document.to_string().as_bytes(),
+            &environment
+        )
+        .is_none()
     );
 }
 
@@ -103,7 +111,7 @@ fn a_policy_that_does_not_load_is_reported_in_full_and_counted() {
         (b"{".as_slice(), vec![""]),
     ] {
         assert!(
-            load(Scripted(Rc::clone(&script)), Shared::default(), ROOT, configuration, &environment)
+            load(Scripted(Rc::clone(&script)), Shared::default(), seed(), ROOT, configuration, &environment)
                 .is_none()
         );
         let (level, line) = script.logs.borrow_mut().pop().expect("a line");

@@ -6,7 +6,7 @@ use sidegate::{
     credential::Digest,
     headers::HeaderList,
     ports::{Ports, Wake},
-    provider::{Call, HttpRequest, Sharing, Wanted},
+    provider::{Asker, Call, HttpRequest, Sharing, Wanted},
     store::{Lease, WorkerId},
 };
 
@@ -28,6 +28,7 @@ fn report() -> Call {
         timeout: Duration::from_secs(1),
         wanted: Wanted { body: 1024, ..Wanted::default() },
         sharing: Sharing::Alone,
+        asker: Asker::Known,
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
+    sync::atomic::{AtomicU8, Ordering},
     time::Duration,
 };
 
@@ -22,7 +23,7 @@ use sidegate::{
         host::{CallHost, CallId, ContextId, MeasureId, MeasureKind, RequestHost, TelemetryHost, TimerHost},
         worker::{Action, Stream, Worker},
     },
-    store::Store,
+    store::{Seed, Store},
     time::Timestamp,
 };
 
@@ -233,6 +234,12 @@ impl TelemetryHost for Scripted {
         assert!(self.logs(level), "made in vain: {line}");
         self.0.logs.borrow_mut().push((level, line.to_owned()));
     }
+}
+
+/// Random bytes for a worker's secret, different each time.
+pub fn seed() -> Seed {
+    static LAST: AtomicU8 = AtomicU8::new(0);
+    [LAST.fetch_add(1, Ordering::Relaxed); 16]
 }
 
 // === The streams ===

@@ -7,7 +7,7 @@ use crate::{
     identity::{IdentityCache, Lookup, Vouched},
     ports::{Ports, Role},
     provider::{
-        CallOutcome, CallRecord, Freshness, ProviderFault,
+        Asker, CallOutcome, CallRecord, Freshness, ProviderFault,
         rest::{Rests, Turn},
     },
     store::Store,
@@ -40,10 +40,14 @@ pub async fn introspect<S: Store>(
     {
         return Consulted { result: Ok((kept.into_vouched(), Lookup::Hit)), call: None };
     }
+    if provider.is_foreign(token.secret()) {
+        return Consulted { result: Ok((Vouched::Inactive, Lookup::Foreign)), call: None };
+    }
     let (fault, call) = match rests.turn(ports.store(), provider.digest(), settings.timeout) {
         Turn::Leave => (ProviderFault::Resting, None),
         turn @ (Turn::Call | Turn::Try) => {
-            let answered = ports.ask(provider.call(token)).await;
+            let asker = if cache.knows(ports.store(), &key) { Asker::Known } else { Asker::Stranger };
+            let answered = ports.ask(provider.call(token, key, asker)).await;
             let read = read(&answered.result);
             let leads = answered.role == Role::Leader;
             let outcome = match &read {

@@ -3,6 +3,7 @@
 //! [`introspect`] does all of it: the cache, the call, and what happens when the endpoint is unavailable.
 
 mod ask;
+mod issuer;
 mod provider;
 mod reply;
 mod request;

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use super::issuer;
 use crate::{
     credential::{Digest, ProviderSecret},
+    digest::Prefix,
     identity::Terms,
     provider::{Endpoint, WhenUnavailable},
 };
@@ -24,6 +26,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// The terms for using answers.
     pub terms: Terms,
+    /// The issuers of the tokens that the endpoint knows; empty if they are not known.
+    pub issuers: Vec<String>,
     /// How far the server's clock may be ahead of ours when `nbf` and `iat` are checked.
     pub leeway: Duration,
 }
@@ -102,6 +106,8 @@ impl InvalidProvider {
 pub struct Provider {
     settings: Settings,
     digest: Digest,
+    /// What the cache keys of all its tokens begin with.
+    keys: Prefix,
 }
 
 impl Provider {
@@ -112,7 +118,7 @@ impl Provider {
             return Err(faults);
         }
         let digest = digest(&settings);
-        Ok(Self { settings, digest })
+        Ok(Self { settings, digest, keys: Prefix::new(&digest) })
     }
 
     /// The operator's settings.
@@ -125,12 +131,17 @@ impl Provider {
         &self.digest
     }
 
+    /// Whether `token` says that it was issued by somebody whose tokens the endpoint does not know.
+    pub(super) fn is_foreign(&self, token: &str) -> bool {
+        issuer::is_foreign(token, &self.settings.issuers)
+    }
+
     /// The key under which the answer about `token` is cached and shared, and concurrent requests are joined.
     ///
     /// It depends on the endpoint and on our identity there, because a server may answer each of its resource
     /// servers differently (RFC 7662 section 2.2). It does not reveal the token.
     pub fn cache_key(&self, token: &str) -> Digest {
-        Digest::of_parts(&[token.as_bytes(), self.digest.bytes()])
+        self.keys.digest_of(token.as_bytes())
     }
 }
 
@@ -204,6 +215,7 @@ pub(super) mod tests {
             authentication: Authentication::None,
             timeout: Settings::DEFAULT_TIMEOUT,
             terms: Terms::default(),
+            issuers: Vec::new(),
             leeway: Settings::DEFAULT_LEEWAY,
         }
     }

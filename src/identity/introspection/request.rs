@@ -5,15 +5,15 @@ use form_urlencoded::{Serializer, byte_serialize};
 
 use super::{Authentication, MAX_REPLY, Provider};
 use crate::{
-    credential::AccessToken,
+    credential::{AccessToken, Digest},
     headers::HeaderList,
-    provider::{Call, HttpRequest, Sharing, Transport, Wanted},
+    provider::{Asker, Call, HttpRequest, Sharing, Transport, Wanted},
 };
 
 impl Provider {
     /// The call that asks whether `token` is active. It is a POST form, so that the token appears in no log
-    /// of URLs.
-    pub fn call(&self, token: &AccessToken) -> Call {
+    /// of URLs. `question` is the token's [cache key](Provider::cache_key).
+    pub fn call(&self, token: &AccessToken, question: Digest, asker: Asker) -> Call {
         let settings = self.settings();
         let mut form = Serializer::new(String::new());
         form.append_pair("token", token.secret()).append_pair("token_type_hint", "access_token");
@@ -47,7 +47,8 @@ impl Provider {
             transport: Transport::Http(request),
             timeout: settings.timeout,
             wanted: Wanted { headers: &["content-type", "retry-after"], trailers: &[], body: MAX_REPLY },
-            sharing: Sharing::Joined(self.cache_key(token.secret())),
+            sharing: Sharing::Joined(question),
+            asker,
         }
     }
 }
@@ -72,9 +73,13 @@ mod tests {
         request
     }
 
+    fn call(provider: &Provider, token: &str) -> Call {
+        provider.call(&AccessToken::new(token), provider.cache_key(token), Asker::Stranger)
+    }
+
     fn asked(authentication: Authentication) -> (Option<String>, String) {
         let provider = Provider::new(Settings { authentication, ..settings() }).unwrap();
-        let request = http(provider.call(&AccessToken::new("a+b/c=&d e")));
+        let request = http(call(&provider, "a+b/c=&d e"));
         let authorization = request.headers.get("authorization").map(str::to_owned);
         (authorization, String::from_utf8(request.body).unwrap())
     }
@@ -83,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_request_is_a_form_in_a_post() {
-        let call = Provider::new(settings()).unwrap().call(&AccessToken::new("t"));
+        let call = call(&Provider::new(settings()).unwrap(), "t");
         assert_eq!((call.cluster.as_str(), call.timeout), ("hydra-admin", Settings::DEFAULT_TIMEOUT));
         let request = http(call);
         assert_eq!((request.method, request.scheme.as_str()), ("POST", "http"));

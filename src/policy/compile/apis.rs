@@ -1,6 +1,6 @@
 //! Compiles APIs: where they are, what they ask for, what the service behind them sees.
 
-use std::collections::HashSet;
+use std::{cell::OnceCell, collections::HashSet};
 
 use super::{
     super::Api,
@@ -89,6 +89,7 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
     let document::Forward { remove_credentials, headers } = forward;
     let headers = forward::headers(headers, &format!("{path}.forward.headers"), report);
     Api {
+        payer: OnceCell::new(),
         name,
         table,
         rules,

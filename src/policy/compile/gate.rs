@@ -1,6 +1,6 @@
 //! Compiles what holds for every request.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, ops::RangeInclusive};
 
 use super::{super::StateName, Report, document};
 use crate::{
@@ -19,13 +19,16 @@ pub(super) struct Gate {
     pub(super) filter_state: Vec<StateName>,
     pub(super) debug: Option<Digest>,
     pub(super) meters: NonZeroU32,
+    pub(super) addresses: NonZeroU32,
     pub(super) tokens: NonZeroU32,
+    pub(super) token_bytes: NonZeroU32,
 }
 
 /// Reading a path takes time in proportion to its length.
 const LONGEST_PATH: u16 = 16 * 1024;
 
-const MOST_CAPACITY: u32 = 1 << 24;
+const CAPACITIES: RangeInclusive<u32> = 1..=1 << 24;
+const TOKEN_BYTES: RangeInclusive<u32> = 256..=1 << 16;
 
 pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate> {
     let document::Gate {
@@ -70,8 +73,12 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
     if !(1..=LONGEST_PATH).contains(&max_path_length) {
         report.add("gate.max_path_length", format!("not between 1 and {LONGEST_PATH}"));
     }
-    let meters = compile_capacity("gate.capacity.meters", capacity.meters, report);
-    let tokens = compile_capacity("gate.capacity.tokens", capacity.tokens, report);
+    let document::Capacity { meters, addresses, tokens, token_bytes } = capacity;
+    let mut capacity = |name, value, bounds| compile_capacity(name, value, bounds, report);
+    let meters = capacity("meters", meters, CAPACITIES);
+    let addresses = capacity("addresses", addresses, CAPACITIES);
+    let tokens = capacity("tokens", tokens, CAPACITIES);
+    let token_bytes = capacity("token_bytes", token_bytes, TOKEN_BYTES);
     Some(Gate {
         replies: Replies::new(&Style {
             realm,
@@ -89,7 +96,9 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
         filter_state,
         debug,
         meters: meters?,
+        addresses: addresses?,
         tokens: tokens?,
+        token_bytes: token_bytes?,
     })
 }
 
@@ -98,10 +107,16 @@ fn is_printable(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii() && !c.is_control())
 }
 
-fn compile_capacity(path: &str, capacity: u32, report: &mut Report) -> Option<NonZeroU32> {
-    let capacity = NonZeroU32::new(capacity).filter(|capacity| capacity.get() <= MOST_CAPACITY);
+fn compile_capacity(
+    name: &str,
+    value: u32,
+    bounds: RangeInclusive<u32>,
+    report: &mut Report,
+) -> Option<NonZeroU32> {
+    let capacity = NonZeroU32::new(value).filter(|value| bounds.contains(&value.get()));
     if capacity.is_none() {
-        report.add(path, format!("not between 1 and {MOST_CAPACITY}"));
+        let (least, most) = bounds.into_inner();
+        report.add(&format!("gate.capacity.{name}"), format!("not between {least} and {most}"));
     }
     capacity
 }

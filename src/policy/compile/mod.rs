@@ -27,7 +27,7 @@ use crate::{
     identity::IdentityCache,
     matching::{Effort, InvalidMetric, Metrics},
     provider::rest::Rests,
-    store::Table,
+    quota::Meters,
 };
 
 /// Everything that is wrong with a document.
@@ -87,8 +87,8 @@ pub(super) fn compile(
         plans: plans.list,
         consumers: callers.list,
         reserved_headers,
-        meters: Table::meters(gate.meters),
-        identities: IdentityCache::new(gate.tokens),
+        meters: Meters::new(gate.meters, gate.addresses),
+        identities: IdentityCache::new(gate.tokens, gate.token_bytes),
         rests: Rests::default(),
         keys: callers.keys,
         clients: callers.clients,

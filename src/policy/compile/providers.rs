@@ -55,8 +55,11 @@ fn introspection(
         cache,
         unavailable,
         cooldown,
+        issuers,
         leeway,
     } = provider;
+    let issuers = report.list(&format!("{path}.issuers"), issuers);
+    report.distinct(&format!("{path}.issuers"), &issuers);
     let endpoint = report.take(&format!("{path}.url"), Endpoint::parse(&url));
     let authentication =
         compile_authentication(authentication, environment, &format!("{path}.authentication"), report);
@@ -83,6 +86,7 @@ fn introspection(
             },
             cooldown: cooldown.duration(),
         },
+        issuers,
         leeway: leeway.duration(),
     };
     let compiled = Provider::new(settings);

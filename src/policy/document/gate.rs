@@ -49,14 +49,23 @@ document! {
 
     /// How much the shared store holds, in entries. Changing a capacity empties its table.
     pub struct Capacity {
-        /// Meters: 1 to 16,777,216.
+        /// Meters of consumers, clients, subjects and APIs: 1 to 16,777,216.
         #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 1, max = 16_777_216)))]
         #[serde(default = "default_meters")]
         pub meters: u32,
+        /// Meters of network addresses: 1 to 16,777,216. The table never holds more than twice as many.
+        #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 1, max = 16_777_216)))]
+        #[serde(default = "default_addresses")]
+        pub addresses: u32,
         /// Cached identities: 1 to 16,777,216.
         #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 1, max = 16_777_216)))]
         #[serde(default = "default_tokens")]
         pub tokens: u32,
+        /// Bytes for each cached identity: 256 to 65,536. Four identities share their room; one that needs
+        /// more than that is not cached.
+        #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 256, max = 65_536)))]
+        #[serde(default = "default_token_bytes")]
+        pub token_bytes: u32,
     }
 }
 
@@ -149,7 +158,12 @@ impl Default for Gate {
 
 impl Default for Capacity {
     fn default() -> Self {
-        Self { meters: default_meters(), tokens: default_tokens() }
+        Self {
+            meters: default_meters(),
+            addresses: default_addresses(),
+            tokens: default_tokens(),
+            token_bytes: default_token_bytes(),
+        }
     }
 }
 
@@ -163,6 +177,14 @@ const fn default_max_path_length() -> u16 {
 
 const fn default_meters() -> u32 {
     65_536
+}
+
+const fn default_addresses() -> u32 {
+    262_144
+}
+
+const fn default_token_bytes() -> u32 {
+    2_048
 }
 
 const fn default_tokens() -> u32 {

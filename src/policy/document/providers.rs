@@ -22,6 +22,9 @@ document! {
         /// one request at a time tries it. `0s` is no rest.
         #[serde(default = "default_cooldown")]
         pub cooldown: DurationText,
+        /// The issuers of the tokens that it knows. A token that names another issuer is refused without a
+        /// call.
+        pub issuers?: Vec<String>,
         /// Tolerated clock difference for `nbf` and `iat`.
         #[serde(default = "default_leeway")]
         pub leeway: DurationText,

@@ -15,13 +15,13 @@ pub(in crate::policy) fn everything() -> Value {
             "realm": "example", "resource_metadata": "https://example.com/metadata", "unmatched": "pass",
             "preflight": "check", "max_path_length": 100, "errors": {"format": "problem", "details": "https://example.com/{code}"},
             "rate_limit_headers": "x_ratelimit", "filter_state": {"only": ["api", "code"]},
-            "debug": {"secret_sha256": "00"}, "capacity": {"meters": 1, "tokens": 2},
+            "debug": {"secret_sha256": "00"}, "capacity": {"meters": 1, "addresses": 3, "tokens": 2, "token_bytes": 256},
         },
         "providers": {
             "a": {"introspection": {
                 "cluster": "c", "url": "http://idp/", "authentication": {"basic": {"id": "i", "secret": "s3cret"}},
                 "timeout": "2s", "cache": {"ttl": "1m", "negative_ttl": "1ms", "stale_if_error": "1d"},
-                "unavailable": {"allow_clients": ["c"]}, "cooldown": "0s", "leeway": "0s",
+                "unavailable": {"allow_clients": ["c"]}, "cooldown": "0s", "issuers": ["https://idp"], "leeway": "0s",
             }},
             "b": {"introspection": {
                 "cluster": "c", "url": "http://idp/", "authentication": {"post": {"id": "i", "secret": {"env": "S"}}},

@@ -6,7 +6,7 @@ use std::{num::NonZeroU32, rc::Rc};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::{
-    super::{Limit, Shape, Window, tightest},
+    super::{Limit, MeterId, Shape, Window, tightest},
     *,
 };
 use crate::{
@@ -23,8 +23,8 @@ fn ports<S: Store>(store: S) -> Rc<Ports<S>> {
     ports
 }
 
-fn table() -> Table {
-    Table::meters(NonZeroU32::new(64).unwrap())
+fn meters() -> Meters {
+    Meters::new(NonZeroU32::new(64).unwrap(), NonZeroU32::MIN)
 }
 
 fn metrics() -> Metrics {
@@ -47,9 +47,9 @@ fn hits(by: u64) -> Usage {
 /// Charges hits to three subjects and settles the receipt.
 fn run<S: Store>(ports: &Ports<S>, of: [&[Limit]; 3], by: u64) -> Result<Vec<Standing>, Denied> {
     let [one, two, three] = of;
-    let demand = |name: &[u8], limits| Demand { meter: Digest::of(name), limits };
+    let demand = |name: &[u8], limits| Demand { meter: MeterId::Known(Digest::of(name)), limits };
     let demands = [demand(b"consumer", one), demand(b"api", two), demand(b"address", three)];
-    charge(ports, &table(), &demands, hits(by)).map(Receipt::settle)
+    charge(ports, &meters(), &demands, hits(by)).map(Receipt::settle)
 }
 
 fn remaining(standings: &[Standing]) -> Vec<u64> {
@@ -104,16 +104,16 @@ fn when_a_later_meter_refuses_the_earlier_charges_are_given_back() {
 fn a_dropped_receipt_gives_everything_back_and_a_settled_one_nothing() {
     let ports = ports(Memory::new());
     let [consumer, api] = [10, 5].map(|max| limits(&[("hits", max, Window::Minute)]));
-    let table = table();
-    let demand = |name: &[u8], limits| Demand { meter: Digest::of(name), limits };
+    let meters = meters();
+    let demand = |name: &[u8], limits| Demand { meter: MeterId::Known(Digest::of(name)), limits };
     let demands = [demand(b"consumer", consumer.as_slice()), demand(b"api", &api)];
-    let receipt = charge(&ports, &table, &demands, hits(2)).unwrap();
+    let receipt = charge(&ports, &meters, &demands, hits(2)).unwrap();
     assert_eq!(remaining(receipt.standings()), [8, 3]);
     drop(receipt);
     assert_eq!(admitted(run(&ports, [&consumer, &api, &[]], 1)), [9, 4]);
     assert_eq!(admitted(run(&ports, [&consumer, &api, &[]], 1)), [8, 3]);
 
-    let receipt = charge(&ports, &table, &demands, hits(2)).unwrap();
+    let receipt = charge(&ports, &meters, &demands, hits(2)).unwrap();
     ports.set_now(Timestamp::from_millis(3_060_500));
     drop(receipt);
     assert_eq!(admitted(run(&ports, [&consumer, &api, &[]], 1)), [9, 4], "this is a new window");
@@ -139,11 +139,11 @@ fn a_refusing_limit_is_tighter_than_one_that_admits() {
     let consumer = limits(&[("hits", 2, Window::Day), ("writes", 8, Window::Day)]);
     let mut usage = hits(1);
     usage.add(&metrics(), metrics().find("writes").unwrap(), 5);
-    let (ports, table) = (ports(Memory::new()), table());
-    let demands = [Demand { meter: Digest::of(b"consumer"), limits: &consumer }];
-    let settled = charge(&ports, &table, &demands, usage.clone()).unwrap().settle();
+    let (ports, meters) = (ports(Memory::new()), meters());
+    let demands = [Demand { meter: MeterId::Known(Digest::of(b"consumer")), limits: &consumer }];
+    let settled = charge(&ports, &meters, &demands, usage.clone()).unwrap().settle();
     assert_eq!((remaining(&settled), tightest(&settled).unwrap().limit.name()), (vec![1, 3], "hits-day"));
-    let denied = charge(&ports, &table, &demands, usage).err().unwrap().standings;
+    let denied = charge(&ports, &meters, &demands, usage).err().unwrap().standings;
     assert_eq!((remaining(&denied), tightest(&denied).unwrap().limit.name()), (vec![1, 3], "writes-day"));
 }
 
@@ -170,8 +170,10 @@ fn a_contended_store_refuses_and_lost_refunds_are_counted() {
 fn a_corrupt_meter_is_counted_and_starts_from_zero() {
     let ports = ports(Memory::new());
     let consumer = limits(&[("hits", 1, Window::Minute)]);
-    let junk = |_: Option<&[u8]>| (Change::Put { expires: Timestamp::MAX, payload: vec![7] }, ());
-    table().update(ports.store(), &Digest::of(b"consumer"), junk).unwrap();
+    let junk = |_: Option<&mut [u8]>| (Change::Put { expires: Timestamp::MAX, payload: vec![7] }, ());
+    let meters = meters();
+    let (table, subject) = meters.find(MeterId::Known(Digest::of(b"consumer")));
+    table.update(ports.store(), &subject, junk).unwrap();
     assert_eq!(admitted(run(&ports, [&consumer, &[], &[]], 1)), [0]);
     assert_eq!(ports.take_incidents().corrupt, 1);
     assert_eq!(run(&ports, [&consumer, &[], &[]], 1).unwrap_err().denial, wait(60));

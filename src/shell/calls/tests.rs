@@ -6,7 +6,7 @@ use std::time::Duration;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::provider::{GrpcRequest, Transport, Wanted};
+use crate::provider::{Asker, GrpcRequest, Transport, Wanted};
 
 const NOW: Timestamp = Timestamp::from_seconds(1);
 const LATER: Timestamp = Timestamp::from_seconds(2);
@@ -20,6 +20,7 @@ fn call(sharing: Sharing) -> Call {
         timeout: Duration::from_secs(1),
         wanted: Wanted::default(),
         sharing,
+        asker: Asker::Known,
     }
 }
 
@@ -35,7 +36,14 @@ fn waiter(stream: ContextId) -> Waiter {
 fn calls() -> Calls {
     let mut calls = Calls::default();
     assert!(!calls.join(&question(), waiter(1)));
-    calls.made(call(Sharing::Joined(question())), CallId::Http(10), Home::Stream(1), waiter(1), NOW);
+    calls.made(
+        call(Sharing::Joined(question())),
+        Origin::Known,
+        CallId::Http(10),
+        Home::Stream(1),
+        waiter(1),
+        NOW,
+    );
     assert!(calls.join(&question(), waiter(2)) && calls.join(&question(), waiter(3)));
     calls
 }
@@ -49,6 +57,7 @@ fn is_empty(calls: &Calls) -> bool {
         && calls.by_call.is_empty()
         && calls.by_question.is_empty()
         && calls.by_waiter.is_empty()
+        && calls.by_network.is_empty()
         && calls.due.is_empty()
 }
 
@@ -117,8 +126,8 @@ fn a_call_that_is_due_is_forgotten_with_its_last_waiter() {
 #[test]
 fn an_unshared_call_is_never_joined_or_repeated() {
     let mut calls = Calls::default();
-    calls.made(call(Sharing::Alone), CallId::Grpc(1), Home::Stream(1), waiter(1), NOW);
-    calls.made(call(Sharing::Alone), CallId::Grpc(2), Home::Stream(2), waiter(2), NOW);
+    calls.made(call(Sharing::Alone), Origin::Known, CallId::Grpc(1), Home::Stream(1), waiter(1), NOW);
+    calls.made(call(Sharing::Alone), Origin::Known, CallId::Grpc(2), Home::Stream(2), waiter(2), NOW);
     assert!(!calls.gone(waiter(1)));
     assert!(!calls.any_due());
     assert_eq!(calls.landed(CallId::Grpc(2)).unwrap().waiters, [waiter(2)]);
@@ -128,7 +137,7 @@ fn an_unshared_call_is_never_joined_or_repeated() {
 #[test]
 fn a_call_left_to_the_root_may_be_joined() {
     let mut calls = Calls::default();
-    calls.leave_to_root(call(Sharing::Joined(question())), Waiter::Task(1), NOW);
+    calls.leave_to_root(call(Sharing::Joined(question())), Origin::Known, Waiter::Task(1), NOW);
     assert!(calls.join(&question(), waiter(2)));
     let due = calls.due();
     calls.made_by_root(due[0].0, CallId::Http(5), LATER);
@@ -136,14 +145,45 @@ fn a_call_left_to_the_root_may_be_joined() {
     assert!(is_empty(&calls));
 }
 
+/// Adds calls of this origin while there is room for them; returns how many.
+fn fill(calls: &mut Calls, origin: &Origin) -> usize {
+    let before = calls.flights.len();
+    while calls.has_room(origin) {
+        let number = u32::try_from(calls.flights.len()).unwrap();
+        calls.made(
+            call(Sharing::Alone),
+            origin.clone(),
+            CallId::Http(number),
+            Home::Root,
+            waiter(number),
+            NOW,
+        );
+    }
+    calls.flights.len().saturating_sub(before)
+}
+
+fn stranger(network: &str) -> Origin {
+    Origin::Stranger(network.into())
+}
+
 #[test]
 fn the_number_of_calls_is_limited() {
     let mut calls = Calls::default();
-    for number in 0..u32::try_from(MOST_CALLS).unwrap() {
-        assert!(!calls.is_full());
-        calls.made(call(Sharing::Alone), CallId::Http(number), Home::Root, waiter(number), NOW);
-    }
-    assert!(calls.is_full());
+    assert_eq!(fill(&mut calls, &Origin::Known), MOST_CALLS);
     calls.landed(CallId::Http(7));
-    assert!(!calls.is_full());
+    assert!(calls.has_room(&Origin::Known) && !calls.has_room(&stranger("one")));
+}
+
+#[test]
+fn strangers_share_their_part_by_network() {
+    let mut calls = Calls::default();
+    assert_eq!(fill(&mut calls, &stranger("one")), SHARED_OUT_FROM);
+    assert_eq!(fill(&mut calls, &stranger("two")), MOST_PER_NETWORK);
+    assert_eq!(fill(&mut calls, &stranger("three")), MOST_PER_NETWORK);
+    assert_eq!(fill(&mut calls, &stranger("four")), 0, "the rest is for those who are known");
+    assert_eq!(fill(&mut calls, &Origin::Known), MOST_CALLS - MOST_FOR_STRANGERS);
+    for number in 0..u32::try_from(MOST_CALLS).unwrap() {
+        calls.landed(CallId::Http(number));
+    }
+    assert!(is_empty(&calls));
 }

@@ -9,7 +9,7 @@ use sidegate::{
     hosts::proxy_wasm::Envoy,
     policy::Policy,
     ports::{Answered, Ports},
-    provider::{Body, Call, GrpcRequest, HttpRequest, Response, Sharing, Transport, Wanted},
+    provider::{Asker, Body, Call, GrpcRequest, HttpRequest, Response, Sharing, Transport, Wanted},
     reply::{GrpcStatus, Reply},
     store::Store,
 };
@@ -48,7 +48,7 @@ pub async fn perform(step: &str, timeout: Duration, ports: &Ports<Envoy>) -> Str
     let Some((kind, what)) = step.split_once(':') else { return format!("`{step}` is not a step") };
     let call = |cluster: &str, transport, sharing| {
         let cluster = cluster.to_owned();
-        ports.ask(Call { cluster, transport, timeout, wanted: WANTED, sharing })
+        ports.ask(Call { cluster, transport, timeout, wanted: WANTED, sharing, asker: Asker::Known })
     };
     match kind {
         "http" | "joined" => {
