@@ -8,7 +8,7 @@
     reason = "a fuzz target reports a violated property by a panic"
 )]
 
-use std::{num::NonZeroU32, rc::Rc};
+use std::{borrow::Cow, num::NonZeroU32, rc::Rc};
 
 use crate::{
     credential::Digest,
@@ -19,7 +19,7 @@ use crate::{
         introspection::{Read, read},
     },
     matching::{Metrics, Target, Usage, normalise},
-    policy::Policy,
+    policy::{Policy, Text},
     ports::Ports,
     provider::{Body, CallResult, HttpResponse, Response},
     quota::{self, Demand, Limit, Receipt, Shape, Window},
@@ -59,12 +59,22 @@ const POLICY: &str = r#"{
     }]
 }"#;
 
+/// A text in parts of a few bytes, as the module reads a large one.
+struct Parts<'t>(&'t [u8]);
+
+impl Text for Parts<'_> {
+    fn part(&self, offset: usize) -> Cow<'_, [u8]> {
+        self.0.get(offset..).and_then(|rest| rest.chunks(61).next()).unwrap_or_default().into()
+    }
+}
+
 /// A policy document: it either loads, or everything wrong with it is reported, each problem on one line, and
-/// the same way each time.
+/// the same way each time, also if it is read in parts.
 pub fn policy(json: &[u8]) {
     let environment = |name: &str| (!name.is_empty()).then(|| "secret".to_owned());
-    match (Policy::load(json, &environment), Policy::load(json, &environment)) {
-        (Ok(policy), Ok(_)) => {
+    match (Policy::load(json, &environment), Policy::load(&Parts(json), &environment)) {
+        (Ok(policy), Ok(again)) => {
+            assert_eq!(policy.digest, again.digest);
             decide(
                 &Driver::new(Rc::new(policy), Memory::new()),
                 &headers(b"GET\n/v1/orders/7?key=test\na.example\napikey: test"),

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The rooms, from the top floor down. A room may use those below it, and none above.
-const ROOMS: [&str; 21] = [
+const ROOMS: [&str; 22] = [
     "fuzzing",
     "hosts",
     "shell",
@@ -31,6 +31,7 @@ const ROOMS: [&str; 21] = [
     "store",
     "time",
     "digest",
+    "texts",
 ];
 
 /// Used by every room that reads what HTTP allows.

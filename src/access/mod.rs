@@ -5,5 +5,5 @@ mod binding;
 mod scope;
 
 pub use audience::{Audience, InvalidAudience};
-pub use binding::{Binding, Grant};
+pub use binding::{Binding, Bindings, Grant};
 pub use scope::{InvalidScopes, RequiredScopes, ScopeStrategy};

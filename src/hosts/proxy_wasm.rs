@@ -6,6 +6,7 @@
 //! callback. `get_grpc_status` is never called, because it panics if a provider's message is not UTF-8.
 
 use std::{
+    borrow::Cow,
     marker::PhantomData,
     rc::Rc,
     time::{Duration, SystemTime},
@@ -21,6 +22,7 @@ use super::{grpc_target, header_map};
 use crate::{
     forward::Edits,
     headers::{HeaderList, HeaderMap},
+    policy::Text,
     provider::{
         Body, Call, CallFailure, CallResult, GrpcRequest, GrpcResponse, HttpRequest, HttpResponse, Response,
         Transport, Wanted,
@@ -80,12 +82,31 @@ struct Root<P> {
     plugin: PhantomData<P>,
 }
 
+/// The plugin's configuration. It is read in parts, because memory that the module once had is never given
+/// back.
+struct Configuration(usize);
+
+/// The size of a part, in bytes.
+const PART: usize = 64 * 1024;
+
 /// The context of one request.
 struct RequestContext<P> {
     id: ContextId,
     worker: Rc<EnvoyWorker>,
     stream: Rc<Stream>,
     plugin: PhantomData<P>,
+}
+
+// === impl Configuration ===
+
+impl Text for Configuration {
+    fn part(&self, offset: usize) -> Cow<'_, [u8]> {
+        if offset >= self.0 {
+            return Cow::Borrowed(&[]);
+        }
+        let part = hostcalls::get_buffer(BufferType::PluginConfiguration, offset, PART);
+        Cow::Owned(part.ok().flatten().unwrap_or_default())
+    }
 }
 
 // === impl Root ===
@@ -106,10 +127,9 @@ impl<P: Plugin> Context for Root<P> {
 
 impl<P: Plugin> RootContext for Root<P> {
     fn on_configure(&mut self, size: usize) -> bool {
-        let configuration = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size).ok().flatten();
         #[expect(clippy::disallowed_methods, reason = "the host is where the environment is read")]
         let environment = |name: &str| std::env::var(name).ok();
-        self.worker = loading::load(Envoy, Envoy, self.id, &configuration.unwrap_or_default(), &environment);
+        self.worker = loading::load(Envoy, Envoy, self.id, &Configuration(size), &environment);
         if let Some(worker) = &self.worker {
             P::start(worker);
         }

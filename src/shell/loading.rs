@@ -8,7 +8,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    policy::Policy,
+    policy::{Policy, Text},
     store::{Store, Write},
 };
 
@@ -24,7 +24,7 @@ pub fn load<H: Host, S: Store + 'static>(
     host: H,
     store: S,
     root: ContextId,
-    configuration: &[u8],
+    configuration: &(impl Text + ?Sized),
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<Rc<Worker<H, S>>> {
     let telemetry = Telemetry::default();

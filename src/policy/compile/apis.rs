@@ -6,7 +6,8 @@ use super::{
     super::Api,
     Names, Report, bindings, credentials, document, forward,
     limits::{self, Scope},
-    metering, rules,
+    metering::{self, Applying},
+    rules,
 };
 use crate::matching::{ApiTable, BasePath, HostPattern};
 
@@ -84,7 +85,10 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
     let limits = limits::compile(limits, Scope::Api(&name), names.metrics, &format!("{path}.limits"), report);
     let bindings = bindings
         .map(|bindings| bindings::compile(bindings, &name, names, &format!("{path}.bindings"), report));
-    let applying = metering::applying_limits(&limits, bindings.as_ref(), names);
+    // Without bindings, every consumer may call. The limits of all their plans are collected once.
+    let own = metering.as_ref().map(|_| Applying::of_api(&limits, bindings.as_ref(), names));
+    let all = Some(&names.applying).filter(|_| bindings.is_none());
+    let applying: Vec<_> = own.iter().chain(all).collect();
     let metering = metering::compile(metering, names, &applying, &format!("{path}.metering"), report);
     let document::Forward { remove_credentials, headers } = forward;
     let headers = forward::headers(headers, &format!("{path}.forward.headers"), report);

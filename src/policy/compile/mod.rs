@@ -15,11 +15,12 @@ mod rules;
 
 use std::collections::HashMap;
 
+use metering::Applying;
 use report::Report;
 pub(super) use report::{Finding, Owners};
 
 use super::{
-    Api, Policy,
+    Api, Consumers, Policy,
     document::{self, value::Named},
     problem::Kind,
 };
@@ -54,13 +55,21 @@ pub(super) fn compile(
     let providers = providers::compile(providers, environment, &mut report);
     let metrics = compile_metrics(&metrics, &mut report);
     let plans = limits::plans(plans, &metrics, &mut report);
-    let callers = consumers::compile(consumers, &plans, &mut report);
-    let names = Names { providers: &providers, metrics: &metrics, plans: &plans, consumers: &callers };
+    let (consumers, keys) = consumers::compile(consumers, &plans, &mut report);
+    let names = Names {
+        providers: &providers,
+        metrics: &metrics,
+        plans: &plans,
+        consumers: &consumers,
+        by_name: consumers::by_name(&consumers, &mut report),
+        applying: Applying::of_plans(consumers.plans(), &plans.list),
+    };
     let (apis, table) = apis::compile(apis, &names, &mut report);
+    drop(names);
     let (Some(gate), true) = (gate, report.is_empty()) else {
         let owners = Owners {
             apis: apis.into_iter().map(|api| api.name).collect(),
-            consumers: callers.list.into_iter().map(|consumer| consumer.name).collect(),
+            consumers: consumers.names().map(str::to_owned).collect(),
         };
         return Err(Box::new(Uncompilable { findings: report.into_findings(), owners }));
     };
@@ -78,13 +87,12 @@ pub(super) fn compile(
         providers: providers.list,
         metrics,
         plans: plans.list,
-        consumers: callers.list,
+        consumers,
         identity_headers,
         meters: Table::meters(gate.meters),
         identities: IdentityCache::new(gate.tokens),
         rests: Rests::default(),
-        keys: callers.keys,
-        clients: callers.clients,
+        keys,
         apis,
         table,
     })
@@ -95,7 +103,11 @@ struct Names<'a> {
     providers: &'a providers::Providers,
     metrics: &'a Metrics,
     plans: &'a limits::Plans,
-    consumers: &'a consumers::Consumers,
+    consumers: &'a Consumers,
+    /// The consumers by name.
+    by_name: HashMap<&'a str, usize>,
+    /// The limits of all plans that consumers have.
+    applying: Applying,
 }
 
 /// Where each name of a map is in the list made of it.
