@@ -11,9 +11,28 @@ use super::{
 };
 use crate::matching::{ApiTable, BasePath, HostPattern};
 
+/// The most APIs.
+const MOST_APIS: usize = 250_000;
+
+/// The most rules, and the most hosts, of all APIs.
+const MOST_RULES: usize = 250_000;
+
+/// The most bindings of all APIs.
+const MOST_BINDINGS: usize = 500_000;
+
 /// Compiles the APIs and the table that finds them.
 pub(super) fn compile(apis: Vec<document::Api>, names: &Names, report: &mut Report) -> (Vec<Api>, ApiTable) {
     let apis = report.list("apis", Some(apis));
+    let all = |count: &dyn Fn(&document::Api) -> usize| apis.iter().map(count).sum();
+    let bounds = [
+        ("APIs", MOST_APIS, apis.len()),
+        ("rules", MOST_RULES, all(&|api| api.rules.len())),
+        ("bindings", MOST_BINDINGS, all(&|api| api.bindings.as_ref().map_or(0, document::Bindings::len))),
+        ("hosts", MOST_RULES, all(&|api| api.hosts.as_ref().map_or(0, Vec::len))),
+    ];
+    for (what, most, count) in bounds {
+        report.at_most(most, what, count, "apis");
+    }
     let mut places = Vec::with_capacity(apis.len());
     let mut compiled: Vec<Api> = Vec::with_capacity(apis.len());
     let mut known = HashSet::with_capacity(apis.len());

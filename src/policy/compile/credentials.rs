@@ -3,6 +3,9 @@
 use super::{Report, document};
 use crate::credential::{InvalidLocation, Location};
 
+/// The most places of one kind of credential. A request is searched for each of them.
+const MOST_PLACES: usize = 16;
+
 /// A place with words for it.
 type Place = (Location, String);
 
@@ -59,6 +62,7 @@ fn compile(
     let Some(locations) = locations else {
         return place(default()).and_then(Result::ok).into_iter().collect();
     };
+    report.at_most(MOST_PLACES, "places", locations.len(), path);
     let mut compiled: Vec<Place> = Vec::new();
     for (index, location) in report.list(path, Some(locations)).into_iter().enumerate() {
         let at = format!("{path}[{index}]");

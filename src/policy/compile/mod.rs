@@ -116,6 +116,7 @@ fn index<T>(named: &Named<T>) -> HashMap<String, usize> {
 }
 
 fn compile_metrics(declared: &Named<document::Metric>, report: &mut Report) -> Metrics {
+    report.at_most(MOST_METRICS, "metrics", declared.0.len(), "metrics");
     let mut list: Vec<(&str, Option<&str>)> =
         declared.0.iter().map(|(name, metric)| (name.as_str(), metric.parent.as_deref())).collect();
     if !declared.0.contains_key(DEFAULT_METRIC) {
@@ -136,6 +137,9 @@ fn compile_metrics(declared: &Named<document::Metric>, report: &mut Report) -> M
         Metrics::new(&known.collect::<Vec<_>>()).unwrap_or_default()
     })
 }
+
+/// The most metrics.
+const MOST_METRICS: usize = 100_000;
 
 /// The metric that is always there, as in 3scale.
 const DEFAULT_METRIC: &str = "hits";

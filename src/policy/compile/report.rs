@@ -165,6 +165,11 @@ impl Report {
         }
     }
 
+    /// Notes a text that cannot be sent to a provider.
+    pub(super) fn text(&mut self, path: &str, text: &str) {
+        self.take(path, check_text(text));
+    }
+
     /// Notes a name that headers or logs could not carry.
     pub(super) fn name(&mut self, path: &str, name: &str) {
         self.take(path, check_name(name));

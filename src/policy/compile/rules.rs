@@ -11,6 +11,12 @@ use crate::{
     refusal::Challenges,
 };
 
+/// The most methods of one list. A request's method is compared with each of them.
+const MOST_METHODS: usize = 64;
+
+/// The most scopes, audiences and issuers that a rule lists. Tokens are compared with each of them.
+const MOST_REQUIRED: usize = 64;
+
 /// Compiles rules and the table that finds them; `default` are the API's ways in, `shared` a place in which
 /// both API keys and tokens sit.
 pub(super) fn compile(
@@ -105,6 +111,10 @@ pub(super) fn pattern(
 
 /// The methods named, or all.
 pub(super) fn methods(named: Option<Vec<String>>, path: &str, report: &mut Report) -> Methods {
+    let named = named.filter(|named| {
+        report.at_most(MOST_METHODS, "methods", named.len(), path);
+        named.len() <= MOST_METHODS
+    });
     named.and_then(|named| report.take(path, Methods::named(named))).unwrap_or(Methods::ALL)
 }
 
@@ -149,12 +159,20 @@ fn introspection(
     let scopes =
         scopes.and_then(|scopes| required_scopes(scopes, strategy, &format!("{path}.scopes"), report));
     let audience = audience.and_then(|audience| {
+        let (document::Audience::Any(list) | document::Audience::All(list)) = &audience;
+        report.at_most(MOST_REQUIRED, "audiences", list.len(), &format!("{path}.audience"));
         let audience = match audience {
             document::Audience::Any(list) => Audience::any(list),
             document::Audience::All(list) => Audience::all(list),
         };
         report.take(&format!("{path}.audience"), audience)
     });
+    report.at_most(
+        MOST_REQUIRED,
+        "issuers",
+        issuers.as_ref().map_or(0, Vec::len),
+        &format!("{path}.issuers"),
+    );
     let issuers = report.list(&format!("{path}.issuers"), issuers);
     report.distinct(&format!("{path}.issuers"), &issuers);
     Some(Access::Introspection {
@@ -169,6 +187,7 @@ fn required_scopes(
     path: &str,
     report: &mut Report,
 ) -> Option<RequiredScopes> {
+    report.at_most(MOST_REQUIRED, "scopes", scopes.len(), path);
     // Tokens and authorization requests list scopes in one text; here each is an entry.
     let joined = scopes.iter().enumerate().find(|(_, scope)| scope.split_ascii_whitespace().nth(1).is_some());
     if let Some((place, scope)) = joined {
