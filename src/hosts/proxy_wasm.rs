@@ -180,6 +180,18 @@ impl<P: Plugin> HttpContext for RequestContext<P> {
         }
     }
 
+    /// A hop that merges trailers into headers must not find an identity there. Envoy calls this only if a
+    /// request has trailers.
+    fn on_http_request_trailers(&mut self, _: usize) -> proxy_wasm::types::Action {
+        let is_reserved = |name: &str| self.worker.policy().is_reserved(name);
+        for (name, _) in
+            header_map::read(MapType::HttpRequestTrailers).iter().filter(|(name, _)| is_reserved(name))
+        {
+            let _removed = hostcalls::remove_map_value(MapType::HttpRequestTrailers, name);
+        }
+        proxy_wasm::types::Action::Continue
+    }
+
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> proxy_wasm::types::Action {
         self.worker.on_response(&self.stream);
         proxy_wasm::types::Action::Continue

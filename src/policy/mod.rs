@@ -25,7 +25,7 @@ pub use read::Text;
 use crate::{
     access::Bindings,
     credential::{Digest, Location},
-    forward::HeaderTemplate,
+    forward::{HeaderTemplate, OWN_PREFIX},
     identity::{IdentityCache, Requirement, api_key::ApiKeys, introspection},
     matching::{ApiMatch, ApiTable, Metering, Metrics, RequestPath, RuleTable},
     provider::rest::Rests,
@@ -184,6 +184,11 @@ impl Policy {
     /// The API for a host and a path.
     pub fn find_api<'a>(&self, host: Option<&str>, path: &'a RequestPath<'_>) -> Option<ApiMatch<'a>> {
         self.table.find(host, path)
+    }
+
+    /// Whether only Sidegate may tell a service something in a field of this name, which is in lower case.
+    pub fn is_reserved(&self, name: &str) -> bool {
+        name.starts_with(OWN_PREFIX) || self.identity_headers.contains(name)
     }
 
     /// The API at an index.
