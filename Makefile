@@ -60,6 +60,8 @@ FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets
 FUZZ_FLAGS := -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanitizer-coverage-,level=4 inline-8bit-counters pc-table trace-compares)
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 SECONDS ?= 10
+FUZZ ?= $(FUZZ_TARGETS)
+FUZZER = $(TARGET)/fuzz/build/$(HOST)/release
 
 # The tests in real Envoy are named tests/envoy_*.rs, those in a real Istio tests/istio_*.rs; all others need only Rust.
 CORE_TESTS := $(patsubst tests/%.rs,--test %,$(filter-out tests/envoy_%.rs tests/istio_%.rs,$(wildcard tests/*.rs)))
@@ -94,16 +96,33 @@ test-core: rust ## Test the core natively
 	cargo test --quiet --locked --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build
 
 .PHONY: fuzz
-fuzz: preflight-fuzz rust ## Fuzz what strangers send, with libFuzzer (SECONDS=10 for each target)
-	RUSTFLAGS='$(FUZZ_FLAGS)' cargo build --quiet --locked --release --manifest-path fuzz/Cargo.toml --target $(HOST) --target-dir $(TARGET)/fuzz/build
-	mkdir -p $(addprefix $(TARGET)/fuzz/,$(FUZZ_TARGETS))
-	@for target in $(FUZZ_TARGETS); do \
+fuzz: fuzz-build ## Fuzz what strangers send, with libFuzzer (SECONDS=10 for each target; FUZZ=request for one)
+	mkdir -p $(addprefix $(TARGET)/fuzz/,$(FUZZ))
+	@for target in $(FUZZ); do \
 		log=$(TARGET)/fuzz/$$target.log; \
-		$(TARGET)/fuzz/build/$(HOST)/release/$$target -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+		$(FUZZER)/$$target -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
 			-artifact_prefix=$(TARGET)/fuzz/$$target-failed- $(TARGET)/fuzz/$$target fuzz/corpus/$$target >$$log 2>&1 \
 			|| { cat $$log >&2; exit 1; }; \
 		sed -n "s/^stat::number_of_executed_units: */fuzzed $$target, inputs: /p" $$log; \
 	done
+
+.PHONY: fuzz-merge
+fuzz-merge: fuzz-build ## Add what fuzzing found to fuzz/corpus, as few and as small inputs as cover the same code (FUZZ=request for one)
+	@for target in $(FUZZ); do \
+		mkdir -p $(TARGET)/fuzz/$$target; \
+		$(FUZZER)/$$target -merge=1 -timeout=10 -rss_limit_mb=1024 fuzz/corpus/$$target $(TARGET)/fuzz/$$target \
+			>$(TARGET)/fuzz/$$target-merge.log 2>&1 || { cat $(TARGET)/fuzz/$$target-merge.log >&2; exit 1; }; \
+		echo "$$target: $$(ls fuzz/corpus/$$target | wc -l) inputs"; \
+	done
+
+.PHONY: fuzz-build
+fuzz-build: preflight-fuzz rust
+	RUSTFLAGS='$(FUZZ_FLAGS)' cargo build --quiet --locked --release --manifest-path fuzz/Cargo.toml --target $(HOST) --target-dir $(TARGET)/fuzz/build
+
+# Tests that take minutes are ignored otherwise, with the reason why.
+.PHONY: test-load
+test-load: rust ## Test what takes minutes: large policies, millions of callers
+	cargo test --locked --lib $(CORE_TESTS) -- --ignored
 
 .PHONY: test-node
 test-node: rust $(NODE_RUNNER) ## Test the core as WebAssembly on Node

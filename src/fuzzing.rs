@@ -8,7 +8,7 @@
     reason = "a fuzz target reports a violated property by a panic"
 )]
 
-use std::{num::NonZeroU32, rc::Rc};
+use std::{borrow::Cow, cell::RefCell, num::NonZeroU32, rc::Rc};
 
 use crate::{
     credential::Digest,
@@ -19,7 +19,7 @@ use crate::{
         introspection::{Read, read},
     },
     matching::{Metrics, Target, Usage, normalise},
-    policy::Policy,
+    policy::{Policy, Text},
     ports::Ports,
     provider::{Body, CallResult, HttpResponse, Response},
     quota::{self, Demand, Limit, MeterId, Meters, Receipt, Shape, Window},
@@ -31,8 +31,13 @@ use crate::{
 pub type NamedTarget = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [NamedTarget; 4] =
-    [("policy", policy), ("request", request), ("introspection", introspection), ("store", store)];
+pub const TARGETS: [NamedTarget; 5] = [
+    ("policy", policy),
+    ("request", request),
+    ("paths", paths),
+    ("introspection", introspection),
+    ("store", store),
+];
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
@@ -59,12 +64,22 @@ const POLICY: &str = r#"{
     }]
 }"#;
 
+/// A text in parts of a few bytes, as the module reads a large one.
+struct Parts<'t>(&'t [u8]);
+
+impl Text for Parts<'_> {
+    fn part(&self, offset: usize) -> Cow<'_, [u8]> {
+        self.0.get(offset..).and_then(|rest| rest.chunks(61).next()).unwrap_or_default().into()
+    }
+}
+
 /// A policy document: it either loads, or everything wrong with it is reported, each problem on one line, and
-/// the same way each time.
+/// the same way each time, also if it is read in parts.
 pub fn policy(json: &[u8]) {
     let environment = |name: &str| (!name.is_empty()).then(|| "secret".to_owned());
-    match (Policy::load(json, &environment), Policy::load(json, &environment)) {
-        (Ok(policy), Ok(_)) => {
+    match (Policy::load(json, &environment), Policy::load(&Parts(json), &environment)) {
+        (Ok(policy), Ok(again)) => {
+            assert_eq!(policy.digest, again.digest);
             decide(
                 &Driver::new(Rc::new(policy), Memory::new()),
                 &headers(b"GET\n/v1/orders/7?key=test\na.example\napikey: test"),
@@ -88,12 +103,69 @@ pub fn policy(json: &[u8]) {
 /// closed, and a permitted request is forwarded with the path that was decided on and without a forged
 /// identity.
 pub fn request(lines: &[u8]) {
-    let policy = Policy::load(POLICY.as_bytes(), &|_| None).expect("the policy is valid");
-    let driver = Driver::new(Rc::new(policy), Memory::new());
+    thread_local! {
+        static COMPILED: Rc<Policy> =
+            Rc::new(Policy::load(POLICY.as_bytes(), &|_| None).expect("the policy is valid"));
+    }
+    let driver = Driver::new(COMPILED.with(Rc::clone), Memory::new());
     let headers = headers(lines);
     for reply in [r#"{"active":true,"client_id":"web","scope":"read"}"#, r#"{"active":false}"#] {
         decide(&driver, &headers, reply.as_bytes());
     }
+}
+
+/// Hosts, base paths and rules of a policy, and requests for it, on a line each: `host`, `base`, `path`,
+/// `regex` or `get`, and a text. A policy that loads finds the same rule for a path as it is sent, as it is
+/// normalised, and with a trailing slash.
+pub fn paths(lines: &[u8]) {
+    let text = String::from_utf8_lossy(lines);
+    let words: Vec<_> = text.lines().filter_map(|line| line.split_once(' ')).collect();
+    let of = |kind: &'static str| {
+        words.iter().filter(move |(word, _)| *word == kind).map(|(_, text)| (*text).to_owned())
+    };
+    let rule = |kind: &'static str| of(kind).map(move |text| serde_json::json!({kind: text}));
+    let rules: Vec<_> = rule("path").chain(rule("regex")).collect();
+    let hosts: Vec<_> = of("host").collect();
+    let mut api = serde_json::json!({"name": "a", "access": ["allow"], "rules": rules});
+    if let Some(members) = api.as_object_mut() {
+        members.extend(of("base").next().map(|base| ("base_path".to_owned(), base.into())));
+        members.extend((!hosts.is_empty()).then(|| ("hosts".to_owned(), hosts.clone().into())));
+    }
+    let document = serde_json::json!({"sidegate": "v1", "apis": [api]}).to_string();
+    let Ok(policy) = compiled(document) else { return };
+    let driver = Driver::new(policy, Memory::new());
+    let host = hosts.first().map_or("a.example", |host| host.trim_start_matches("*."));
+    let rule_for = |target: &str| {
+        let fields = [(":method", "GET"), (":path", target), (":authority", host)];
+        let headers = fields.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+        let request = Request::new(HeaderMap::from(headers.to_vec()), || None, 1);
+        match driver.decide(request, NOW, |_| answered(b"{}")) {
+            Ending::Permit(permit) => permit.trail().rule().map(str::to_owned),
+            _ => None,
+        }
+    };
+    for target in of("get") {
+        let Ok(Target::Path(path)) = normalise(&target) else { continue };
+        let found = rule_for(&target);
+        assert_eq!(rule_for(path.path()), found, "{target:?} as it is normalised: {:?}", path.path());
+        let slash = format!("{}/", path.path().trim_end_matches('/'));
+        assert_eq!(rule_for(&slash), found, "{target:?} with a trailing slash");
+    }
+}
+
+/// The policy of a document. The last one is kept: a fuzzer tries many requests for one policy.
+fn compiled(document: String) -> Result<Rc<Policy>, ()> {
+    thread_local! {
+        static LAST: RefCell<(String, Result<Rc<Policy>, ()>)> =
+            const { RefCell::new((String::new(), Err(()))) };
+    }
+    LAST.with_borrow_mut(|(last, policy)| {
+        if *last != document {
+            *policy = Policy::load(document.as_bytes(), &|_| None).map(Rc::new).map_err(drop);
+            *last = document;
+        }
+        policy.clone()
+    })
 }
 
 /// The reply of an introspection endpoint: the answer that is read from it survives the cache.

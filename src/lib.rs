@@ -40,7 +40,7 @@
 //! * [`credential`]: where credentials sit in a request; secrets that do not print
 //! * [`refusal`]: every reason why a request does not pass, and the one rendering of it
 //! * [`store`]: the port to shared bytes, and the table laid over it
-//! * [`reply`], [`headers`], [`query`], [`time`], [`digest`]: small types that all modules use
+//! * [`reply`], [`headers`], [`query`], [`time`], [`digest`], [`texts`]: small types that all modules use
 //!
 //! `docs/architecture.md` describes the structure, `docs/policy.md` the policy, and `docs/errors.md` the
 //! refusals.
@@ -115,6 +115,7 @@ pub mod quota;
 pub mod refusal;
 pub mod reply;
 pub mod store;
+pub mod texts;
 pub mod time;
 
 #[cfg(not(target_family = "wasm"))]

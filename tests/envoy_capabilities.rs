@@ -25,7 +25,8 @@ const SECRET: &str = "the-secret-of-the-gate";
 /// Observations from outside, by what they show.
 type Seen = BTreeMap<&'static str, String>;
 
-/// Every capability in the list except [`NEEDED_FOR_GRPC`], and what can no longer be observed without it.
+/// Every capability in the list except [`NEEDED_FOR_GRPC`] and [`NEEDED_FOR_TRAILERS`], and what can no
+/// longer be observed without it.
 const NEEDED: [(&str, &str); 28] = [
     ("proxy_on_context_create", "starts"),
     ("proxy_on_configure", "admitted"),
@@ -57,13 +58,17 @@ const NEEDED: [(&str, &str); 28] = [
     ("proxy_on_tick", "waiting requests are answered"),
 ];
 
+/// What requests with trailers need; `tests/envoy_trailers.rs` has them.
+const NEEDED_FOR_TRAILERS: [&str; 1] = ["proxy_on_request_trailers"];
+
 /// What a gRPC call needs. No provider of a policy speaks gRPC yet, so `tests/probe` makes the calls.
 const NEEDED_FOR_GRPC: [&str; 3] = ["proxy_grpc_call", "proxy_on_grpc_receive", "proxy_on_grpc_close"];
 
 #[tokio::test]
 async fn the_capabilities_suffice_and_each_is_needed() {
     let listed = listed();
-    let named = NEEDED.iter().map(|(name, _)| *name).chain(NEEDED_FOR_GRPC).map(str::to_owned).collect();
+    let others = NEEDED_FOR_GRPC.into_iter().chain(NEEDED_FOR_TRAILERS);
+    let named = NEEDED.iter().map(|(name, _)| *name).chain(others).map(str::to_owned).collect();
     assert_eq!(listed, named);
     let whole = observe(Some(&listed), DEADLINE).await;
     assert_eq!(whole, observe(None, DEADLINE).await, "the list suffices");

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The rooms, from the top floor down. A room may use those below it, and none above.
-const ROOMS: [&str; 22] = [
+const ROOMS: [&str; 23] = [
     "fuzzing",
     "hosts",
     "shell",
@@ -32,6 +32,7 @@ const ROOMS: [&str; 22] = [
     "store",
     "time",
     "digest",
+    "texts",
 ];
 
 /// Used by every room that reads what HTTP allows.

@@ -5,7 +5,15 @@ use crate::{
     quota::LimitSets,
 };
 
-/// Permission of one consumer on one API.
+/// The bindings of an API. Many consumers may have the same terms, which are kept once.
+#[derive(Clone, Debug, Default)]
+pub struct Bindings {
+    /// Consumers with the indexes of their terms, in the order of the consumers.
+    consumers: Vec<(u32, u32)>,
+    terms: Vec<Binding>,
+}
+
+/// What one consumer or many may do on one API.
 #[derive(Clone, Debug)]
 pub struct Binding {
     /// The plan that applies instead of the consumer's.
@@ -36,6 +44,35 @@ pub enum Grant {
     None,
     /// These methods; `GET` covers `HEAD`.
     Methods(Methods),
+}
+
+impl Bindings {
+    /// The bindings of `consumers`, each with the index of its terms.
+    pub fn new(mut consumers: Vec<(u32, u32)>, terms: Vec<Binding>) -> Self {
+        consumers.sort_unstable();
+        consumers.shrink_to_fit();
+        Self { consumers, terms }
+    }
+
+    /// The consumer's binding.
+    pub fn get(&self, consumer: usize) -> Option<&Binding> {
+        let consumer = u32::try_from(consumer).ok()?;
+        let at = self.consumers.binary_search_by_key(&consumer, |(bound, _)| *bound).ok()?;
+        let (_, terms) = self.consumers.get(at)?;
+        self.terms.get(usize::try_from(*terms).ok()?)
+    }
+
+    /// The consumers that are bound, each with its binding.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Binding)> {
+        self.consumers.iter().filter_map(|(consumer, terms)| {
+            Some((usize::try_from(*consumer).ok()?, self.terms.get(usize::try_from(*terms).ok()?)?))
+        })
+    }
+
+    /// The terms that any of them has.
+    pub fn terms(&self) -> &[Binding] {
+        &self.terms
+    }
 }
 
 impl Binding {

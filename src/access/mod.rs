@@ -5,5 +5,5 @@ mod binding;
 mod scope;
 
 pub use audience::{Audience, InvalidAudience};
-pub use binding::{Binding, Grant, PathGrants};
+pub use binding::{Binding, Bindings, Grant, PathGrants};
 pub use scope::{InvalidScopes, RequiredScopes, ScopeStrategy};

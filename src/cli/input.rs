@@ -90,11 +90,18 @@ impl Misread {
     fn yaml(error: &Error) -> Self {
         let message = match error {
             Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` appears twice"),
+            error if too_much(error) => "anchors and aliases expand to too much".to_owned(),
             error => error.render_with_formatter(&UserMessageFormatter).replace('\n', " "),
         };
         let message = without_place(&message).to_owned();
         Self { place: error.location().map(Place::from), message }
     }
+}
+
+/// Whether aliases expand to more than they may.
+fn too_much(error: &Error) -> bool {
+    let text = error.to_string();
+    ["RecordedAnchor", "ScalarBytes", "replayed"].iter().any(|limit| text.contains(limit))
 }
 
 /// The message without the place at its end, because the place is printed before the message.
@@ -111,6 +118,13 @@ pub(super) fn from_yaml(text: &[u8]) -> Result<Value, Misread> {
     serde_saphyr::from_slice_with_options(text, options()).map_err(|error| Misread::yaml(&error))
 }
 
+/// The most bytes of all names and values, with aliases expanded: more than any policy may have.
+const MOST_TEXT: usize = 64 << 20;
+
+/// The most values with anchors and values in them, with aliases expanded. Reading maps that merge each other
+/// takes time that grows faster than their number.
+const MOST_SHARED: usize = 10_000;
+
 /// The options for reading YAML. Policies are large: the usual limits on size would reject 100,000 consumers.
 /// Depth, and what aliases expand to, stay limited.
 pub(super) fn options() -> Options {
@@ -118,12 +132,12 @@ pub(super) fn options() -> Options {
         budget: serde_saphyr::budget! {
             max_events: usize::MAX,
             max_nodes: usize::MAX,
-            max_total_scalar_bytes: usize::MAX,
+            max_total_scalar_bytes: MOST_TEXT,
             max_anchors: usize::MAX,
             max_aliases: usize::MAX,
             max_merge_keys: usize::MAX,
-            max_recorded_anchor_events: usize::MAX,
-            max_recorded_anchor_bytes: usize::MAX,
+            max_recorded_anchor_events: MOST_SHARED,
+            max_recorded_anchor_bytes: MOST_TEXT,
             enforce_alias_anchor_ratio: false,
         },
         with_snippet: false,
@@ -186,13 +200,25 @@ mod tests {
     }
 
     #[test]
-    fn nested_aliases_are_rejected() {
-        let mut yaml = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
-        for depth in 1..12 {
-            let alias = format!("*a{}", depth - 1);
-            yaml.push_str(&format!("a{depth}: &a{depth} [{}]\n", vec![alias; 10].join(",")));
+    fn aliases_that_expand_to_too_much_are_rejected() {
+        let nested = |first: &str, level: &dyn Fn(usize) -> String| {
+            let levels = (1..28).map(|depth| format!("a{depth}: &a{depth} {}\n", level(depth)));
+            format!("a0: &a0 {first}\n{}", levels.collect::<String>())
+        };
+        let lists = nested("[x]", &|depth| format!("[{}]", vec![format!("*a{}", depth - 1); 10].join(",")));
+        let maps = nested("{k: x}", &|depth| format!("{{p: *a{0}, q: *a{0}}}", depth - 1));
+        let merged = nested("{k: x}", &|depth| format!("{{<<: [*a{0}, *a{0}], m{depth}: 1}}", depth - 1));
+        let long = format!("a0: &a0 {}\nb: [{}]\n", "x".repeat(1_000_000), vec!["*a0"; 100_000].join(","));
+        for yaml in [lists, maps, merged, long] {
+            let message = configuration("p.yaml", &yaml).unwrap_err();
+            assert!(message.ends_with(": anchors and aliases expand to too much"), "{message}");
         }
-        assert!(configuration("p.yaml", &yaml).is_err());
+    }
+
+    #[test]
+    fn a_hundred_thousand_aliases_are_fine() {
+        let yaml = format!("a: &a [x, y]\nb: [{}]\n", vec!["*a"; 100_000].join(","));
+        assert!(configuration("p.yaml", &yaml).is_ok());
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn binding<'a>(place: &Place<'a>, caller: &Caller) -> Result<Option<&'a Binding>
         Some(bindings) if caller.credential != Credential::None => bindings,
         _ => return Ok(None),
     };
-    let Some(binding) = caller.consumer.and_then(|consumer| bindings.get(&consumer)) else {
+    let Some(binding) = caller.consumer.and_then(|consumer| bindings.get(consumer)) else {
         return Err("the consumer has no binding on the API");
     };
     if binding.permits(place.inside, place.method) {

@@ -15,7 +15,7 @@ pub(super) fn explain(trail: &Trail, headers: &mut HeaderList) {
         ("x-sidegate-rule", trail.rule()),
         ("x-sidegate-credential", credential.as_deref()),
         ("x-sidegate-consumer", trail.consumer()),
-        ("x-sidegate-key", trail.key.as_deref()),
+        ("x-sidegate-key", trail.key()),
         ("x-sidegate-plan", trail.plan()),
         ("x-sidegate-usage", usage.as_deref()),
         ("x-sidegate-cache", trail.lookup.map(Lookup::as_str)),

@@ -86,13 +86,15 @@ fn by_key<S: Store>(
 ) -> Result<Caller, Refusal> {
     let record = place.policy.keys.find(key, ports.now());
     let record = record.map_err(|fault| Cause::KeyRefused.because(Reason::of(&fault)))?;
-    trail.key = record.id.clone();
-    let is_active = place.policy.consumers.get(record.consumer).is_some_and(|consumer| consumer.active);
+    trail.key = record.id;
+    let owner = usize::try_from(record.consumer).ok();
+    let is_active =
+        owner.and_then(|owner| place.policy.consumers.get(owner)).is_some_and(|consumer| consumer.active);
     if !is_active {
         return Err(Cause::KeyRefused.because("the API key's consumer is suspended"));
     }
-    trail.consumer = Some(record.consumer);
-    Ok(Caller { credential: Credential::Key, consumer: Some(record.consumer), identity: None })
+    trail.consumer = owner;
+    Ok(Caller { credential: Credential::Key, consumer: owner, identity: None })
 }
 
 async fn by_token<S: Store>(
@@ -123,7 +125,7 @@ async fn by_token<S: Store>(
     let Vouched::Active(claims) = introspected else {
         return Err(rejected(TokenFault::Inactive, requirement));
     };
-    let consumer = claims.client_id.as_deref().and_then(|client| policy.consumer_by_client(client));
+    let consumer = claims.client_id.as_deref().and_then(|client| policy.consumers.by_client(client));
     trail.consumer = consumer;
     Ok(Caller { credential: Credential::Token, consumer, identity: Some(claims) })
 }

@@ -7,7 +7,7 @@ use super::{identify::Caller, request::Head};
 use crate::{
     credential::{Digest, Location},
     forward::Field,
-    identity::Lookup,
+    identity::{Lookup, api_key::KeyId},
     matching::Usage,
     policy::{Api, Policy},
     provider::CallRecord,
@@ -29,7 +29,7 @@ pub struct Trail {
     /// The consumer that sent the request.
     pub consumer: Option<usize>,
     /// The operator's name for the presented API key.
-    pub key: Option<Rc<str>>,
+    pub key: Option<KeyId>,
     /// The plan that applies.
     pub plan: Option<usize>,
     /// How the caller's identity was obtained, if a provider vouches for it.
@@ -121,9 +121,14 @@ impl Trail {
         }
     }
 
+    /// The operator's name for the presented API key.
+    pub fn key(&self) -> Option<&str> {
+        self.policy.keys.id(self.key?)
+    }
+
     /// The consumer's name.
     pub fn consumer(&self) -> Option<&str> {
-        self.policy.consumers.get(self.consumer?).map(|consumer| consumer.name.as_str())
+        self.policy.consumers.get(self.consumer?).map(|consumer| consumer.name)
     }
 
     /// The plan's name.

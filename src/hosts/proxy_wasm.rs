@@ -6,6 +6,8 @@
 //! callback. `get_grpc_status` is never called, because it panics if a provider's message is not UTF-8.
 
 use std::{
+    borrow::Cow,
+    collections::BTreeSet,
     marker::PhantomData,
     rc::Rc,
     time::{Duration, SystemTime},
@@ -21,6 +23,7 @@ use super::{direct, grpc_target};
 use crate::{
     forward::Edits,
     headers::{HeaderList, HeaderMap},
+    policy::Text,
     provider::{
         Body, Call, CallFailure, CallResult, GrpcRequest, GrpcResponse, HttpRequest, HttpResponse, Response,
         Transport, Wanted,
@@ -80,12 +83,31 @@ struct Root<P> {
     plugin: PhantomData<P>,
 }
 
+/// The plugin's configuration. It is read in parts, because memory that the module once had is never given
+/// back.
+struct Configuration(usize);
+
+/// The size of a part, in bytes.
+const PART: usize = 64 * 1024;
+
 /// The context of one request.
 struct RequestContext<P> {
     id: ContextId,
     worker: Rc<EnvoyWorker>,
     stream: Rc<Stream>,
     plugin: PhantomData<P>,
+}
+
+// === impl Configuration ===
+
+impl Text for Configuration {
+    fn part(&self, offset: usize) -> Cow<'_, [u8]> {
+        if offset >= self.0 {
+            return Cow::Borrowed(&[]);
+        }
+        let part = hostcalls::get_buffer(BufferType::PluginConfiguration, offset, PART);
+        Cow::Owned(part.ok().flatten().unwrap_or_default())
+    }
 }
 
 // === impl Root ===
@@ -106,7 +128,6 @@ impl<P: Plugin> Context for Root<P> {
 
 impl<P: Plugin> RootContext for Root<P> {
     fn on_configure(&mut self, size: usize) -> bool {
-        let configuration = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size).ok().flatten();
         #[expect(clippy::disallowed_methods, reason = "the host is where the environment is read")]
         let environment = |name: &str| std::env::var(name).ok();
         let mut seed = Seed::default();
@@ -114,8 +135,7 @@ impl<P: Plugin> RootContext for Root<P> {
             Envoy.log(log::Level::Error, &format!("the policy is not loaded: no random numbers: {error}"));
             return false;
         }
-        let configuration = configuration.unwrap_or_default();
-        self.worker = loading::load(Envoy, Envoy, seed, self.id, &configuration, &environment);
+        self.worker = loading::load(Envoy, Envoy, seed, self.id, &Configuration(size), &environment);
         if let Some(worker) = &self.worker {
             P::start(worker);
         }
@@ -164,6 +184,20 @@ impl<P: Plugin> HttpContext for RequestContext<P> {
             Action::Continue => proxy_wasm::types::Action::Continue,
             Action::Pause => proxy_wasm::types::Action::Pause,
         }
+    }
+
+    /// A hop that merges trailers into headers must not find an identity there. Envoy calls this only if a
+    /// request has trailers.
+    fn on_http_request_trailers(&mut self, _: usize) -> proxy_wasm::types::Action {
+        let trailers = direct::header_map(MapType::HttpRequestTrailers);
+        let reserved = &self.worker.policy().reserved_headers;
+        let names: BTreeSet<_> =
+            trailers.iter().map(|(name, _)| name).filter(|name| reserved.contain(name)).collect();
+        for name in names {
+            let name = String::from_utf8_lossy(name);
+            let _removed = hostcalls::remove_map_value(MapType::HttpRequestTrailers, &name);
+        }
+        proxy_wasm::types::Action::Continue
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> proxy_wasm::types::Action {

@@ -1,29 +1,45 @@
 //! API keys: the policy holds their digests, with the consumer that owns each key and whether the key is
 //! accepted.
 
-use std::{collections::HashMap, rc::Rc};
+use std::num::NonZeroU32;
 
 use crate::{
     credential::{ApiKey, Digest},
+    texts::Texts,
     time::Timestamp,
 };
 
-/// All API keys of a policy.
+/// All API keys of a policy, in the order of their digests.
 #[derive(Clone, Debug, Default)]
-pub struct ApiKeys(HashMap<Digest, KeyRecord>);
+pub struct ApiKeys(KeyList);
+
+/// API keys in the order of a document. There may be hundreds of thousands, so each takes few bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyList {
+    records: Vec<KeyRecord>,
+    ids: Texts,
+}
 
 /// What the policy says about one API key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRecord {
-    /// The consumer that owns the key, as an index into the policy's consumers.
-    pub consumer: usize,
-    /// The operator's name for the key.
-    pub id: Option<Rc<str>>,
-    /// Whether the key is active.
-    pub state: KeyState,
+    /// The digest of the key.
+    pub digest: Digest,
     /// The moment from which the key is no longer accepted.
     pub not_after: Timestamp,
+    /// The consumer that owns the key, as an index into the policy's consumers.
+    pub consumer: u32,
+    /// The operator's name for the key.
+    pub id: Option<KeyId>,
+    /// The key's place in the list of its consumer's keys.
+    pub place: u16,
+    /// Whether the key is active.
+    pub state: KeyState,
 }
+
+/// The operator's name for a key, among the names that its policy has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyId(NonZeroU32);
 
 /// Whether a key is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +48,17 @@ pub enum KeyState {
     Active,
     /// The key is not accepted.
     Inactive,
+}
+
+/// Two entries for one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeated {
+    /// The consumer of the earlier entry.
+    pub earlier: u32,
+    /// The consumer of the later entry.
+    pub consumer: u32,
+    /// The place of the later entry in the list of that consumer's keys.
+    pub place: u16,
 }
 
 /// Why an API key is not accepted.
@@ -48,20 +75,64 @@ pub enum KeyFault {
     Expired,
 }
 
-impl ApiKeys {
-    /// An empty set with room for `capacity` keys.
-    pub fn with_capacity(capacity: usize) -> Self {
-        Self(HashMap::with_capacity(capacity))
+impl KeyList {
+    /// Adds the name of a key.
+    pub fn add_id(&mut self, id: &str) -> Option<KeyId> {
+        self.ids.push(id);
+        u32::try_from(self.ids.len()).ok().and_then(NonZeroU32::new).map(KeyId)
     }
 
-    /// Adds the key with this digest; returns the record that it replaces, if there is one.
-    pub fn insert(&mut self, digest: Digest, record: KeyRecord) -> Option<KeyRecord> {
-        self.0.insert(digest, record)
+    /// Adds a key.
+    pub fn push(&mut self, record: KeyRecord) {
+        self.records.push(record);
+    }
+
+    /// The keys, in the order in which they were added.
+    pub fn records(&self) -> &[KeyRecord] {
+        &self.records
+    }
+
+    /// The text of a name.
+    pub fn id(&self, id: KeyId) -> Option<&str> {
+        self.ids.get(usize::try_from(id.0.get()).ok()?.checked_sub(1)?)
+    }
+}
+
+impl ApiKeys {
+    /// The keys of the list. Fails with all repetitions, in the order of the consumers.
+    ///
+    /// # Errors
+    ///
+    /// A key appears twice.
+    pub fn new(mut list: KeyList) -> Result<Self, Vec<Repeated>> {
+        let records = &mut list.records;
+        let owner = |record: &KeyRecord| (record.consumer, record.place);
+        records.sort_unstable_by(|one, other| {
+            one.digest.cmp(&other.digest).then_with(|| owner(one).cmp(&owner(other)))
+        });
+        let mut repeated: Vec<_> = records
+            .windows(2)
+            .filter_map(|pair| match pair {
+                [earlier, later] if earlier.digest == later.digest => {
+                    Some(Repeated { earlier: earlier.consumer, consumer: later.consumer, place: later.place })
+                }
+                _ => None,
+            })
+            .collect();
+        if repeated.is_empty() {
+            records.shrink_to_fit();
+            list.ids.shrink_to_fit();
+            return Ok(Self(list));
+        }
+        repeated.sort_unstable_by_key(|repeated| (repeated.consumer, repeated.place));
+        Err(repeated)
     }
 
     /// The record of `key`, if the key is accepted at `now`; otherwise why it is not.
     pub fn find(&self, key: &ApiKey, now: Timestamp) -> Result<&KeyRecord, KeyFault> {
-        let record = self.0.get(&key.digest()).ok_or(KeyFault::Unknown)?;
+        let digest = key.digest();
+        let found = self.0.records.binary_search_by(|record| record.digest.cmp(&digest));
+        let record = found.ok().and_then(|at| self.0.records.get(at)).ok_or(KeyFault::Unknown)?;
         if record.state == KeyState::Inactive {
             return Err(KeyFault::Inactive);
         }
@@ -69,6 +140,11 @@ impl ApiKeys {
             return Err(KeyFault::Expired);
         }
         Ok(record)
+    }
+
+    /// The text of a name.
+    pub fn id(&self, id: KeyId) -> Option<&str> {
+        self.0.id(id)
     }
 }
 
@@ -79,18 +155,22 @@ mod tests {
 
     use super::*;
 
+    fn record(key: &str, consumer: u32, place: u16, state: KeyState, not_after: Timestamp) -> KeyRecord {
+        KeyRecord { digest: ApiKey::new(key).digest(), not_after, consumer, id: None, place, state }
+    }
+
     #[test]
     fn a_key_is_accepted_while_it_is_active_and_until_it_expires() {
-        let mut keys = ApiKeys::default();
-        let record = |state, not_after| KeyRecord { consumer: 7, id: None, state, not_after };
+        let mut list = KeyList::default();
         let end = Timestamp::from_seconds(100);
-        for (key, record) in [
-            ("good", record(KeyState::Active, end)),
-            ("off", record(KeyState::Inactive, end)),
-            ("forever", record(KeyState::Active, Timestamp::MAX)),
+        for (key, state, not_after) in [
+            ("good", KeyState::Active, end),
+            ("off", KeyState::Inactive, end),
+            ("forever", KeyState::Active, Timestamp::MAX),
         ] {
-            assert_eq!(keys.insert(ApiKey::new(key).digest(), record), None);
+            list.push(record(key, 7, 0, state, not_after));
         }
+        let keys = ApiKeys::new(list).unwrap();
         for (key, millis, expected) in [
             ("good", 99_999, Ok(7)),
             ("good", 100_000, Err(KeyFault::Expired)),
@@ -102,5 +182,21 @@ mod tests {
             let found = keys.find(&ApiKey::new(key), Timestamp::from_millis(millis));
             assert_eq!(found.map(|record| record.consumer), expected, "{key} {millis}");
         }
+    }
+
+    #[test]
+    fn every_repetition_is_found() {
+        let mut list = KeyList::default();
+        for (consumer, place, key) in [(0, 0, "a"), (0, 1, "b"), (1, 0, "a"), (2, 0, "c"), (2, 1, "a")] {
+            list.push(record(key, consumer, place, KeyState::Active, Timestamp::MAX));
+        }
+        let repeated =
+            [(0, 1, 0), (1, 2, 1)].map(|(earlier, consumer, place)| Repeated { earlier, consumer, place });
+        assert_eq!(ApiKeys::new(list).unwrap_err(), repeated);
+    }
+
+    #[test]
+    fn a_record_is_small() {
+        assert!(size_of::<KeyRecord>() <= 56);
     }
 }

@@ -10,17 +10,20 @@
 //! from outside: secrets of providers are resolved while it is compiled.
 
 mod compile;
+mod consumers;
 pub mod document;
 mod problem;
 mod read;
 
-use std::{cell::OnceCell, collections::HashMap, rc::Rc};
+use std::{cell::OnceCell, rc::Rc};
 
+pub use consumers::{Consumer, Consumers};
 pub use document::{Preflight, StateName, Unmatched};
 pub use problem::{Further, Problem, Problems};
+pub use read::Text;
 
 use crate::{
-    access::Binding,
+    access::Bindings,
     credential::{Digest, Locations},
     forward::{HeaderTemplate, ReservedNames},
     identity::{IdentityCache, Requirement, api_key::ApiKeys, introspection},
@@ -57,7 +60,7 @@ pub struct Policy {
     /// The plans.
     pub plans: Vec<Plan>,
     /// The known callers.
-    pub consumers: Vec<Consumer>,
+    pub consumers: Consumers,
     /// Every header that any API sets for its service, and Sidegate's own; never accepted from a caller.
     pub reserved_headers: ReservedNames,
     /// Where meters are stored.
@@ -68,7 +71,6 @@ pub struct Policy {
     pub rests: Rests,
     /// The API keys.
     pub keys: ApiKeys,
-    clients: HashMap<String, usize>,
     apis: Vec<Api>,
     table: ApiTable,
 }
@@ -81,18 +83,6 @@ pub struct Plan {
     pub environment: Option<String>,
     /// Its limits, grouped by whose usage is counted together.
     pub limits: LimitSets,
-}
-
-/// A known caller.
-pub struct Consumer {
-    /// Its name.
-    pub name: String,
-    /// Whether it may call at all.
-    pub active: bool,
-    /// Its plan.
-    pub plan: Option<usize>,
-    /// What the names of its meters have in common.
-    pub payer: Digest,
 }
 
 /// An API.
@@ -114,7 +104,7 @@ pub struct Api {
     /// What requests count.
     pub metering: Metering,
     /// By consumer: what it may do here. Without bindings, every consumer may call.
-    pub bindings: Option<HashMap<usize, Binding>>,
+    pub bindings: Option<Bindings>,
     /// Limits of the API itself.
     pub limits: LimitSets,
     /// Whether credentials are removed.
@@ -172,9 +162,13 @@ impl Policy {
     /// # Errors
     ///
     /// Everything that is wrong with the document, each problem with its path.
-    pub fn load(json: &[u8], environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, Problems> {
-        let digest = Self::digest_of(json);
-        match read::read(json) {
+    pub fn load(
+        text: &(impl Text + ?Sized),
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Problems> {
+        let (read, digest) = read::read(text);
+        let digest = shown(digest);
+        match read {
             Ok(document) => compile::compile(document, digest, environment).map_err(|uncompilable| {
                 let compile::Uncompilable { findings, owners } = *uncompilable;
                 let problems = findings.into_iter().map(|finding| finding.into_problem(&owners));
@@ -194,7 +188,7 @@ impl Policy {
 
     /// The digest that a policy of this text is shown with: the first 16 hexadecimal digits of its SHA-256.
     pub fn digest_of(json: &[u8]) -> String {
-        Digest::of(json).to_hex().chars().take(16).collect()
+        shown(Digest::of(json))
     }
 
     /// The API for a host and a path.
@@ -211,9 +205,8 @@ impl Policy {
     pub fn apis(&self) -> &[Api] {
         &self.apis
     }
+}
 
-    /// The consumer that an OAuth2 client is.
-    pub fn consumer_by_client(&self, client_id: &str) -> Option<usize> {
-        self.clients.get(client_id).copied()
-    }
+fn shown(digest: Digest) -> String {
+    digest.to_hex().chars().take(16).collect()
 }

@@ -10,7 +10,7 @@ use crate::credential::Digest;
 
 /// Whose usage is counted together. A request without such a payer counts for the next one of consumer,
 /// client, subject, address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Of {

@@ -8,7 +8,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    policy::Policy,
+    policy::{Policy, Text},
     store::{Seed, Store, Write},
 };
 
@@ -25,7 +25,7 @@ pub fn load<H: Host, S: Store + 'static>(
     store: S,
     seed: Seed,
     root: ContextId,
-    configuration: &[u8],
+    configuration: &(impl Text + ?Sized),
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Option<Rc<Worker<H, S>>> {
     let telemetry = Telemetry::default();

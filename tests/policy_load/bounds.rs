@@ -135,7 +135,7 @@ fn lists_that_a_request_is_compared_with_are_bounded() {
         "/apis/0/bindings/0/allow/methods",
         methods(64),
         methods(65),
-        "apis[0] (orders).bindings[0].allow.methods: there are more than 64 methods",
+        "apis[0] (orders).bindings[0].allow.methods: has 65 methods, but at most 64 are possible",
     );
 }
 
@@ -146,7 +146,7 @@ fn places_and_what_tokens_need_are_bounded() {
         "/apis/0/credentials/api_key",
         places(32),
         places(33),
-        "apis[0] (orders).credentials.api_key: there are more than 32 places",
+        "apis[0] (orders).credentials.api_key: has 33 places, but at most 32 are possible",
     );
     let schemes = |count| list(count, |n| json!({"header": "authorization", "scheme": format!("S{n}")}));
     bound(
@@ -160,13 +160,13 @@ fn places_and_what_tokens_need_are_bounded() {
         "/apis/0/rules/0/access/0/introspection/scopes",
         texts(16),
         texts(17),
-        "apis[0] (orders).rules[0].access[0].introspection.scopes: there are more than 16 required scopes",
+        "apis[0] (orders).rules[0].access[0].introspection.scopes: has 17 scopes, but at most 16 are possible",
     );
     bound(
         "/apis/0/rules/0/access/0/introspection/audience/any",
         texts(16),
         texts(17),
-        "apis[0] (orders).rules[0].access[0].introspection.audience: there are more than 16 audiences",
+        "apis[0] (orders).rules[0].access[0].introspection.audience: has 17 audiences, but at most 16 are possible",
     );
 }
 

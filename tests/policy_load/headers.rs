@@ -47,9 +47,51 @@ fn text_that_headers_and_logs_cannot_carry() {
                 r"providers.a\tb.introspection: not a name: 1 to 256 bytes without quotes and control characters",
             ],
         ),
+        (r#"{"/consumers/0/clients":[""]}"#, &["consumers[0] (acme).clients[0]: must not be empty"]),
+    ]);
+}
+
+#[test]
+fn control_characters_are_reported_wherever_text_is_sent() {
+    let has = "has a control character";
+    let provider = "/providers/p/introspection";
+    for (pointer, path) in [
+        (format!("{provider}/cluster"), "providers.p.introspection.cluster"),
+        (format!("{provider}/authentication/basic/id"), "providers.p.introspection.authentication.basic.id"),
         (
-            r#"{"/consumers/0/clients":[""]}"#,
-            &["consumers[0] (acme).clients[0]: an OAuth2 client id must not be empty"],
+            format!("{provider}/authentication/basic/secret"),
+            "providers.p.introspection.authentication.basic.secret",
+        ),
+        ("/consumers/0/clients/0".to_owned(), "consumers[0] (acme).clients[0]"),
+    ] {
+        for text in ["a\u{0}b", "a\nb", "a\u{7f}"] {
+            let mut document = base();
+            *document.pointer_mut(&pointer).unwrap() = json!(text);
+            assert_eq!(problems(document.to_string().as_bytes()), [format!("{path}: {has}")], "{text:?}");
+        }
+    }
+    check(&[
+        (
+            r#"{"/consumers/0/keys/0/id":"k\u0000"}"#,
+            &[
+                "consumers[0] (acme).keys[0].id: not a name: 1 to 256 bytes without quotes and control characters",
+            ],
+        ),
+        (
+            r#"{"/providers/p/introspection/authentication/basic/secret":{"env":"CONTROL"}}"#,
+            &[
+                "providers.p.introspection.authentication.basic.secret: the variable `CONTROL` has a control character",
+            ],
+        ),
+        (
+            r#"{"/providers/p/introspection/authentication/basic/secret":{"env":"A=B"}}"#,
+            &[
+                "providers.p.introspection.authentication.basic.secret: not the name of a variable: expected ASCII letters, digits and `_`",
+            ],
+        ),
+        (
+            r#"{"/providers/p/introspection/unavailable":{"allow_clients":["a\u0000"]}}"#,
+            &["providers.p.introspection.unavailable.allow_clients[0]: has a control character"],
         ),
     ]);
 }

@@ -85,3 +85,62 @@ fn many_faults_in_a_document_that_cannot_be_read_are_counted() {
     let messages = load_in_time(&api(rules.collect()));
     assert!(messages.ends_with(" more problems"), "{messages}");
 }
+
+/// A list of this many different texts.
+fn texts(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("x{number}")).collect()
+}
+
+#[test]
+fn what_each_request_pays_for_is_bounded() {
+    let windows = ["second", "minute", "hour", "day", "week", "month", "year", "eternity"];
+    let limits = |count: usize| -> Vec<_> {
+        let of = ["consumer", "client", "subject", "address", "api"];
+        let all = of.iter().flat_map(|of| {
+            windows.iter().map(move |per| json!({"metric": "hits", "max": 9, "per": per, "of": of}))
+        });
+        all.take(count).collect()
+    };
+    let headers = |count| -> serde_json::Map<_, _> {
+        texts(count).into_iter().map(|name| (name, json!("a"))).collect()
+    };
+    let places = |count| -> Vec<_> { texts(count).iter().map(|name| json!({"header": name})).collect() };
+    for (pointer, most, what, list) in [
+        ("/apis/0/limits", 32, "limits", &(|count| json!(limits(count))) as &dyn Fn(usize) -> Value),
+        ("/plans/basic/limits", 32, "limits", &|count| json!(limits(count))),
+        ("/apis/0/forward/headers", 32, "headers", &|count| json!(headers(count))),
+        ("/apis/0/forward/headers/x-consumer", 1024, "bytes", &|count| json!("x".repeat(count))),
+        ("/apis/0/forward/headers/x-consumer", 8, "fields", &|count| json!("{scope}".repeat(count))),
+        ("/apis/0/credentials/api_key", 32, "places", &|count| json!(places(count))),
+        ("/apis/0/credentials/token", 32, "places", &|count| json!(places(count))),
+        ("/apis/0/rules/0/methods", 64, "methods", &|count| json!(texts(count))),
+        ("/apis/0/rules/0/access/0/introspection/scopes", 16, "scopes", &|count| json!(texts(count))),
+        ("/apis/0/rules/0/access/0/introspection/issuers", 64, "issuers", &|count| json!(texts(count))),
+        ("/apis/0/rules/0/access/0/introspection/audience/any", 16, "audiences", &|count| {
+            json!(texts(count))
+        }),
+        ("/consumers/0/keys", 1000, "keys of one consumer", &|count| {
+            let key = |text: String| json!({"sha256": Digest::of(text.as_bytes()).to_hex()});
+            json!(texts(count).into_iter().map(key).collect::<Vec<_>>())
+        }),
+    ] {
+        for (count, is_too_much) in [(most, false), (most + 1, true)] {
+            let mut document = base();
+            if pointer.ends_with("token") {
+                document["apis"][0]["credentials"]["api_key"] = json!([{"query": "k"}]);
+            }
+            *document.pointer_mut(pointer).unwrap() = list(count);
+            let reported = problems(document.to_string().as_bytes());
+            let message = format!(": has {count} {what}, but at most {most} are possible");
+            let named = reported.iter().any(|problem| problem.ends_with(&message));
+            assert_eq!(named, is_too_much, "{pointer}: {reported:?}");
+            assert!(is_too_much || reported.is_empty(), "{pointer}: {reported:?}");
+        }
+    }
+}
+
+#[test]
+fn a_document_that_is_too_large_is_rejected() {
+    let document = json!({"sidegate": "v1", "apis": [], "revision": "x".repeat(64 << 20)});
+    assert_eq!(problems(document.to_string().as_bytes()), ["the document has more than 67108864 bytes"]);
+}

@@ -6,13 +6,33 @@ use super::{
     super::Api,
     Names, Report, bindings, credentials, document, forward,
     limits::{self, Scope},
-    metering, rules,
+    metering::{self, Applying},
+    rules,
 };
 use crate::matching::{ApiTable, BasePath, HostPattern};
+
+/// The most APIs.
+const MOST_APIS: usize = 250_000;
+
+/// The most rules, and the most hosts, of all APIs.
+const MOST_RULES: usize = 250_000;
+
+/// The most bindings of all APIs.
+const MOST_BINDINGS: usize = 500_000;
 
 /// Compiles the APIs and the table that finds them.
 pub(super) fn compile(apis: Vec<document::Api>, names: &Names, report: &mut Report) -> (Vec<Api>, ApiTable) {
     let apis = report.list("apis", Some(apis));
+    let all = |count: &dyn Fn(&document::Api) -> usize| apis.iter().map(count).sum();
+    let bounds = [
+        ("APIs", MOST_APIS, apis.len()),
+        ("rules", MOST_RULES, all(&|api| api.rules.len())),
+        ("bindings", MOST_BINDINGS, all(&|api| api.bindings.as_ref().map_or(0, document::Bindings::len))),
+        ("hosts", MOST_RULES, all(&|api| api.hosts.as_ref().map_or(0, Vec::len))),
+    ];
+    for (what, most, count) in bounds {
+        report.at_most(most, what, count, "apis");
+    }
     let mut places = Vec::with_capacity(apis.len());
     let mut compiled: Vec<Api> = Vec::with_capacity(apis.len());
     let mut known = HashSet::with_capacity(apis.len());
@@ -84,7 +104,10 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
     let limits = limits::compile(limits, Scope::Api(&name), names.metrics, &format!("{path}.limits"), report);
     let bindings = bindings
         .map(|bindings| bindings::compile(bindings, &name, names, &format!("{path}.bindings"), report));
-    let applying = metering::applying_limits(&limits, bindings.as_ref(), names);
+    // Without bindings, every consumer may call. The limits of all their plans are collected once.
+    let own = metering.as_ref().map(|_| Applying::of_api(&limits, bindings.as_ref(), names));
+    let all = Some(&names.applying).filter(|_| bindings.is_none());
+    let applying: Vec<_> = own.iter().chain(all).collect();
     let metering = metering::compile(metering, names, &applying, &format!("{path}.metering"), report);
     let document::Forward { remove_credentials, headers } = forward;
     let headers = forward::headers(headers, &format!("{path}.forward.headers"), report);

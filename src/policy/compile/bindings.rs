@@ -1,6 +1,6 @@
 //! Compiles bindings: what each consumer may do on an API.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::{
     super::{LimitSets, problem::Kind},
@@ -9,55 +9,79 @@ use super::{
     rules::pattern,
 };
 use crate::{
-    access::{Binding, Grant, PathGrants},
+    access::{Binding, Bindings, Grant, PathGrants},
     matching::{Methods, PathList, PathPattern, TooComplex},
 };
 
-/// Compiles the bindings of the API called `api`, by consumer.
+/// Compiles the bindings of the API called `api`.
 pub(super) fn compile(
-    bindings: Vec<document::Binding>,
+    bindings: document::Bindings,
     api: &str,
     names: &Names,
     path: &str,
     report: &mut Report,
-) -> HashMap<usize, Binding> {
-    let mut compiled = HashMap::with_capacity(bindings.len());
-    for (place, binding) in report.list(path, Some(bindings)).into_iter().enumerate() {
+) -> Bindings {
+    if bindings.is_empty() {
+        report.add_empty(path);
+    }
+    let document::Bindings { consumers, indexes, terms } = bindings;
+    // Terms that many bindings share are compiled once. Only their faults are reported for each binding.
+    let mut compiled: Vec<Option<Binding>> = vec![None; terms.len()];
+    let mut bound = Vec::with_capacity(indexes.len());
+    let mut known = HashSet::with_capacity(indexes.len());
+    for (place, (consumer, index)) in consumers.iter().zip(indexes).enumerate() {
+        let shared = usize::try_from(index).ok();
+        if let Some(slot) = shared.and_then(|index| compiled.get_mut(index)).filter(|slot| slot.is_none())
+            && let Some(terms) = shared.and_then(|index| terms.get(index))
+        {
+            let faults = report.len();
+            let binding = compile_terms(terms.clone(), api, names, &format!("{path}[{place}]"), report);
+            *slot = Some(binding).filter(|_| report.len() == faults);
+        }
         // Paths are made only where they are needed: there may be a hundred thousand bindings.
-        let document::Binding { consumer, plan, allow, paths, limits } = binding;
-        let path = || format!("{path}[{place}]");
-        let plan = plan.and_then(|plan| {
-            report.find(|| format!("{}.plan", path()), Kind::Plan, &plan, &names.plans.by_name)
-        });
-        let own = match limits {
-            Some(limits) => limits::compile(
-                Some(limits),
-                Scope::Binding(api),
-                names.metrics,
-                &format!("{}.limits", path()),
-                report,
-            ),
-            None => LimitSets::new(),
-        };
-        let limits = match plan.and_then(|plan| names.plans.list.get(plan)) {
-            Some(plan) => limits::merge(own, &plan.limits, Scope::Binding(api)),
-            None => own,
-        };
-        let allow = grant(allow, &path, report);
-        let paths = match paths {
-            Some(paths) => path_grants(paths, names, &path, report).map(Box::new),
-            None => None,
-        };
-        let consumer_path = || format!("{}.consumer", path());
-        let Some(index) = report.find(consumer_path, Kind::Consumer, &consumer, &names.consumers.by_name)
-        else {
-            continue;
-        };
-        if compiled.insert(index, Binding { plan, limits, allow, paths }).is_some() {
+        let consumer_path = || format!("{path}[{place}].consumer");
+        let found = report.find(consumer_path, Kind::Consumer, consumer, &names.by_name);
+        let Some(found) = found.and_then(|found| u32::try_from(found).ok()) else { continue };
+        if !known.insert(found) {
             report.add(&consumer_path(), format!("`{consumer}` has a binding here already"));
         }
+        bound.push((found, index));
     }
-    compiled
+    // Where one is missing, there are problems, and no policy.
+    Bindings::new(bound, compiled.into_iter().flatten().collect())
+}
+
+fn compile_terms(
+    terms: document::Terms,
+    api: &str,
+    names: &Names,
+    path: &str,
+    report: &mut Report,
+) -> Binding {
+    let document::Terms { plan, allow, paths, limits } = terms;
+    let plan =
+        plan.and_then(|plan| report.find(|| format!("{path}.plan"), Kind::Plan, &plan, &names.plans.by_name));
+    let own = match limits {
+        Some(limits) => limits::compile(
+            Some(limits),
+            Scope::Binding(api),
+            names.metrics,
+            &format!("{path}.limits"),
+            report,
+        ),
+        None => LimitSets::new(),
+    };
+    let limits = match plan.and_then(|plan| names.plans.list.get(plan)) {
+        Some(plan) => limits::merge(own, &plan.limits, Scope::Binding(api)),
+        None => own,
+    };
+    let path = || path.to_owned();
+    let allow = grant(allow, &path, report);
+    let paths = match paths {
+        Some(paths) => path_grants(paths, names, &path, report).map(Box::new),
+        None => None,
+    };
+    Binding { plan, limits, allow, paths }
 }
 
 fn path_grants(

@@ -1,136 +1,138 @@
 //! Compiles the known callers, and finds whose each key and client id is.
 
-use std::{
-    collections::{HashMap, HashSet},
-    rc::Rc,
-};
+use std::collections::HashMap;
 
 use super::{
-    super::{Consumer, problem::Kind},
+    super::{
+        consumers::{Clients, Consumers, Entry},
+        problem::Kind,
+    },
     Report, document,
     limits::Plans,
-    report::check_name,
+    report::{check_name, check_text},
 };
 use crate::{
-    credential::Digest,
-    identity::api_key::{ApiKeys, KeyRecord, KeyState},
+    identity::api_key::{ApiKeys, KeyId, KeyList},
     quota::consumer_payer,
-    time::Timestamp,
 };
 
-/// The compiled consumers.
-#[derive(Default)]
-pub(super) struct Consumers {
-    pub(super) list: Vec<Consumer>,
-    pub(super) by_name: HashMap<String, usize>,
-    pub(super) keys: ApiKeys,
-    pub(super) clients: HashMap<String, usize>,
-}
+/// The most consumers.
+const MOST: usize = 250_000;
 
+/// The most keys of all consumers, and likewise the most clients.
+const MOST_CREDENTIALS: usize = 500_000;
+
+/// The most keys of one consumer.
+const MOST_KEYS: usize = 1_000;
+
+/// Compiles the callers and their keys.
 pub(super) fn compile(
-    consumers: Option<Vec<document::Consumer>>,
+    consumers: Option<document::Consumers>,
     plans: &Plans,
     report: &mut Report,
-) -> Consumers {
-    let consumers = report.list("consumers", consumers);
-    let mut compiled = Consumers {
-        list: Vec::with_capacity(consumers.len()),
-        by_name: HashMap::with_capacity(consumers.len()),
-        keys: ApiKeys::with_capacity(consumers.len()),
-        clients: HashMap::new(),
-    };
-    for (index, consumer) in consumers.into_iter().enumerate() {
-        // Paths are made only where something is wrong: there may be a hundred thousand consumers.
-        let path = || format!("consumers[{index}]");
-        compiled.add(index, consumer, &path, plans, report);
+) -> (Consumers, ApiKeys) {
+    if consumers.as_ref().is_some_and(document::Consumers::is_empty) {
+        report.add_empty("consumers");
     }
-    compiled
+    let document::Consumers { names, entries, plans: used, keys, clients, client_owners } =
+        consumers.unwrap_or_default();
+    report.at_most(MOST, "consumers", entries.len(), "consumers");
+    report.at_most(MOST_CREDENTIALS, "API keys", keys.records().len(), "consumers");
+    report.at_most(MOST_CREDENTIALS, "clients", clients.len(), "consumers");
+    let indexes: Vec<_> = used.iter().map(|plan| plans.by_name.get(plan).copied()).collect();
+    let mut compiled = Vec::with_capacity(entries.len());
+    for (index, (name, entry)) in names.iter().zip(entries).enumerate() {
+        // Paths are made only where something is wrong: there may be a hundred thousand consumers.
+        let path = |attribute: &str| format!("consumers[{index}].{attribute}");
+        if let Err(problem) = check_name(name) {
+            report.add(&path("name"), problem);
+        }
+        let plan = entry.plan.and_then(|plan| indexes.get(plan.get()).copied().flatten());
+        if let (None, Some(unknown)) = (plan, entry.plan) {
+            report.add_unknown(&path("plan"), Kind::Plan, used.get(unknown.get()).unwrap_or_default());
+        }
+        if entry.keys == document::Given::Empty {
+            report.add_empty(&path("keys"));
+        }
+        if entry.clients == document::Given::Empty {
+            report.add_empty(&path("clients"));
+        }
+        compiled.push(Entry {
+            payer: consumer_payer(name),
+            plan: plan.and_then(|plan| u32::try_from(plan).ok()),
+            active: entry.state == document::ConsumerState::Active,
+        });
+    }
+    check_keys(&keys, report);
+    for (place, id) in clients.iter().enumerate() {
+        if let Err(problem) = check_text(id) {
+            report.add(&client_path(place, &client_owners), problem);
+        }
+    }
+    let name =
+        |owner: u32| usize::try_from(owner).ok().and_then(|owner| names.get(owner)).unwrap_or_default();
+    let keys = ApiKeys::new(keys).unwrap_or_else(|repeated| {
+        for again in repeated {
+            let fault = taken("the key", name, again.earlier, again.consumer);
+            report.add(&format!("consumers[{}].keys[{}].sha256", again.consumer, again.place), fault);
+        }
+        ApiKeys::default()
+    });
+    let clients = Clients::new(clients, client_owners);
+    for [earlier, later] in clients.repeated() {
+        let [(_, owner), (id, other)] = [earlier, later].map(|place| clients.get(place));
+        let fault = taken(&format!("the client `{id}`"), name, owner, other);
+        report.add(&client_path(later, clients.owners()), fault);
+    }
+    (Consumers::new(names, compiled, clients), keys)
 }
 
-impl Consumers {
-    fn add(
-        &mut self,
-        index: usize,
-        consumer: document::Consumer,
-        path: &dyn Fn() -> String,
-        plans: &Plans,
-        report: &mut Report,
-    ) {
-        let document::Consumer { name, state, plan, keys, clients } = consumer;
-        if let Err(problem) = check_name(&name) {
-            report.add(&format!("{}.name", path()), problem);
-        }
-        if self.by_name.insert(name.clone(), index).is_some() {
-            report.add(&format!("{}.name", path()), format!("there is a consumer `{name}` already"));
-        }
-        let plan = plan
-            .and_then(|plan| report.find(|| format!("{}.plan", path()), Kind::Plan, &plan, &plans.by_name));
-        let payer = consumer_payer(&name);
-        self.list.push(Consumer { name, active: state == document::ConsumerState::Active, plan, payer });
-        if keys.as_ref().is_some_and(Vec::is_empty) || clients.as_ref().is_some_and(Vec::is_empty) {
-            report.list(&format!("{}.keys", path()), keys.clone());
-            report.list(&format!("{}.clients", path()), clients.clone());
-        }
-        self.add_keys(index, keys.unwrap_or_default(), path, report);
-        for (place, client) in clients.unwrap_or_default().into_iter().enumerate() {
-            let fault = match self.clients.get(&client) {
-                _ if client.is_empty() => Some("an OAuth2 client id must not be empty".to_owned()),
-                Some(owner) => Some(self.taken(&format!("the client `{client}`"), *owner, index)),
-                None => None,
-            };
-            if let Some(fault) = fault {
-                report.add(&format!("{}.clients[{place}]", path()), fault);
-            }
-            self.clients.entry(client).or_insert(index);
+/// The consumers by name.
+pub(super) fn by_name<'c>(consumers: &'c Consumers, report: &mut Report) -> HashMap<&'c str, usize> {
+    let mut by_name = HashMap::with_capacity(consumers.len());
+    for (index, name) in consumers.names().enumerate() {
+        if by_name.insert(name, index).is_some() {
+            report.add(&format!("consumers[{index}].name"), format!("there is a consumer `{name}` already"));
         }
     }
+    by_name
+}
 
-    fn add_keys(
-        &mut self,
-        consumer: usize,
-        keys: Vec<document::Key>,
-        path: &dyn Fn() -> String,
-        report: &mut Report,
-    ) {
-        let mut ids = HashSet::new();
-        for (place, document::Key { id, sha256, state, not_after }) in keys.into_iter().enumerate() {
-            let digest = match Digest::from_hex(&sha256) {
-                Ok(digest) => digest,
-                Err(error) => {
-                    report.add(&format!("{}.keys[{place}].sha256", path()), error);
-                    continue;
-                }
-            };
-            let key = KeyRecord {
-                consumer,
-                id: id.as_deref().map(Rc::from),
-                state: match state {
-                    document::KeyState::Active => KeyState::Active,
-                    document::KeyState::Inactive => KeyState::Inactive,
-                },
-                not_after: not_after.map_or(Timestamp::MAX, |moment| moment.0),
-            };
-            if let Some(other) = self.keys.insert(digest, key) {
-                let fault = self.taken("the key", other.consumer, consumer);
-                report.add(&format!("{}.keys[{place}].sha256", path()), fault);
+/// Checks the keys' names, and how many keys each consumer has.
+fn check_keys(keys: &KeyList, report: &mut Report) {
+    let id = |id: Option<KeyId>| id.and_then(|id| keys.id(id));
+    for own in keys.records().chunk_by(|one, other| one.consumer == other.consumer) {
+        let Some(first) = own.first() else { continue };
+        let path = format_args!("consumers[{}].keys", first.consumer);
+        if own.len() > MOST_KEYS {
+            report.at_most(MOST_KEYS, "keys of one consumer", own.len(), &path.to_string());
+            continue;
+        }
+        let mut known = HashMap::new();
+        for (place, record) in own.iter().enumerate() {
+            let Some(id) = id(record.id) else { continue };
+            let path = || format!("{path}[{place}].id");
+            if let Err(problem) = check_name(id) {
+                report.add(&path(), problem);
             }
-            if let Some(id) = id
-                && !ids.insert(id.clone())
-            {
-                report.add(
-                    &format!("{}.keys[{place}].id", path()),
-                    format!("the consumer has a key `{id}` already"),
-                );
+            if own.len() > 1 && known.insert(id, place).is_some() {
+                report.add(&path(), format!("the consumer has a key `{id}` already"));
             }
         }
     }
+}
 
-    /// Why what belongs to the consumer `owner` cannot belong to `other` as well.
-    fn taken(&self, what: &str, owner: usize, other: usize) -> String {
-        let name = |index: usize| self.list.get(index).map_or("", |consumer| &consumer.name);
-        if owner == other {
-            return format!("{what} is listed twice");
-        }
-        format!("{what} belongs to consumer `{}` and cannot belong to `{}` as well", name(owner), name(other))
+/// The path of a client id, by its place among those of all consumers.
+fn client_path(place: usize, owners: &[u32]) -> String {
+    let owner = owners.get(place).copied().unwrap_or_default();
+    let first = owners.partition_point(|other| *other < owner);
+    format!("consumers[{owner}].clients[{}]", place.saturating_sub(first))
+}
+
+/// Why what belongs to a consumer cannot belong to another as well.
+fn taken<'n>(what: &str, name: impl Fn(u32) -> &'n str, owner: u32, other: u32) -> String {
+    if owner == other {
+        return format!("{what} is listed twice");
     }
+    format!("{what} belongs to consumer `{}` and cannot belong to `{}` as well", name(owner), name(other))
 }

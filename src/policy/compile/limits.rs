@@ -12,6 +12,12 @@ use crate::{
     quota::{Limit, LimitSet, LimitSets, Of},
 };
 
+/// The most plans.
+const MOST_PLANS: usize = 100_000;
+
+/// The most limits of one list. Each that applies is decided, charged and shown for each request.
+const MOST_LIMITS: usize = 32;
+
 /// The compiled plans.
 pub(super) struct Plans {
     /// In the order of their names.
@@ -20,6 +26,7 @@ pub(super) struct Plans {
 }
 
 pub(super) fn plans(plans: Named<document::Plan>, metrics: &Metrics, report: &mut Report) -> Plans {
+    report.at_most(MOST_PLANS, "plans", plans.0.len(), "plans");
     let by_name = index(&plans);
     let list = plans
         .0
@@ -70,6 +77,7 @@ pub(super) fn compile(
 ) -> LimitSets {
     let mut sets = LimitSets::new();
     let list = path;
+    report.at_most(MOST_LIMITS, "limits", limits.as_ref().map_or(0, Vec::len), path);
     for (place, limit) in report.list(path, limits).into_iter().enumerate() {
         let document::Limit { metric, max, per, window, of } = limit;
         let path = format!("{path}[{place}]");

@@ -1,61 +1,89 @@
 //! Compiles metering: which requests count how much.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{
-    super::{LimitSets, problem::Kind},
+    super::{LimitSets, Plan, problem::Kind},
     DEFAULT_METRIC, Names, Report, document,
     rules::methods,
 };
 use crate::{
-    access::Binding,
-    matching::{Metering, MeteringPath, MeteringRule, Methods, QueryValue, TooComplex},
-    quota::Limit,
+    access::Bindings,
+    matching::{Metering, MeteringPath, MeteringRule, Methods, MetricId, QueryValue, TooComplex},
+    quota::{CounterId, Limit},
 };
 
-/// Limits with words for where they come from.
-pub(super) type Applying<'a> = Vec<(&'a Limit, String)>;
+/// The limits that may apply to requests for some APIs, each once, by metric: how much a limit admits, its
+/// name, and words for where it comes from.
+#[derive(Default)]
+pub(super) struct Applying(HashMap<MetricId, BTreeSet<(u64, String, String)>>);
 
-/// All limits that may apply to requests for the API.
-pub(super) fn applying_limits<'a>(
-    limits: &'a LimitSets,
-    bindings: Option<&'a HashMap<usize, Binding>>,
-    names: &'a Names,
-) -> Applying<'a> {
-    let all = |sets: &'a LimitSets| sets.iter().flat_map(|set| &set.limits);
-    let mut applying: Applying = all(limits).map(|limit| (limit, "the API".to_owned())).collect();
-    let mut plans = vec![false; names.plans.list.len()];
-    let mut use_plan = |plan: Option<usize>| {
-        if let Some(used) = plan.and_then(|plan| plans.get_mut(plan)) {
-            *used = true;
+impl Applying {
+    /// The limits of the plans that consumers have.
+    pub(super) fn of_plans(used: impl Iterator<Item = usize>, plans: &[Plan]) -> Self {
+        let used: BTreeSet<_> = used.collect();
+        let mut applying = Self::default();
+        for plan in used.into_iter().filter_map(|plan| plans.get(plan)) {
+            applying.add(&plan.limits, &format!("plan `{}`", plan.name));
         }
-    };
-    match bindings {
-        Some(bindings) => {
-            for (consumer, binding) in bindings {
-                let of_consumer = names.consumers.list.get(*consumer).and_then(|consumer| consumer.plan);
-                use_plan(binding.plan.or(of_consumer));
-                let plan = binding.plan.and_then(|plan| names.plans.list.get(plan));
-                let of_plan =
-                    |limit: &Limit| plan.is_some_and(|plan| all(&plan.limits).any(|other| other == limit));
-                let own = all(&binding.limits).filter(|limit| !of_plan(limit));
-                applying.extend(own.map(|limit| (limit, "a binding".to_owned())));
-            }
-        }
-        None => names.consumers.list.iter().for_each(|consumer| use_plan(consumer.plan)),
+        applying
     }
-    for (plan, used) in names.plans.list.iter().zip(plans) {
-        if used {
-            applying.extend(all(&plan.limits).map(|limit| (limit, format!("plan `{}`", plan.name))));
+
+    /// The limits of an API, and of the plans and bindings of those who are bound to it.
+    pub(super) fn of_api(limits: &LimitSets, bindings: Option<&Bindings>, names: &Names) -> Self {
+        let plans = &names.plans.list;
+        let mut applying = match bindings {
+            Some(bindings) => Self::of_plans(
+                bindings.iter().filter_map(|(consumer, binding)| {
+                    binding.plan.or_else(|| names.consumers.get(consumer)?.plan)
+                }),
+                plans,
+            ),
+            None => Self::default(),
+        };
+        applying.add(limits, "the API");
+        for binding in bindings.map(Bindings::terms).unwrap_or_default() {
+            let of_plan: HashSet<_> = binding
+                .plan
+                .and_then(|plan| plans.get(plan))
+                .into_iter()
+                .flat_map(|plan| all(&plan.limits).map(key))
+                .collect();
+            let own = all(&binding.limits).filter(|limit| !of_plan.contains(&key(limit)));
+            own.for_each(|limit| applying.add_one(limit, "a binding"));
         }
+        applying
     }
-    applying
+
+    fn add(&mut self, limits: &LimitSets, whose: &str) {
+        all(limits).for_each(|limit| self.add_one(limit, whose));
+    }
+
+    fn add_one(&mut self, limit: &Limit, whose: &str) {
+        let entry = (limit.max(), limit.name().to_owned(), whose.to_owned());
+        self.0.entry(limit.metric()).or_default().insert(entry);
+    }
+
+    /// The limits of a metric that admit something, but less than `by`.
+    fn below(&self, metric: MetricId, by: u64) -> impl Iterator<Item = &(u64, String, String)> {
+        let least = |max: u64| (max, String::new(), String::new());
+        self.0.get(&metric).into_iter().flat_map(move |limits| limits.range(least(1)..least(by.max(1))))
+    }
+}
+
+fn all(sets: &LimitSets) -> impl Iterator<Item = &Limit> {
+    sets.iter().flat_map(|set| &set.limits)
+}
+
+/// What makes two limits the same.
+fn key(limit: &Limit) -> (&str, u64, CounterId) {
+    (limit.name(), limit.max(), limit.counter())
 }
 
 pub(super) fn compile(
     metering: Option<Vec<document::Metering>>,
     names: &Names,
-    applying: &Applying<'_>,
+    applying: &[&Applying],
     path: &str,
     report: &mut Report,
 ) -> Metering {
@@ -91,7 +119,7 @@ pub(super) fn compile(
 fn metering_rule(
     rule: document::Metering,
     names: &Names,
-    applying: &Applying<'_>,
+    applying: &[&Applying],
     path: &str,
     report: &mut Report,
 ) -> Option<MeteringRule> {
@@ -106,14 +134,14 @@ fn metering_rule(
         report.add_unknown(&format!("{path}.metric"), Kind::Metric, &metric);
         return None;
     };
-    let lineage = names.metrics.lineage(id);
-    let too_small = |limit: &Limit| limit.max() > 0 && limit.max() < by && lineage.contains(&limit.metric());
-    // Many bindings may have the same limit, which is reported once.
-    let messages: BTreeSet<_> = applying
+    let limits = names
+        .metrics
+        .lineage(id)
         .iter()
-        .filter(|(limit, _)| too_small(limit))
-        .map(|(limit, whose)| {
-            let (name, max) = (limit.name(), limit.max());
+        .flat_map(|metric| applying.iter().flat_map(move |applying| applying.below(*metric, by)));
+    // A limit may apply for several reasons, and is reported once.
+    let messages: BTreeSet<_> = limits
+        .map(|(max, name, whose)| {
             format!("{by} is above {whose}'s limit `{name}` of {max}: no such request could ever pass")
         })
         .collect();

@@ -15,11 +15,12 @@ mod rules;
 
 use std::collections::HashMap;
 
+use metering::Applying;
 use report::Report;
 pub(super) use report::{Finding, Owners};
 
 use super::{
-    Api, Policy,
+    Api, Consumers, Policy,
     document::{self, value::Named},
     problem::Kind,
 };
@@ -54,20 +55,23 @@ pub(super) fn compile(
     let providers = providers::compile(providers, environment, &mut report);
     let metrics = compile_metrics(&metrics, &mut report);
     let plans = limits::plans(plans, &metrics, &mut report);
-    let callers = consumers::compile(consumers, &plans, &mut report);
+    let (consumers, keys) = consumers::compile(consumers, &plans, &mut report);
     let effort = Effort::default();
     let names = Names {
         providers: &providers,
         metrics: &metrics,
         plans: &plans,
-        consumers: &callers,
         effort: &effort,
+        consumers: &consumers,
+        by_name: consumers::by_name(&consumers, &mut report),
+        applying: Applying::of_plans(consumers.plans(), &plans.list),
     };
     let (apis, table) = apis::compile(apis, &names, &mut report);
+    drop(names);
     let (Some(gate), true) = (gate, report.is_empty()) else {
         let owners = Owners {
             apis: apis.into_iter().map(|api| api.name).collect(),
-            consumers: callers.list.into_iter().map(|consumer| consumer.name).collect(),
+            consumers: consumers.names().map(str::to_owned).collect(),
         };
         return Err(Box::new(Uncompilable { findings: report.into_findings(), owners }));
     };
@@ -85,13 +89,12 @@ pub(super) fn compile(
         providers: providers.list,
         metrics,
         plans: plans.list,
-        consumers: callers.list,
+        consumers,
         reserved_headers,
         meters: Meters::new(gate.meters, gate.addresses),
         identities: IdentityCache::new(gate.tokens, gate.token_bytes),
         rests: Rests::default(),
-        keys: callers.keys,
-        clients: callers.clients,
+        keys,
         apis,
         table,
     })
@@ -102,7 +105,11 @@ struct Names<'a> {
     providers: &'a providers::Providers,
     metrics: &'a Metrics,
     plans: &'a limits::Plans,
-    consumers: &'a consumers::Consumers,
+    consumers: &'a Consumers,
+    /// The consumers by name.
+    by_name: HashMap<&'a str, usize>,
+    /// The limits of all plans that consumers have.
+    applying: Applying,
     /// What is left for compiling expressions.
     effort: &'a Effort,
 }
@@ -113,6 +120,7 @@ fn index<T>(named: &Named<T>) -> HashMap<String, usize> {
 }
 
 fn compile_metrics(declared: &Named<document::Metric>, report: &mut Report) -> Metrics {
+    report.at_most(MOST_METRICS, "metrics", declared.0.len(), "metrics");
     let mut list: Vec<(&str, Option<&str>)> =
         declared.0.iter().map(|(name, metric)| (name.as_str(), metric.parent.as_deref())).collect();
     if !declared.0.contains_key(DEFAULT_METRIC) {
@@ -133,6 +141,9 @@ fn compile_metrics(declared: &Named<document::Metric>, report: &mut Report) -> M
         Metrics::new(&known.collect::<Vec<_>>()).unwrap_or_default()
     })
 }
+
+/// The most metrics.
+const MOST_METRICS: usize = 100_000;
 
 /// The metric that is always there, as in 3scale.
 const DEFAULT_METRIC: &str = "hits";

@@ -15,6 +15,9 @@ use crate::{
     provider::{Endpoint, Keeping, WhenUnavailable},
 };
 
+/// The most providers.
+const MOST: usize = 1_000;
+
 /// The compiled providers.
 pub(super) struct Providers {
     /// In the order of their names; incomplete where there are problems.
@@ -27,6 +30,7 @@ pub(super) fn compile(
     environment: &dyn Fn(&str) -> Option<String>,
     report: &mut Report,
 ) -> Providers {
+    report.at_most(MOST, "providers", providers.0.len(), "providers");
     let by_name = index(&providers);
     let list = providers
         .0
@@ -58,6 +62,9 @@ fn introspection(
         issuers,
         leeway,
     } = provider;
+    if !cluster.is_empty() {
+        report.text(&format!("{path}.cluster"), &cluster);
+    }
     let issuers = report.list(&format!("{path}.issuers"), issuers);
     report.distinct(&format!("{path}.issuers"), &issuers);
     let endpoint = report.take(&format!("{path}.url"), Endpoint::parse(&url));
@@ -80,7 +87,12 @@ fn introspection(
                 document::Unavailable::Deny => WhenUnavailable::Deny,
                 document::Unavailable::Stale => WhenUnavailable::Stale,
                 document::Unavailable::AllowClients(clients) => {
-                    report.distinct(&format!("{path}.unavailable.allow_clients"), &clients);
+                    let path = format!("{path}.unavailable.allow_clients");
+                    report.distinct(&path, &clients);
+                    for (place, client) in clients.iter().enumerate().filter(|(_, client)| !client.is_empty())
+                    {
+                        report.text(&format!("{path}[{place}]"), client);
+                    }
                     WhenUnavailable::AllowClients(clients.into_iter().collect())
                 }
             },
@@ -106,12 +118,34 @@ fn compile_authentication(
     path: &str,
     report: &mut Report,
 ) -> Authentication {
+    if let document::Authentication::Basic(client) | document::Authentication::Post(client) = &authentication
+        && !client.id.is_empty()
+    {
+        let kind =
+            if matches!(authentication, document::Authentication::Basic(_)) { "basic" } else { "post" };
+        report.text(&format!("{path}.{kind}.id"), &client.id);
+    }
+    let is_checked = matches!(authentication, document::Authentication::Bearer(_));
     let mut resolve = |path: String, secret: Secret| match secret {
-        Secret::Inline(text) => ProviderSecret::new(text),
+        Secret::Inline(text) => {
+            if !is_checked && text.chars().any(char::is_control) {
+                report.add(&path, "has a control character");
+            }
+            ProviderSecret::new(text)
+        }
         Secret::Env(name) => {
-            let value = environment(&name).filter(|value| !value.is_empty());
-            if value.is_none() {
-                report.add(&path, format!("the environment has no variable `{name}`, or an empty one"));
+            let value = environment(&name).filter(|value| !value.is_empty() && is_variable(&name));
+            match &value {
+                _ if !is_variable(&name) => {
+                    report.add(&path, "not the name of a variable: expected ASCII letters, digits and `_`");
+                }
+                None => {
+                    report.add(&path, format!("the environment has no variable `{name}`, or an empty one"));
+                }
+                Some(value) if !is_checked && value.chars().any(char::is_control) => {
+                    report.add(&path, format!("the variable `{name}` has a control character"));
+                }
+                Some(_) => {}
             }
             ProviderSecret::new(value.unwrap_or_else(|| "unknown".to_owned()))
         }
@@ -128,4 +162,9 @@ fn compile_authentication(
         }
         document::Authentication::None => Authentication::None,
     }
+}
+
+/// Whether every environment can have a variable of this name.
+fn is_variable(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

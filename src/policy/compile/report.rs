@@ -1,8 +1,10 @@
 //! What compiling finds wrong with a document.
 
 use std::{
+    borrow::Borrow,
     collections::{HashMap, HashSet},
     fmt::Display,
+    hash::Hash,
 };
 
 use serde_json::{Map, Value};
@@ -95,6 +97,11 @@ impl Report {
         });
     }
 
+    /// How many things are wrong.
+    pub(super) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether nothing is wrong.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -112,12 +119,12 @@ impl Report {
 
     /// The index under which `name` is known, or none and a problem at `path`. The path is made only if it is
     /// needed: there may be a hundred thousand names.
-    pub(super) fn find(
+    pub(super) fn find<N: Borrow<str> + Eq + Hash>(
         &mut self,
         path: impl FnOnce() -> String,
         kind: Kind,
         name: &str,
-        known: &HashMap<String, usize>,
+        known: &HashMap<N, usize>,
     ) -> Option<usize> {
         let index = known.get(name).copied();
         if index.is_none() {
@@ -126,10 +133,23 @@ impl Report {
         index
     }
 
+    /// Whether there are not too many of something. Otherwise, that is a problem.
+    pub(super) fn at_most(&mut self, most: usize, what: &str, count: usize, path: &str) -> bool {
+        if count > most {
+            self.add(path, format!("has {count} {what}, but at most {most} are possible"));
+        }
+        count <= most
+    }
+
+    /// Notes that a list is empty.
+    pub(super) fn add_empty(&mut self, path: &str) {
+        self.add(path, "the list is empty: leave it out, or give it an entry");
+    }
+
     /// An optional list, empty if absent. A list that is present must not be empty.
     pub(super) fn list<T>(&mut self, path: &str, list: Option<Vec<T>>) -> Vec<T> {
         if list.as_ref().is_some_and(Vec::is_empty) {
-            self.add(path, "the list is empty: leave it out, or give it an entry");
+            self.add_empty(path);
         }
         list.unwrap_or_default()
     }
@@ -146,6 +166,11 @@ impl Report {
         }
     }
 
+    /// Notes a text that cannot be sent to a provider.
+    pub(super) fn text(&mut self, path: &str, text: &str) {
+        self.take(path, check_text(text));
+    }
+
     /// Notes a name that headers or logs could not carry.
     pub(super) fn name(&mut self, path: &str, name: &str) {
         self.take(path, check_name(name));
@@ -157,6 +182,31 @@ pub(super) fn check_name(name: &str) -> Result<(), InvalidName> {
     let fits =
         (1..=InvalidName::MOST).contains(&name.len()) && !name.chars().any(|c| c.is_control() || c == '"');
     if fits { Ok(()) } else { Err(InvalidName) }
+}
+
+/// Whether the text can be sent to a provider and compared with what it sends.
+pub(super) fn check_text(text: &str) -> Result<(), InvalidText> {
+    match text {
+        "" => Err(InvalidText::Empty),
+        _ if text.len() > InvalidText::MOST => Err(InvalidText::TooLong),
+        _ if text.chars().any(char::is_control) => Err(InvalidText::Control),
+        _ => Ok(()),
+    }
+}
+
+/// The text can be in no message.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(super) enum InvalidText {
+    #[error("must not be empty")]
+    Empty,
+    #[error("is longer than {} bytes", Self::MOST)]
+    TooLong,
+    #[error("has a control character")]
+    Control,
+}
+
+impl InvalidText {
+    const MOST: usize = 4096;
 }
 
 /// The text is not a name.

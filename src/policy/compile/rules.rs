@@ -11,6 +11,15 @@ use crate::{
     refusal::Challenges,
 };
 
+/// The most methods of one list. A request's method is compared with each of them.
+const MOST_METHODS: usize = 64;
+
+/// The most scopes, and the most audiences, that a rule lists. Those of a token are compared with each.
+const MOST_REQUIRED: usize = 16;
+
+/// The most issuers that a rule lists. That of a token is compared with each of them.
+const MOST_ISSUERS: usize = 64;
+
 /// Compiles rules and the table that finds them; `default` are the API's ways in, `shared` a place in which
 /// both API keys and tokens sit.
 pub(super) fn compile(
@@ -113,6 +122,7 @@ pub(super) fn pattern(
 
 /// The methods named, or all.
 pub(super) fn methods(named: Option<Vec<String>>, path: &str, report: &mut Report) -> Methods {
+    let named = named.filter(|named| report.at_most(MOST_METHODS, "methods", named.len(), path));
     named.and_then(|named| report.take(path, Methods::named(named))).unwrap_or(Methods::ALL)
 }
 
@@ -157,14 +167,21 @@ fn introspection(
     let scopes =
         scopes.and_then(|scopes| required_scopes(scopes, strategy, &format!("{path}.scopes"), report));
     let audience = audience.and_then(|audience| {
+        let (document::Audience::Any(list) | document::Audience::All(list)) = &audience;
+        let path = format!("{path}.audience");
+        if !report.at_most(MOST_REQUIRED, "audiences", list.len(), &path) {
+            return None;
+        }
         let audience = match audience {
             document::Audience::Any(list) => Audience::any(list),
             document::Audience::All(list) => Audience::all(list),
         };
-        report.take(&format!("{path}.audience"), audience)
+        report.take(&path, audience)
     });
     let issuers = report.list(&format!("{path}.issuers"), issuers);
-    report.distinct(&format!("{path}.issuers"), &issuers);
+    if report.at_most(MOST_ISSUERS, "issuers", issuers.len(), &format!("{path}.issuers")) {
+        report.distinct(&format!("{path}.issuers"), &issuers);
+    }
     Some(Access::Introspection {
         provider: provider?,
         requirement: Requirement { issuers, audience, scopes },
@@ -177,6 +194,9 @@ fn required_scopes(
     path: &str,
     report: &mut Report,
 ) -> Option<RequiredScopes> {
+    if !report.at_most(MOST_REQUIRED, "scopes", scopes.len(), path) {
+        return None;
+    }
     // Tokens and authorization requests list scopes in one text; here each is an entry.
     let joined = scopes.iter().enumerate().find(|(_, scope)| scope.split_ascii_whitespace().nth(1).is_some());
     if let Some((place, scope)) = joined {

@@ -1,6 +1,6 @@
 //! `apis`: hosts and base paths that belong together, and where their credentials sit.
 
-use super::{Access, Binding, Forward, Limit, Metering, Rule};
+use super::{Access, Bindings, Forward, Limit, Metering, Rule};
 
 document! {
     /// Hosts and a base path that belong together.
@@ -20,7 +20,7 @@ document! {
         /// What requests count; one of `hits` each if absent.
         pub metering?: Vec<Metering>,
         /// Who may call it; every consumer if absent.
-        pub bindings?: Vec<Binding>,
+        pub bindings?: Bindings,
         /// Limits on top of those of plans.
         pub limits?: Vec<Limit>,
         /// What the service behind the API sees.

@@ -18,6 +18,7 @@ document! {
     }
 
     /// A grant for some paths.
+    #[derive(Hash)]
     pub struct PathGrant {
         /// The path inside the API, as in rules.
         pub path?: String,
@@ -30,7 +31,7 @@ document! {
 
 choice! {
     /// What a binding grants.
-    #[derive(Default)]
+    #[derive(Default, Hash)]
     pub enum Grant {
         /// Every method.
         All,

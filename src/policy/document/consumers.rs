@@ -1,6 +1,6 @@
 //! `consumers`: known callers.
 
-use super::value::Moment;
+use super::value::{Moment, Sha256};
 
 document! {
     /// A known caller.
@@ -22,7 +22,7 @@ document! {
         /// The operator's name for the key.
         pub id?: String,
         /// SHA-256 of the key, in hexadecimal.
-        pub sha256: String,
+        pub sha256: Sha256,
         /// Whether the key is accepted.
         pub state = default: KeyState,
         /// From this moment on the key is refused (RFC 3339).

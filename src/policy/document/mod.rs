@@ -66,6 +66,7 @@ mod consumers;
 mod forms;
 mod forward;
 mod gate;
+mod lists;
 mod metering;
 mod plans;
 mod providers;
@@ -78,6 +79,7 @@ pub use consumers::{Consumer, ConsumerState, Key, KeyState};
 pub(super) use forms::form;
 pub use forward::Forward;
 pub use gate::{Capacity, Debug, ErrorFormat, Errors, FilterState, Gate, Preflight, StateName, Unmatched};
+pub use lists::{Bindings, Building, BuildingBindings, BuildingConsumers, Consumers, Given, Terms};
 pub use metering::{Metering, MeteringMatch};
 pub use plans::{Limit, Metric, Plan};
 pub use providers::{Authentication, BearerToken, Cache, Client, Introspection, Provider, Unavailable};
@@ -100,7 +102,7 @@ document! {
         /// Named sets of limits.
         pub plans = default: Named<Plan>,
         /// Known callers.
-        pub consumers?: Vec<Consumer>,
+        pub consumers?: Consumers,
         /// The APIs behind the gate.
         pub apis: Vec<Api>,
     }

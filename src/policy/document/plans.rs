@@ -18,6 +18,7 @@ document! {
     }
 
     /// At most `max` of a metric per window.
+    #[derive(Hash)]
     pub struct Limit {
         /// What is counted.
         pub metric: String,

@@ -44,8 +44,8 @@ pub(in crate::policy) fn everything() -> Value {
             {
                 "name": "acme", "state": "suspended", "plan": "basic", "clients": ["w"],
                 "keys": [
-                    {"id": "k", "sha256": "00", "state": "inactive", "not_after": "2027-01-01T00:00:00Z"},
-                    {"sha256": "01"},
+                    {"id": "k", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "state": "inactive", "not_after": "2027-01-01T00:00:00Z"},
+                    {"sha256": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"},
                 ],
             },
             {"name": "globex"},

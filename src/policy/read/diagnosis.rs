@@ -14,7 +14,7 @@ use super::{
 use crate::policy::{
     Problem, Problems,
     compile::Owners,
-    document::{self, Document, value::Named},
+    document::{self, Building, BuildingBindings, BuildingConsumers, Document, value::Named},
 };
 
 /// Finds everything that is wrong with the shape of a document; `duplicates` are the paths of members that
@@ -47,7 +47,7 @@ pub fn diagnose(
     }
     let is_complete = problems.len() < Problems::MOST;
     let rest = document.filter(|_| is_complete).map(|mut document| {
-        document.consumers = consumers.or(document.consumers);
+        document.consumers = consumers.map(built::<BuildingConsumers>).or(document.consumers);
         document.apis = apis.unwrap_or_default();
         document.providers = providers;
         document.metrics = metrics;
@@ -60,6 +60,12 @@ pub fn diagnose(
 /// The first fault of a value that should be a `T`.
 pub fn check<T: DeserializeOwned>(value: &Value) -> Option<Fault> {
     T::deserialize(Node(value)).err()
+}
+
+fn built<B: Building>(entries: Vec<B::Entry>) -> B::List {
+    let mut building = B::default();
+    entries.into_iter().for_each(|entry| building.push(entry));
+    building.finish()
 }
 
 /// A document that is being taken apart.
@@ -79,7 +85,7 @@ impl Diagnosis {
         Some(document::Api {
             rules: rules.unwrap_or(api.rules),
             metering: metering.or(api.metering),
-            bindings: bindings.or(api.bindings),
+            bindings: bindings.map(built::<BuildingBindings>).or(api.bindings),
             ..api
         })
     }

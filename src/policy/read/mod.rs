@@ -1,28 +1,37 @@
 //! Reads the policy document's JSON and, if it is wrong, finds everything that is wrong with its shape.
 //!
-//! The happy path is one typed pass. Only a document that fails it is taken apart. Its entries (a consumer, a
+//! The happy path is one typed pass over the parts of the text. Only a document that fails it is read as a
+//! whole and taken apart. Its entries (a consumer, a
 //! rule, a plan) are read one by one: a faulty part of an entry is reported and removed, and the entry is
 //! read again. So a fault costs as much as reading its entry, however large the document is; and after
 //! [`Problems::MOST`](super::Problems::MOST) faults it stops.
 
 mod diagnosis;
+mod entries;
 mod fault;
 mod json;
 mod names;
 mod path;
 mod removed;
+mod text;
 mod value;
+
+use std::borrow::Cow;
 
 use diagnosis::{check, diagnose};
 use names::Names;
 use removed::Removed;
 use serde_json::{Map, Value};
+pub use text::Text;
+
+use text::Unexpected;
 
 use super::{
     Problem,
     compile::{Finding, Owners},
     document::{self, Document},
 };
+use crate::digest::{Digest, Hasher};
 
 /// Why a document could not be read.
 pub struct Unreadable {
@@ -49,9 +58,50 @@ pub struct Whole {
     owners: Owners,
 }
 
-/// Reads a document from JSON.
-pub fn read(json: &[u8]) -> Result<Document, Box<Unreadable>> {
-    serde_json::from_slice(json).map_err(|error| Box::new(unreadable(json, &error)))
+/// The most bytes of a document: some 200,000 consumers with bindings.
+const MOST_BYTES: usize = 64 << 20;
+
+/// Reads a document from JSON. Also returns the digest of the text.
+pub fn read(text: &(impl Text + ?Sized)) -> (Result<Document, Box<Unreadable>>, Digest) {
+    let (mut digest, mut size) = (Hasher::default(), 0_usize);
+    let bounded = Bounded(text);
+    let entries = entries::read(&bounded, &mut |part| {
+        digest.update(part);
+        size = size.saturating_add(part.len());
+    });
+    if size > MOST_BYTES {
+        let message = format!("the document has more than {MOST_BYTES} bytes");
+        return (Err(Box::new(hopeless("", message))), digest.finish());
+    }
+    match entries {
+        Ok(document) => (Ok(document), digest.finish()),
+        Err(Unexpected) => {
+            let json = whole(&bounded);
+            let document = serde_json::from_slice(&json).map_err(|error| Box::new(unreadable(&json, &error)));
+            (document, Digest::of(&json))
+        }
+    }
+}
+
+/// A text of which no more is read than a document may have, and one part.
+struct Bounded<'t, T: ?Sized>(&'t T);
+
+impl<T: Text + ?Sized> Text for Bounded<'_, T> {
+    fn part(&self, offset: usize) -> Cow<'_, [u8]> {
+        if offset > MOST_BYTES { Cow::Borrowed(&[]) } else { self.0.part(offset) }
+    }
+}
+
+/// All of a text.
+fn whole(text: &(impl Text + ?Sized)) -> Cow<'_, [u8]> {
+    let mut whole = text.part(0);
+    loop {
+        let part = text.part(whole.len());
+        if part.is_empty() {
+            return whole;
+        }
+        whole.to_mut().extend_from_slice(&part);
+    }
 }
 
 // === impl Whole ===

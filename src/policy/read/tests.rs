@@ -12,7 +12,7 @@ use super::{
 const API: &str = r#""apis":[{"name":"a","rules":[{"path":"/x"}]}]"#;
 
 fn problems(json: &str) -> Vec<String> {
-    match read(json.as_bytes()) {
+    match read(json.as_bytes()).0 {
         Ok(_) => Vec::new(),
         Err(unreadable) => unreadable.problems.iter().map(ToString::to_string).collect(),
     }
@@ -68,6 +68,22 @@ fn what_appears_twice_is_reported_with_everything_else() {
 }
 
 #[test]
+fn a_document_means_the_same_entry_by_entry() {
+    let json = everything().to_string();
+    let document = entries::read(json.as_bytes(), &mut |_| ()).unwrap();
+    assert_eq!(document, serde_json::from_str(&json).unwrap());
+    let bindings = |list: &str| format!(r#"{{"sidegate":"v1","apis":[{{"name":"a","rules":[],{list}}}]}}"#);
+    for list in [r#""bindings":[]"#, r#""metering":[]"#, r#""shadow":true"#] {
+        let json = bindings(list);
+        let document = entries::read(json.as_bytes(), &mut |_| ()).unwrap();
+        assert_eq!(document, serde_json::from_str(&json).unwrap());
+    }
+    for list in [r#""bindings":null"#, r#""bindings":[],"bindings":[]"#, r#""rules":[]"#, r#""colour":1"#] {
+        assert!(entries::read(bindings(list).as_bytes(), &mut |_| ()).is_err(), "{list}");
+    }
+}
+
+#[test]
 fn what_is_not_json_is_reported_as_such() {
     assert!(problems("")[0].contains("empty"));
     assert!(problems("  \n")[0].contains("empty"));
@@ -102,7 +118,7 @@ fn a_hundred_problems_are_enough() {
     let gate: Vec<_> = (0..60).map(|number| format!(r#""a{number}":1"#)).collect();
     let json =
         format!(r#"{{"sidegate":"v1","consumers":[{consumers}],"gate":{{{}}},{API}}}"#, gate.join(","));
-    let unreadable = read(json.as_bytes()).unwrap_err();
+    let unreadable = read(json.as_bytes()).0.unwrap_err();
     assert_eq!(unreadable.problems.len(), Problems::MOST);
     assert!(!unreadable.is_complete && unreadable.rest.is_none());
 }

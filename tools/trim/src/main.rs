@@ -21,7 +21,7 @@ use wasm_encoder::{ExportKind, ExportSection, Module, RawSection};
 use wasmparser::{ExternalKind, Parser, Payload};
 
 /// What the host cannot do without, and the callbacks that `src/hosts/proxy_wasm.rs` implements.
-const EXPORTS: [&str; 14] = [
+const EXPORTS: [&str; 15] = [
     "memory",
     "_initialize",
     "proxy_abi_version_0_2_1",
@@ -31,6 +31,7 @@ const EXPORTS: [&str; 14] = [
     "proxy_on_configure",
     "proxy_on_tick",
     "proxy_on_request_headers",
+    "proxy_on_request_trailers",
     "proxy_on_response_headers",
     "proxy_on_http_call_response",
     "proxy_on_grpc_receive",

@@ -4,10 +4,12 @@ mod duration;
 mod moment;
 mod named;
 mod secret;
+mod sha256;
 mod shape;
 
 pub use duration::DurationText;
 pub use moment::Moment;
 pub use named::Named;
 pub use secret::Secret;
+pub use sha256::Sha256;
 pub(in crate::policy) use shape::{MapOnly, given};
