@@ -135,7 +135,7 @@ fn lists_that_a_request_is_compared_with_are_bounded() {
         "/apis/0/bindings/0/allow/methods",
         methods(64),
         methods(65),
-        "apis[0] (orders).bindings[0].allow.methods: has 65 methods, but at most 64 are possible",
+        "apis[0] (orders).bindings[0].allow.methods: there are more than 64 methods",
     );
 }
 
