@@ -45,10 +45,11 @@ impl HeaderMap {
     /// Where the fields are, if the bytes are complete.
     fn fields(&self) -> impl Iterator<Item = Field> + Clone {
         let lengths = lengths(&self.bytes).unwrap_or_default();
-        let mut start = lengths.len().saturating_mul(8).saturating_add(4);
+        // Lengths that do not add up give ranges that are not in the bytes.
+        let mut start = lengths.len().wrapping_mul(8).wrapping_add(4);
         lengths.iter().map(move |[name, value]| {
             let field = Field { start, name_length: number(*name), value_length: number(*value) };
-            start = field.value().end.saturating_add(1);
+            start = field.value().end.wrapping_add(1);
             field
         })
     }
@@ -78,12 +79,12 @@ struct Field {
 
 impl Field {
     const fn name(&self) -> Range<usize> {
-        self.start..self.start.saturating_add(self.name_length)
+        self.start..self.start.wrapping_add(self.name_length)
     }
 
     const fn value(&self) -> Range<usize> {
-        let start = self.name().end.saturating_add(1);
-        start..start.saturating_add(self.value_length)
+        let start = self.name().end.wrapping_add(1);
+        start..start.wrapping_add(self.value_length)
     }
 }
 

@@ -91,7 +91,7 @@ async fn a_real_servers_tokens_are_admitted_by_the_rules_that_they_satisfy() {
         json!({"token": [{"header": "authorization", "scheme": "Bearer"}, {"query": "access_token"}]});
     policy["apis"][0]["forward"] = json!({"headers": {"x-client": "{client_id}", "x-scope": "{scope}"}});
 
-    policy["gate"] = json!({"filter_state": {"only": ["cache"]}});
+    policy["gate"]["filter_state"] = json!({"only": ["cache"]});
     let upstream = Upstream::echo("orders").await;
     let wasm = Wasm::sidegate(&policy).environment("GATEWAY_SECRET", GATEWAY_SECRET);
     let listener = Listener::new("main")

@@ -210,7 +210,7 @@ async fn without_the_provider_an_earlier_answer_is_used_only_as_the_mode_says() 
         .map(|name| token_rule(&format!("/{name}"), name, &json!({})));
     let strict = token_rule("/strict", "stale", &json!({"scopes": ["orders.read"]}));
     let mut policy = policy(&providers, &[&rules[..], &[strict]].concat());
-    policy["gate"] = json!({"filter_state": {"only": ["cache"]}});
+    policy["gate"]["filter_state"] = json!({"only": ["cache"]});
     let upstream = Upstream::echo("orders").await;
     let listener = Listener::new("main")
         .wasm(&Wasm::sidegate(&policy))

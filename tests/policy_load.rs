@@ -42,11 +42,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sidegate::{
-    credential::{ApiKey, Digest},
-    policy::Policy,
-    time::Timestamp,
-};
+use sidegate::{credential::Digest, policy::Policy, time::Timestamp};
 
 /// The secret in the environment. It must never be in a message.
 const SECRET: &str = "hunter2";

@@ -7,6 +7,6 @@ pub use locate::{
     InvalidLocation, InvalidLocations, Located, Location, Locations, MAX_CREDENTIAL, MisplacedCredential,
     Removal, locate, removal,
 };
-pub use secret::{AccessToken, ApiKey, ProviderSecret};
+pub use secret::{AccessToken, ProviderSecret};
 
 pub use crate::digest::{Digest, InvalidDigest};

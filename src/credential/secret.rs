@@ -37,10 +37,6 @@ macro_rules! secret {
 }
 
 secret! {
-    /// An API key as the caller presented it.
-    ApiKey
-}
-secret! {
     /// An OAuth2 access token as the caller presented it.
     AccessToken
 }
@@ -58,7 +54,6 @@ mod tests {
 
     #[test]
     fn debug_does_not_print_the_secret() {
-        assert_eq!(format!("{:?}", ApiKey::new("hunter2")), "ApiKey(redacted)");
         assert_eq!(format!("{:?}", AccessToken::new("hunter2")), "AccessToken(redacted)");
         assert_eq!(format!("{:?}", ProviderSecret::new("hunter2")), "ProviderSecret(redacted)");
     }

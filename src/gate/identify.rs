@@ -7,7 +7,7 @@ use super::{
     trail::{CredentialPlace, ProviderCall, Trail},
 };
 use crate::{
-    credential::{AccessToken, ApiKey, Located, locate},
+    credential::{AccessToken, Located, locate},
     identity::{
         Identity, Lookup, Requirement, TokenFault, Vouched, check,
         introspection::{Consulted, introspect},
@@ -66,9 +66,7 @@ pub(super) async fn identify<S: Store>(
             Access::Introspection { provider, requirement } => {
                 by_token(place, *provider, requirement, &AccessToken::new(credential), ports, trail).await
             }
-            Access::Allow | Access::Deny | Access::ApiKey => {
-                by_key(place, &ApiKey::new(credential), ports, trail)
-            }
+            Access::Allow | Access::Deny | Access::ApiKey => by_key(place, &credential, ports, trail),
         };
     }
     Err(if place.rule.challenges.token {
@@ -80,11 +78,11 @@ pub(super) async fn identify<S: Store>(
 
 fn by_key<S: Store>(
     place: &Place<'_>,
-    key: &ApiKey,
+    key: &str,
     ports: &Ports<S>,
     trail: &mut Trail,
 ) -> Result<Caller, Refusal> {
-    let record = place.policy.keys.find(key, ports.now());
+    let record = place.policy.keys.find(&ports.digest_of(key), ports.now());
     let record = record.map_err(|fault| Cause::KeyRefused.because(Reason::of(&fault)))?;
     trail.key = record.id;
     let owner = usize::try_from(record.consumer).ok();

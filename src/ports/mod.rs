@@ -23,6 +23,7 @@ use std::{
 pub use running::{Progress, Running};
 
 use crate::{
+    digest::{Digest, RecentDigests},
     provider::{Call, CallFailure, CallResult},
     store::{Incidents, Secret, Seed, Session, Store, Tally},
     time::Timestamp,
@@ -32,6 +33,7 @@ use crate::{
 pub struct Ports<S> {
     store: S,
     secret: Secret,
+    digests: RecentDigests,
     incidents: Incidents,
     now: Cell<Timestamp>,
     outbox: RefCell<Option<Wish>>,
@@ -90,18 +92,21 @@ impl<S: Store> Ports<S> {
     /// Ports to `store`, with a [secret that everybody knows](Secret::public); the time is zero until it is
     /// [set](Self::set_now).
     pub fn new(store: S) -> Rc<Self> {
-        Self::with_secret(store, Secret::public())
+        Self::with_secret(store, Secret::public(), Seed::default())
     }
 
     /// Ports to `store`, which strangers may try to fill; `seed` must be random.
     pub fn seeded(store: S, seed: Seed) -> Rc<Self> {
-        Self::with_secret(store, Secret::shared(seed))
+        Self::with_secret(store, Secret::shared(seed), seed)
     }
 
-    fn with_secret(store: S, secret: Secret) -> Rc<Self> {
+    fn with_secret(store: S, secret: Secret, seed: Seed) -> Rc<Self> {
+        // The seed itself may become the secret of all workers, which has another use.
+        let key = Digest::of_parts(&[b"recent digests", &seed]);
         Rc::new(Self {
             store,
             secret,
+            digests: RecentDigests::new(key.bytes().first_chunk().copied().unwrap_or_default()),
             incidents: Incidents::default(),
             now: Cell::default(),
             outbox: RefCell::default(),
@@ -112,6 +117,11 @@ impl<S: Store> Ports<S> {
     /// The store, in a session at the current time.
     pub const fn store(&self) -> Session<'_, S> {
         Session::new(&self.store, &self.secret, &self.incidents, self.now.get())
+    }
+
+    /// The digest of a credential.
+    pub fn digest_of(&self, credential: &str) -> Digest {
+        self.digests.of(credential.as_bytes())
     }
 
     /// The current time. It does not change while a future is polled.

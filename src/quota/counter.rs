@@ -94,6 +94,9 @@ impl Reading {
     /// The amount that counts against the limit now: the count, plus the share of the previous window that is
     /// still in view, rounded down.
     pub(super) fn used(&self) -> u64 {
+        if self.counter.previous == 0 {
+            return self.counter.count;
+        }
         let length = self.length();
         let left = length.saturating_sub(u128::from(millis(self.now.since(self.span.start))));
         let share = u128::from(self.counter.previous).saturating_mul(left).checked_div(length).unwrap_or(0);

@@ -54,7 +54,8 @@ pub fn headers(style: HeaderStyle, standings: &[Standing]) -> HeaderList {
 }
 
 fn list<'a>(standings: impl Iterator<Item = &'a Standing>, item: fn(&Standing, &mut String)) -> String {
-    let mut value = String::with_capacity(96);
+    // Enough for three limits with long names.
+    let mut value = String::with_capacity(160);
     for standing in standings {
         if !value.is_empty() {
             value.push_str(", ");

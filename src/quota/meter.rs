@@ -172,8 +172,10 @@ fn is_in_place(payload: &[u8], touched: &[Standing], now: Timestamp) -> bool {
     let Some(meter) = Meter::parse(payload) else { return false };
     let is_touched =
         |counter: &Counter| touched.iter().any(|standing| standing.limit.counter() == counter.id);
-    touched.iter().all(|standing| meter.counter(standing.limit.counter()).is_some())
-        && meter.counters().all(|counter| is_touched(&counter) || counter.forgettable() > now)
+    touched.iter().all(|standing| meter.has(standing.limit.counter()))
+        // Most meters have the counters of the limits and no others.
+        && (meter.0.len() == touched.len()
+            || meter.counters().all(|counter| is_touched(&counter) || counter.forgettable() > now))
 }
 
 /// Replaces each counter of a valid payload.
@@ -211,12 +213,18 @@ impl<'a> Meter<'a> {
         counters.iter().all(|bytes| Counter::from_bytes(bytes).is_some()).then_some(Self(counters))
     }
 
+    fn has(self, id: CounterId) -> bool {
+        let id = id.to_bytes();
+        self.0.iter().any(|bytes| bytes.starts_with(&id))
+    }
+
     fn counters(self) -> impl Iterator<Item = Counter> {
         self.0.iter().filter_map(Counter::from_bytes)
     }
 
     fn counter(self, id: CounterId) -> Option<Counter> {
-        self.counters().find(|counter| counter.id == id)
+        let id = id.to_bytes();
+        self.0.iter().find(|bytes| bytes.starts_with(&id)).and_then(Counter::from_bytes)
     }
 }
 

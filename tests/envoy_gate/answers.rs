@@ -224,8 +224,10 @@ async fn large_and_strange_requests_harm_nothing() {
     gate.admitted(many(get("/v1/health"), b"v")).await;
     gate.admitted(many(get("/v1/health"), &every_byte)).await;
     gate.admitted(many(get("/v1/orders/7").header("apikey", "acme-key"), &[b'v'; 500])).await;
-    gate.admitted(get(&format!("/v1/public/{long}"))).await;
-    gate.admitted(get(&format!("/v1/public/{}", "a/".repeat(4 * 1024)))).await;
+    gate.refused("20", get(&format!("/v1/public/{long}"))).await;
+    gate.refused("20", get(&format!("/v1/public/{}", "a/".repeat(4 * 1024)))).await;
+    gate.admitted(get(&format!("/v1/public/{}", "x".repeat(8_000)))).await;
+    gate.admitted(get(&format!("/v1/public/{}", "a/".repeat(4_000)))).await;
     let climbing = get(&format!("/v1/public/{}b", "a/../".repeat(1600)));
     assert_eq!(gate.admitted(climbing).await.json()["path"], "/v1/public/b");
     gate.admitted(get(&format!("/v1/public?{}", "a=b&".repeat(2 * 1024)))).await;

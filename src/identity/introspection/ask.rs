@@ -34,7 +34,7 @@ pub async fn introspect<S: Store>(
     ports: &Ports<S>,
 ) -> Consulted {
     let settings = provider.settings();
-    let key = provider.cache_key(token.secret());
+    let key = provider.cache_key(&ports.digest_of(token.secret()));
     if let Some(kept) = cache.find(ports.store(), &key)
         && kept.freshness(&settings.terms, ports.now()) == Freshness::Fresh
     {

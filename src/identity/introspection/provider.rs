@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::issuer;
 use crate::{
     credential::{Digest, ProviderSecret},
-    digest::Prefix,
     identity::Terms,
     provider::{Endpoint, WhenUnavailable},
 };
@@ -106,8 +105,6 @@ impl InvalidProvider {
 pub struct Provider {
     settings: Settings,
     digest: Digest,
-    /// What the cache keys of all its tokens begin with.
-    keys: Prefix,
 }
 
 impl Provider {
@@ -118,7 +115,7 @@ impl Provider {
             return Err(faults);
         }
         let digest = digest(&settings);
-        Ok(Self { settings, digest, keys: Prefix::new(&digest) })
+        Ok(Self { settings, digest })
     }
 
     /// The operator's settings.
@@ -136,12 +133,13 @@ impl Provider {
         issuer::is_foreign(token, &self.settings.issuers)
     }
 
-    /// The key under which the answer about `token` is cached and shared, and concurrent requests are joined.
+    /// The key under which the answer about a token with this digest is cached and shared, and concurrent
+    /// requests are joined.
     ///
     /// It depends on the endpoint and on our identity there, because a server may answer each of its resource
     /// servers differently (RFC 7662 section 2.2). It does not reveal the token.
-    pub fn cache_key(&self, token: &str) -> Digest {
-        self.keys.digest_of(token.as_bytes())
+    pub fn cache_key(&self, token: &Digest) -> Digest {
+        self.digest.joined(token)
     }
 }
 
@@ -253,7 +251,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_cache_key_depends_on_what_may_change_the_answer() {
-        let key = |settings| Provider::new(settings).unwrap().cache_key("token");
+        let key = |settings| Provider::new(settings).unwrap().cache_key(&Digest::of(b"token"));
         let other_url = Endpoint::parse("http://hydra:4445/other").unwrap();
         let different = [
             settings(),
@@ -271,6 +269,6 @@ pub(super) mod tests {
         assert_eq!(keys.len(), 7);
         let rotated = Settings { authentication: basic("a", "s2"), leeway: Duration::ZERO, ..settings() };
         assert!(keys.contains(&key(rotated)));
-        assert_ne!(key(settings()), Provider::new(settings()).unwrap().cache_key("other"));
+        assert_ne!(key(settings()), Provider::new(settings()).unwrap().cache_key(&Digest::of(b"other")));
     }
 }

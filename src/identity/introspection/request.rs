@@ -74,7 +74,11 @@ mod tests {
     }
 
     fn call(provider: &Provider, token: &str) -> Call {
-        provider.call(&AccessToken::new(token), provider.cache_key(token), Asker::Stranger)
+        provider.call(
+            &AccessToken::new(token),
+            provider.cache_key(&Digest::of(token.as_bytes())),
+            Asker::Stranger,
+        )
     }
 
     fn asked(authentication: Authentication) -> (Option<String>, String) {

@@ -1,36 +1,17 @@
 //! SHA-256 digests: the only form in which credentials are stored, compared or used as keys.
 
+mod recent;
+
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
+pub use recent::RecentDigests;
+
 /// A SHA-256 digest. Comparison for equality takes constant time.
 #[derive(Clone, Copy, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
-
-/// The start of texts whose digests depend on something that all of them have in common. It is hashed once.
-#[derive(Clone)]
-pub struct Prefix(Sha256);
-
-impl Prefix {
-    /// The prefix that stands for `common`.
-    pub fn new(common: &Digest) -> Self {
-        // A full block, so that nothing of it is hashed again with each text.
-        Self(Sha256::new().chain_update(common.0).chain_update([0; 32]))
-    }
-
-    /// The digest of `text` after the prefix.
-    pub fn digest_of(&self, text: &[u8]) -> Digest {
-        Digest(self.0.clone().chain_update(text).finalize().into())
-    }
-}
-
-impl fmt::Debug for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Prefix")
-    }
-}
 
 /// The text is not a SHA-256 digest in hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -156,14 +137,6 @@ mod tests {
         assert_eq!(a.joined(&b), b.joined(&a));
         assert_ne!(a.joined(&b), a.joined(&c));
         assert_ne!(a.joined(&b), a);
-    }
-
-    #[test]
-    fn a_prefix_is_hashed_before_the_text() {
-        let [a, b] = [b"a", b"b"].map(|common| Digest::of(common));
-        let expected = Digest::of(&[&a.bytes()[..], &[0; 32], b"text"].concat());
-        assert_eq!(Prefix::new(&a).digest_of(b"text"), expected);
-        assert_ne!(Prefix::new(&b).digest_of(b"text"), expected);
     }
 
     #[test]
