@@ -37,11 +37,14 @@ impl HeaderMap {
         Self { bytes, fields }
     }
 
+    /// All fields as bytes, one item per line of the request.
+    pub fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
+        self.fields.iter().map(|field| (self.text(field.name), self.text(field.value)))
+    }
+
     /// All fields, one item per line of the request. A name that is not UTF-8 is empty.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
-        self.fields
-            .iter()
-            .map(|field| (str::from_utf8(self.text(field.name)).unwrap_or_default(), self.text(field.value)))
+        self.lines().map(|(name, value)| (str::from_utf8(name).unwrap_or_default(), value))
     }
 
     /// The values of `name`, one item per line of the request.

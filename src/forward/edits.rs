@@ -1,12 +1,13 @@
 //! Changes to a request on its way to the service.
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::{borrow::Cow, collections::BTreeSet, rc::Rc};
 
 use super::{Field, HeaderTemplate};
 use crate::{
     credential::{Locations, removal},
     headers::HeaderMap,
     matching::RequestPath,
+    query::Query,
 };
 
 /// Changes to a request on its way to the service. Header names are in lower case.
@@ -24,43 +25,45 @@ pub const OWN_PREFIX: &str = "x-sidegate-";
 /// What is removed from every request.
 #[derive(Clone, Copy, Debug)]
 pub struct Stripping<'a> {
-    /// Headers that identify callers to services, in addition to those under [`OWN_PREFIX`].
-    pub identity_headers: &'a BTreeSet<Rc<str>>,
+    /// The names of headers that the caller sent and only Sidegate may set.
+    pub reserved: Option<&'a BTreeSet<&'a str>>,
     /// The places of credentials that the service must not see.
     pub credentials: Option<&'a Locations>,
 }
 
-/// Whether Sidegate removes every header of this name that a caller sends.
+/// Whether only Sidegate may set headers of this name: those under [`OWN_PREFIX`], and those that identify
+/// callers to services.
 pub fn is_reserved(name: &str, identity_headers: &BTreeSet<Rc<str>>) -> bool {
-    name.starts_with(OWN_PREFIX) || identity_headers.contains(name)
+    name.starts_with(OWN_PREFIX) || (!identity_headers.is_empty() && identity_headers.contains(name))
 }
 
 impl Edits {
     /// The changes that apply to every request: credentials and reserved headers are removed, and the path
     /// becomes the one that was decided on.
-    pub fn strip(stripping: Stripping<'_>, headers: &HeaderMap, path: Option<&RequestPath<'_>>) -> Self {
+    pub fn strip(
+        stripping: Stripping<'_>,
+        headers: &HeaderMap,
+        target: Option<(&RequestPath<'_>, &Query<'_>)>,
+    ) -> Self {
         let mut edits = Self::default();
-        let names = headers.iter().map(|(name, _)| name);
-        let mut ours = names.filter(|name| is_reserved(name, stripping.identity_headers));
-        if let Some(first) = ours.next() {
-            let names: BTreeSet<&str> = ours.chain([first]).collect();
-            edits.remove.extend(names.into_iter().map(str::to_owned));
-        }
-        let mut query = path.and_then(RequestPath::query).map(str::to_owned);
-        let mut changed = path.is_some_and(RequestPath::is_changed);
+        edits.remove.extend(stripping.reserved.into_iter().flatten().map(|name| (*name).to_owned()));
+        let none = Query::default();
+        let query = target.map_or(&none, |(_, query)| query);
+        let mut rest = query.text().map(Cow::Borrowed);
+        let mut changed = target.is_some_and(|(path, _)| path.is_changed());
         if let Some(credentials) = stripping.credentials {
-            let removal = removal(credentials, headers, path.and_then(RequestPath::query));
+            let removal = removal(credentials, headers, query);
             edits.remove.extend(removal.headers.into_iter().map(str::to_owned));
             if let Some(cookie) = removal.cookie {
                 edits.set.push(("cookie".into(), cookie));
             }
-            if let Some(rest) = removal.query {
-                query = Some(rest).filter(|rest| !rest.is_empty());
+            if let Some(kept) = removal.query {
+                rest = Some(kept).filter(|kept| !kept.is_empty()).map(Cow::Owned);
                 changed = true;
             }
         }
-        if let Some(path) = path.filter(|_| changed) {
-            edits.set.push((":path".into(), path.forwarded_with(query.as_deref()).into_bytes()));
+        if let Some((path, _)) = target.filter(|_| changed) {
+            edits.set.push((":path".into(), path.forwarded_with(rest.as_deref()).into_bytes()));
         }
         edits
     }

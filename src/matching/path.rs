@@ -176,9 +176,10 @@ pub(super) fn is_dot_parameter(segment: &str) -> bool {
 }
 
 fn is_normal(path: &str) -> bool {
-    path.bytes().all(is_plain)
-        && !path.contains("//")
-        && path.split('/').all(|segment| !matches!(segment, "." | "..") && !is_dot_parameter(segment))
+    // Nearly no path has these, so nearly none is split.
+    let has = |second: u8| path.as_bytes().windows(2).any(|pair| *pair == [b'/', second]);
+    let is_dot = |segment| matches!(segment, "." | "..") || is_dot_parameter(segment);
+    path.bytes().all(is_plain) && !has(b'/') && !(has(b'.') && path.split('/').any(is_dot))
 }
 
 fn resolve(path: &str) -> Result<String, MalformedTarget> {
