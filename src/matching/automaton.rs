@@ -19,8 +19,8 @@
 //!   command (64 bits) and not in the module (32 bits).
 //!
 //! The product of the states before and after is a bound that is the same everywhere, but one that lets 1,000
-//! ordinary expressions through also lets work of several seconds through: theirs is 171 million and takes
-//! 14 ms, while that of 1,000 expressions such as `/.*/x1` is 41 million and takes 770 ms. Here those take
+//! ordinary expressions through also lets work of several seconds through: theirs is 86 million and takes
+//! 14 ms, while that of 1,000 expressions such as `/.*/x1` is 21 million and takes 770 ms. Here those take
 //! 2 ms, because they share their beginnings.
 
 use std::collections::HashMap;
