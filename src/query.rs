@@ -1,32 +1,86 @@
 //! The parameters of a query, and names that are looked for in a request.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, cell::OnceCell, collections::HashMap};
 
 use rustc_hash::FxBuildHasher;
 
-/// A parameter of a query in form encoding, not decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The query of a request: the text after the first `?`. Everyone who needs its parameters shares one list,
+/// which is made when it is first asked for.
+#[derive(Debug, Default)]
+pub struct Query<'q> {
+    text: Option<&'q str>,
+    parameters: OnceCell<Vec<Parameter<'q>>>,
+}
+
+/// A parameter of a query in form encoding.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter<'q> {
     /// The whole text between two `&`.
     pub pair: &'q str,
-    /// What comes before the first `=`.
-    pub name: &'q str,
-    /// What comes after it.
+    /// What comes before the first `=`, decoded. Bytes that are not UTF-8 stay as they are.
+    pub name: Cow<'q, [u8]>,
+    /// Whether the escapes of the name are well-formed.
+    pub escapes: Escapes,
+    /// What comes after the first `=`, not decoded.
     pub value: &'q str,
 }
 
-/// The parameters of a query, in order. Two `&` in a row have an empty one between them.
-pub fn parameters(query: &str) -> impl Iterator<Item = Parameter<'_>> {
-    let mut rest = Some(query);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let end = text.bytes().position(|byte| byte == b'&').unwrap_or(text.len());
-        let (pair, after) = text.split_at_checked(end)?;
-        rest = after.get(1..);
-        let end = pair.bytes().position(|byte| byte == b'=').unwrap_or(pair.len());
-        let (name, value) = pair.split_at_checked(end)?;
-        Some(Parameter { pair, name, value: value.get(1..).unwrap_or_default() })
-    })
+// === impl Query ===
+
+impl<'q> Query<'q> {
+    /// The query in this text; `None` if the request has no `?`.
+    pub const fn new(text: Option<&'q str>) -> Self {
+        Self { text, parameters: OnceCell::new() }
+    }
+
+    /// The text.
+    pub const fn text(&self) -> Option<&'q str> {
+        self.text
+    }
+
+    /// Whether there are more than `most` parameters. Empty ones count.
+    pub fn has_more_than(&self, most: usize) -> bool {
+        let mut separators = self.text.unwrap_or_default().bytes().filter(|byte| *byte == b'&');
+        separators.nth(most.saturating_sub(1)).is_some()
+    }
+
+    /// The parameters, in order. Two `&` in a row have an empty one between them.
+    pub fn parameters(&self) -> &[Parameter<'q>] {
+        self.parameters.get_or_init(|| self.text.map(split).unwrap_or_default())
+    }
+}
+
+fn split(mut text: &str) -> Vec<Parameter<'_>> {
+    let mut parameters = Vec::new();
+    loop {
+        // Where the pair ends, the first `=`, and whether there is anything to decode before it.
+        let (mut end, mut equals, mut is_plain) = (text.len(), None, true);
+        for (place, byte) in text.bytes().enumerate() {
+            match byte {
+                b'&' => {
+                    end = place;
+                    break;
+                }
+                b'=' => equals = equals.or(Some(place)),
+                b'%' | b'+' => is_plain &= equals.is_some(),
+                _ => {}
+            }
+        }
+        let (pair, after) = text.split_at_checked(end).unwrap_or((text, ""));
+        let (name, value) = pair.split_at_checked(equals.unwrap_or(end)).unwrap_or((pair, ""));
+        let (name, escapes) = if is_plain {
+            (Cow::Borrowed(name.as_bytes()), Escapes::Whole)
+        } else {
+            let mut decoded = Vec::with_capacity(name.len());
+            let escapes = decode(name, &mut decoded);
+            (Cow::Owned(decoded), escapes)
+        };
+        parameters.push(Parameter { pair, name, escapes, value: value.get(1..).unwrap_or_default() });
+        match after.get(1..) {
+            Some(rest) => text = rest,
+            None => return parameters,
+        }
+    }
 }
 
 /// Whether the escapes of a text are well-formed.
@@ -69,7 +123,12 @@ pub fn decode(raw: &str, decoded: &mut Vec<u8>) -> Escapes {
 }
 
 fn digit(byte: u8) -> Option<u8> {
-    u8::try_from(char::from(byte).to_digit(16)?).ok()
+    match byte {
+        b'0'..=b'9' => Some(byte.wrapping_sub(b'0')),
+        b'a'..=b'f' => Some(byte.wrapping_sub(b'a').wrapping_add(10)),
+        b'A'..=b'F' => Some(byte.wrapping_sub(b'A').wrapping_add(10)),
+        _ => None,
+    }
 }
 
 /// Names that are looked for, each with a number. The hash has no key: strangers do not choose these names.
@@ -103,17 +162,17 @@ impl Names {
         self.numbers.get(name).copied()
     }
 
-    /// The number of a form-encoded name. `decoded` is room for the decoded one.
-    pub fn find_encoded(&self, name: &str, decoded: &mut Vec<u8>) -> Option<(usize, Escapes)> {
+    /// The number of a form-encoded name, as [`decode`] reads it. `decoded` is room for the decoded one.
+    pub fn find_encoded(&self, name: &str, decoded: &mut Vec<u8>) -> Option<usize> {
         // An escape has three bytes.
         if name.len() > self.longest.saturating_mul(3) {
             return None;
         }
         if !name.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
-            return self.find(name.as_bytes()).map(|number| (number, Escapes::Whole));
+            return self.find(name.as_bytes());
         }
-        let escapes = decode(name, decoded);
-        self.find(decoded).map(|number| (number, escapes))
+        let _any = decode(name, decoded);
+        self.find(decoded)
     }
 }
 
@@ -127,14 +186,36 @@ mod tests {
     #[test]
     fn a_query_is_split_at_ampersands_and_the_first_equals_sign() {
         let split = |query| {
-            parameters(query).map(|Parameter { pair: _, name, value }| (name, value)).collect::<Vec<_>>()
+            let query = Query::new(Some(query));
+            let text = |name: &[u8]| str::from_utf8(name).unwrap().to_owned();
+            query.parameters().iter().map(|each| (text(&each.name), each.value)).collect::<Vec<_>>()
+        };
+        let owned = |pairs: &[(&str, &'static str)]| {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect::<Vec<_>>()
         };
         assert_eq!(
             split("a=b&c&=d&e=f=g&&"),
-            [("a", "b"), ("c", ""), ("", "d"), ("e", "f=g"), ("", ""), ("", "")]
+            owned(&[("a", "b"), ("c", ""), ("", "d"), ("e", "f=g"), ("", ""), ("", "")])
         );
-        assert_eq!(split(""), [("", "")]);
-        assert_eq!(parameters("a=b&é").map(|parameter| parameter.pair).collect::<Vec<_>>(), ["a=b", "é"]);
+        assert_eq!(split(""), owned(&[("", "")]));
+        assert_eq!(split("a%20b=%20&+=+&%C3%A9"), owned(&[("a b", "%20"), (" ", "+"), ("é", "")]));
+        let query = Query::new(Some("a=b&é"));
+        assert_eq!(query.parameters().iter().map(|each| each.pair).collect::<Vec<_>>(), ["a=b", "é"]);
+        assert!(Query::new(None).parameters().is_empty());
+        let broken = Query::new(Some("%6=%zz&a=%zz"));
+        let escapes: Vec<_> = broken.parameters().iter().map(|each| each.escapes).collect();
+        assert_eq!(escapes, [Escapes::Broken, Escapes::Whole]);
+    }
+
+    #[test]
+    fn empty_parameters_count() {
+        for (query, count) in [(Some("a"), 1), (Some(""), 1), (Some("a&b"), 2), (Some("&&"), 3)] {
+            let query = Query::new(query);
+            assert_eq!(query.parameters().len(), count);
+            assert!(query.has_more_than(count - 1) || count == 1);
+            assert!(!query.has_more_than(count));
+        }
+        assert!(!Query::new(None).has_more_than(1));
     }
 
     #[test]
@@ -142,11 +223,11 @@ mod tests {
         let names = Names::new([("a b", 0), ("é", 1), ("%zz", 2), ("a b", 3)]);
         let mut room = Vec::new();
         for (name, found) in [
-            ("a+b", Some((0, Escapes::Whole))),
-            ("%61%20b", Some((0, Escapes::Whole))),
-            ("%C3%a9", Some((1, Escapes::Whole))),
-            ("é", Some((1, Escapes::Whole))),
-            ("%zz", Some((2, Escapes::Broken))),
+            ("a+b", Some(0)),
+            ("%61%20b", Some(0)),
+            ("%C3%a9", Some(1)),
+            ("é", Some(1)),
+            ("%zz", Some(2)),
             ("a", None),
             ("%61%20%62%00", None),
             ("", None),

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use crate::{
     grammar::is_token_byte,
     headers::HeaderMap,
-    query::{Escapes, decode, parameters},
+    query::{Escapes, Query, decode},
 };
 
 mod location;
@@ -55,15 +55,13 @@ pub struct Located<'r> {
 /// Finds the credential of a request in one of `locations`. Query and cookies are read once, by name,
 /// whatever the number of locations, and not at all if no location is in them.
 ///
-/// `query` is the text after the first `?`, not decoded.
-///
 /// # Errors
 ///
 /// The credential appears twice, cannot be decoded, is too long, or is not a single token after its scheme.
 pub fn locate<'r>(
     locations: &Locations,
     headers: &'r HeaderMap,
-    query: Option<&'r str>,
+    query: &'r Query<'_>,
 ) -> Result<Option<Located<'r>>, MisplacedCredential> {
     let mut found = None;
     for (location, Location(place)) in locations.iter().enumerate() {
@@ -73,11 +71,10 @@ pub fn locate<'r>(
             found = only_one(found, Located { credential: Cow::Borrowed(credential), location })?;
         }
     }
-    if let Some(query) = query.filter(|_| !locations.queries.is_empty()) {
-        let mut room = Vec::new();
-        for parameter in parameters(query) {
+    if locations.reads_query() {
+        for parameter in query.parameters() {
             if !parameter.value.is_empty()
-                && let Some(location) = locations.query(parameter.name, &mut room)
+                && let Some(location) = locations.query(parameter)
             {
                 let credential = form_decode(parameter.value).ok_or(MisplacedCredential::Undecodable)?;
                 if credential.len() > MAX_CREDENTIAL {
@@ -87,7 +84,7 @@ pub fn locate<'r>(
             }
         }
     }
-    if !locations.cookies.is_empty() {
+    if locations.reads_cookies() {
         for pair in cookies(headers) {
             if let Some(location) = locations.cookies.find(cookie_name(pair)) {
                 let value = cookie_value(pair);
@@ -99,6 +96,12 @@ pub fn locate<'r>(
         }
     }
     Ok(found)
+}
+
+/// Whether there are more than `most` cookies. Empty ones count.
+pub fn has_more_cookies_than(headers: &HeaderMap, most: usize) -> bool {
+    let cookies = headers.values("cookie").flat_map(|line| line.split(|byte| *byte == b';'));
+    cookies.take(most.saturating_add(1)).count() > most
 }
 
 /// The changes that remove the credential from a request. Everything else stays the same, byte for byte.
@@ -115,7 +118,7 @@ pub struct Removal<'l> {
 
 /// What to remove from a request so that none of `locations` holds a credential, even if [`locate`] refuses
 /// it.
-pub fn removal<'l>(locations: &'l Locations, headers: &HeaderMap, query: Option<&str>) -> Removal<'l> {
+pub fn removal<'l>(locations: &'l Locations, headers: &HeaderMap, query: &Query<'_>) -> Removal<'l> {
     let mut removal = Removal::default();
     for Location(place) in locations.iter() {
         if let Place::Header { name, scheme } = place
@@ -124,16 +127,15 @@ pub fn removal<'l>(locations: &'l Locations, headers: &HeaderMap, query: Option<
             removal.headers.push(name.as_str());
         }
     }
-    if let Some(query) = query.filter(|_| !locations.queries.is_empty()) {
-        let mut room = Vec::new();
-        let mut is_secret = |name: &str| locations.query(name, &mut room).is_some();
-        if parameters(query).any(|parameter| is_secret(parameter.name)) {
-            let kept = parameters(query).filter(|parameter| !is_secret(parameter.name));
-            let kept: Vec<_> = kept.map(|parameter| parameter.pair).collect();
+    if locations.reads_query() {
+        let parameters = query.parameters().iter();
+        let kept = parameters.filter(|parameter| locations.query(parameter).is_none());
+        let kept: Vec<_> = kept.map(|parameter| parameter.pair).collect();
+        if kept.len() < query.parameters().len() {
             removal.query = Some(kept.join("&"));
         }
     }
-    if !locations.cookies.is_empty() {
+    if locations.reads_cookies() {
         let is_secret = |pair: &&[u8]| locations.cookies.find(cookie_name(pair)).is_some();
         if cookies(headers).any(|pair| is_secret(&pair)) {
             let kept: Vec<_> = cookies(headers).filter(|pair| !is_secret(pair)).collect();

@@ -5,7 +5,7 @@ mod secret;
 
 pub use locate::{
     InvalidLocation, InvalidLocations, Located, Location, Locations, MAX_CREDENTIAL, MisplacedCredential,
-    Removal, locate, removal,
+    Removal, has_more_cookies_than, locate, removal,
 };
 pub use secret::{AccessToken, ProviderSecret};
 

@@ -1,6 +1,6 @@
 //! Changes to a request on its way to the service.
 
-use std::{borrow::Cow, collections::BTreeSet, rc::Rc};
+use std::{collections::BTreeSet, rc::Rc};
 
 use rustc_hash::FxHashSet;
 
@@ -9,6 +9,7 @@ use crate::{
     credential::{Locations, removal},
     headers::HeaderMap,
     matching::RequestPath,
+    query::Query,
 };
 
 /// Changes to a request on its way to the service. Header names are in lower case.
@@ -35,8 +36,8 @@ pub struct ReservedNames {
 /// What is removed from every request.
 #[derive(Clone, Copy, Debug)]
 pub struct Stripping<'a> {
-    /// Headers that callers must not send.
-    pub reserved: &'a ReservedNames,
+    /// The names of headers that the caller sent and only Sidegate may set.
+    pub reserved: Option<&'a BTreeSet<&'a [u8]>>,
     /// The places of credentials that the service must not see.
     pub credentials: Option<&'a Locations>,
 }
@@ -65,15 +66,16 @@ fn bit(name: &[u8]) -> u128 {
 impl Edits {
     /// The changes that apply to every request: credentials and reserved headers are removed, and the path
     /// becomes the one that was decided on.
-    pub fn strip(stripping: Stripping<'_>, headers: &HeaderMap, path: Option<&RequestPath<'_>>) -> Self {
+    pub fn strip(
+        stripping: Stripping<'_>,
+        headers: &HeaderMap,
+        target: Option<(&RequestPath<'_>, &Query<'_>)>,
+    ) -> Self {
         let mut edits = Self::default();
-        let names = headers.iter().map(|(name, _)| name);
-        let mut reserved = names.filter(|name| stripping.reserved.contain(name));
-        if let Some(first) = reserved.next() {
-            let names: BTreeSet<_> = reserved.chain([first]).map(String::from_utf8_lossy).collect();
-            edits.remove.extend(names.into_iter().map(Cow::into_owned));
-        }
-        let query = path.and_then(RequestPath::query);
+        let reserved = stripping.reserved.into_iter().flatten();
+        edits.remove.extend(reserved.map(|name| String::from_utf8_lossy(name).into_owned()));
+        let none = Query::default();
+        let query = target.map_or(&none, |(_, query)| query);
         let mut rest = None;
         if let Some(credentials) = stripping.credentials {
             let removal = removal(credentials, headers, query);
@@ -83,8 +85,8 @@ impl Edits {
             }
             rest = removal.query;
         }
-        if let Some(path) = path.filter(|path| path.is_changed() || rest.is_some()) {
-            let query = rest.as_deref().or(query).filter(|query| rest.is_none() || !query.is_empty());
+        if let Some((path, _)) = target.filter(|(path, _)| path.is_changed() || rest.is_some()) {
+            let query = rest.as_deref().or(query.text()).filter(|query| rest.is_none() || !query.is_empty());
             edits.set.push((":path".into(), path.forwarded_with(query).into_bytes()));
         }
         edits

@@ -80,11 +80,11 @@ impl End<'_> {
     fn permit(&self, trail: Box<Trail>) -> Permit {
         let api = trail.matched_api();
         let stripping = Stripping {
-            reserved: &trail.policy.reserved_headers,
+            reserved: self.line.map(|line| &line.reserved),
             credentials: api.filter(|api| api.remove_credentials).map(|api| &api.locations),
         };
-        let path = self.line.and_then(|line| line.path.as_ref());
-        let mut edits = Edits::strip(stripping, self.request.headers(), path);
+        let target = self.line.and_then(|line| Some((line.path.as_ref()?, &line.query)));
+        let mut edits = Edits::strip(stripping, self.request.headers(), target);
         if let (Some(api), Some(_)) = (api, &trail.caller) {
             edits.identify(&api.headers, |field| trail.field(field));
         }

@@ -21,24 +21,21 @@ pub async fn decide<S: Store>(policy: Rc<Policy>, request: Request, ports: Rc<Po
     let head = request.head();
     // Boxed, as it goes from here to the ending and is large.
     let mut trail = Box::new(Trail::new(&policy, &head));
-    let line = request.check_reserved(&policy).and_then(|()| head.line(&policy));
-    let (line, admitted) = match line {
-        Ok(line) => {
-            let admitted = admit(&policy, &request, &line, &ports, &mut trail).await;
-            (Some(line), admitted)
-        }
-        Err(malformed) => (None, Err(malformed)),
+    let line = request.reserved(&policy).and_then(|reserved| head.line(&policy, reserved));
+    let admitted = match &line {
+        Ok(line) => admit(&policy, &request, line, &ports, &mut trail).await,
+        Err(malformed) => Err(malformed.clone()),
     };
-    let end = End { head: &head, line: line.as_ref(), request: &request, now: ports.now() };
+    let end = End { head: &head, line: line.as_ref().ok(), request: &request, now: ports.now() };
     end.of(admitted, trail)
 }
 
 /// Decides whether the request may pass. The trail records what was found out, whether it passes or not.
-async fn admit<S: Store>(
-    policy: &Policy,
+async fn admit<'r, S: Store>(
+    policy: &'r Policy,
     request: &Request,
-    line: &RequestLine<'_>,
-    ports: &Ports<S>,
+    line: &'r RequestLine<'r>,
+    ports: &'r Ports<S>,
     trail: &mut Trail,
 ) -> Result<(), Refusal> {
     let place = match find(policy, line, trail)? {
@@ -46,6 +43,7 @@ async fn admit<S: Store>(
         // The request matches no API and the policy allows that, or it is a CORS preflight.
         Found::Open => return Ok(()),
     };
+    request.check_parameters(place.api, place.query)?;
     let caller = identify(&place, request, ports, trail).await?;
     let grant = authorize(&place, caller, trail)?;
     let receipt = charge(&place, &grant, request, ports, trail)?;

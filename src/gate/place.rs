@@ -4,6 +4,7 @@ use super::{request::RequestLine, trail::Trail};
 use crate::{
     matching,
     policy::{Api, Policy, Preflight, Rule, Unmatched},
+    query::Query,
     refusal::{Cause, Refusal},
 };
 
@@ -15,7 +16,7 @@ pub(super) struct Place<'a> {
     pub method: &'a str,
     /// The path inside the API.
     pub inside: &'a str,
-    pub query: Option<&'a str>,
+    pub query: &'a Query<'a>,
 }
 
 /// The result of the search for a rule.
@@ -29,12 +30,11 @@ pub(super) enum Found<'a> {
 /// Finds the API and the rule. For a CORS preflight, that is the rule for the method that it asks about.
 pub(super) fn find<'a>(
     policy: &'a Policy,
-    line: &'a RequestLine<'_>,
+    line: &'a RequestLine<'a>,
     trail: &mut Trail,
 ) -> Result<Found<'a>, Refusal> {
-    let matched =
-        line.path.as_ref().and_then(|path| Some((path, policy.find_api(line.host.as_deref(), path)?)));
-    let Some((path, matched)) = matched else {
+    let matched = line.path.as_ref().and_then(|path| policy.find_api(line.host.as_deref(), path));
+    let Some(matched) = matched else {
         return match policy.unmatched {
             Unmatched::Deny => Err(Cause::NoRoute.because("no API for host and path")),
             Unmatched::Pass => Ok(Found::Open),
@@ -64,6 +64,6 @@ pub(super) fn find<'a>(
         rule,
         method: line.method,
         inside: matched.inside,
-        query: path.query(),
+        query: &line.query,
     }))
 }

@@ -1,17 +1,25 @@
 //! A request as the gate sees it: its header map, and the fields that are read from it in one pass.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use crate::{
+    credential::has_more_cookies_than,
     headers::HeaderMap,
     matching::{self, RequestPath, Target},
-    policy::Policy,
+    policy::{Api, Policy},
+    query::Query,
     refusal::{Cause, Reason, Refusal},
     reply::Protocol,
 };
 
-/// The most header lines that a caller may send and only Sidegate may set.
-const MOST_RESERVED: usize = 100;
+/// The most header lines of a request, pseudo-headers included. Envoy itself lets 100 through by default.
+const MOST_HEADERS: usize = 1_000;
+
+/// The most header lines that a caller may send and only Sidegate may set. Each has to be removed.
+const MOST_RESERVED: usize = 32;
+
+/// The most parameters of a query, or cookies, where the policy reads them.
+const MOST_PARAMETERS: usize = 1_000;
 
 /// A request. The gate owns it until it ends.
 pub struct Request {
@@ -41,7 +49,10 @@ pub(super) struct RequestLine<'a> {
     pub host: Option<Cow<'a, str>>,
     /// `None` for `OPTIONS *`.
     pub path: Option<RequestPath<'a>>,
+    pub query: Query<'a>,
     pub preflight_for: Option<&'a str>,
+    /// The names of headers that only Sidegate may set.
+    pub reserved: BTreeSet<&'a [u8]>,
 }
 
 impl Request {
@@ -69,17 +80,34 @@ impl Request {
         self.stream
     }
 
-    /// Fails if there are too many headers that only Sidegate may set: each would have to be removed.
-    pub(super) fn check_reserved(&self, policy: &Policy) -> Result<(), Refusal> {
-        if self.headers.len() <= MOST_RESERVED {
-            return Ok(());
+    /// The names of headers that the caller sent and only Sidegate may set. Fails if there are too many
+    /// headers, or too many of these.
+    pub(super) fn reserved(&self, policy: &Policy) -> Result<BTreeSet<&[u8]>, Refusal> {
+        if self.headers.len() > MOST_HEADERS {
+            return Err(Cause::Malformed.because("too many headers"));
         }
-        let names = self.headers.iter().map(|(name, _)| name);
-        let mut reserved = names.filter(|name| policy.reserved_headers.contain(name));
-        match reserved.nth(MOST_RESERVED) {
-            Some(_) => Err(Cause::Malformed.because("too many headers that only Sidegate may set")),
-            None => Ok(()),
+        let mut reserved = BTreeSet::new();
+        let mut lines = 0_usize;
+        for (name, _) in self.headers.iter().filter(|(name, _)| policy.reserved_headers.contain(name)) {
+            reserved.insert(name);
+            lines = lines.saturating_add(1);
         }
+        if lines > MOST_RESERVED {
+            return Err(Cause::Malformed.because("too many headers that only Sidegate may set"));
+        }
+        Ok(reserved)
+    }
+
+    /// Fails if the API reads queries or cookies, and the request has too many parameters or cookies.
+    pub(super) fn check_parameters(&self, api: &Api, query: &Query<'_>) -> Result<(), Refusal> {
+        let reads_query = api.locations.reads_query() || api.metering.reads_query();
+        if reads_query && query.has_more_than(MOST_PARAMETERS) {
+            return Err(Cause::Malformed.because("too many parameters in the query"));
+        }
+        if api.locations.reads_cookies() && has_more_cookies_than(&self.headers, MOST_PARAMETERS) {
+            return Err(Cause::Malformed.because("too many cookies"));
+        }
+        Ok(())
     }
 
     pub(super) fn head(&self) -> Head<'_> {
@@ -112,21 +140,27 @@ impl<'a> Head<'a> {
     }
 
     /// The method, host and path, if they are valid HTTP and not too long. The path is normalised here, once.
-    pub(super) fn line(&self, policy: &Policy) -> Result<RequestLine<'a>, Refusal> {
+    pub(super) fn line(
+        &self,
+        policy: &Policy,
+        reserved: BTreeSet<&'a [u8]>,
+    ) -> Result<RequestLine<'a>, Refusal> {
         let text = |bytes: Option<&'a [u8]>| str::from_utf8(bytes.unwrap_or_default());
-        let (Ok(method), Ok(authority), Ok(path)) =
+        let (Ok(method), Ok(authority), Ok(target)) =
             (text(self.method), text(self.authority), text(self.path))
         else {
             return Err(Cause::Malformed.because("method, host or path is not UTF-8"));
         };
         let host = matching::host_of(authority)
             .map_err(|malformed| Cause::Malformed.because(Reason::of(&malformed)))?;
-        let path = match matching::normalise_within(path, policy.max_path_length) {
+        let path = match matching::normalise_within(target, policy.max_path_length) {
             Ok(Target::Path(path)) => Some(path),
             Ok(Target::Asterisk) => None,
             Err(malformed) => return Err(Cause::Malformed.because(Reason::of(&malformed))),
         };
-        Ok(RequestLine { method, host, path, preflight_for: self.preflight_for })
+        let query = target.split_once('?').filter(|_| path.is_some()).map(|(_, query)| query);
+        let query = Query::new(query);
+        Ok(RequestLine { method, host, path, query, preflight_for: self.preflight_for, reserved })
     }
 
     /// The request's own id, if it is safe in a log line and in a header.

@@ -6,8 +6,22 @@
 //!
 //! The tables are complete when the policy is loaded, so that no request can make them grow. What may be
 //! compiled is decided by counting steps and entries, never by bytes of memory, whose number depends on the
-//! machine: the command and the module accept the same expressions. That is why this is not left to a crate
-//! whose limits are in bytes.
+//! machine: the command and the module accept the same expressions.
+//!
+//! # Why this is not `regex_automata::dfa::dense`
+//!
+//! That crate (0.4.18) can make such tables, but loading a policy would not be bounded. It makes the sets of
+//! states without counting its work. It has two limits in bytes:
+//!
+//! * the size of the table, which is the same on all machines, but says little about the work: 100
+//!   expressions such as `/.*a.*x1` took 5 seconds to reach 4 MiB. Here they are refused after 35 ms;
+//! * the memory of the sets, which follows the work, but contains pointers: the same policy could load in the
+//!   command (64 bits) and not in the module (32 bits).
+//!
+//! The product of the states before and after is a bound that is the same everywhere, but one that lets 1,000
+//! ordinary expressions through also lets work of several seconds through: theirs is 86 million and takes
+//! 14 ms, while that of 1,000 expressions such as `/.*/x1` is 21 million and takes 770 ms. Here those take
+//! 2 ms, because they share their beginnings.
 
 use std::collections::HashMap;
 

@@ -252,6 +252,38 @@ mod tests {
         }
     }
 
+    /// Whether an expression compiles, and in how many steps.
+    fn steps(text: &str) -> (bool, u64) {
+        let mut left = MOST_STEPS;
+        let compiled = Automaton::compile(std::iter::once(&*parse(text).unwrap()), Keep::First, &mut left);
+        (compiled.is_ok(), MOST_STEPS.saturating_sub(left))
+    }
+
+    /// This test also runs as WebAssembly: the command and the module must agree.
+    #[test]
+    fn what_compiles_is_the_same_on_every_machine() {
+        for (text, expected) in [
+            (".*a.{12}", (true, 630_870)),
+            (".*a.{13}", (false, MOST_STEPS)),
+            (".*a.{7}|.*b.{7}", (true, 331_073)),
+            (".*a.{8}|.*b.{8}", (false, MOST_STEPS)),
+            ("/[a-z]{65533}", (true, 917_493)),
+            ("/[a-z]{65534}", (false, 196_610)),
+            ("/(a{255}){255}", (true, 715_816)),
+            ("/(a{256}){256}", (false, 721_411)),
+            ("/.{0,32766}", (true, 786_411)),
+            ("/.{0,32767}", (false, 163_843)),
+            ("(.*a){384}", (true, 1_045_665)),
+            ("(.*a){385}", (false, MOST_STEPS)),
+            ("/([ab]{1,14}c?){1,14}", (true, 942_896)),
+            ("/([ab]{1,15}c?){1,15}", (false, MOST_STEPS)),
+            ("(?:a|b|ab){96}x", (true, 1_027_049)),
+            ("(?:a|b|ab){97}x", (false, MOST_STEPS)),
+        ] {
+            assert_eq!(steps(text), expected, "{text}");
+        }
+    }
+
     #[test]
     fn a_policy_has_a_bounded_effort() {
         let effort = Effort::default();

@@ -14,7 +14,7 @@ use super::{
     prefix::PrefixPattern,
     template::{PathTemplate, Segments},
 };
-use crate::query::{Names, parameters};
+use crate::query::{Names, Query};
 
 /// The metering rules of an API, in order.
 #[derive(Clone, Debug, Default)]
@@ -123,15 +123,19 @@ impl Metering {
         Ok(Self { rules, needs, conditions, prefixes, prefix_rules })
     }
 
+    /// Whether a rule has a condition on the query.
+    pub fn reads_query(&self) -> bool {
+        !self.conditions.names.is_empty()
+    }
+
     /// The rules that apply to a request, with their indexes: all matching rules, up to the first with
     /// `last`.
     ///
-    /// `inside` is the normalised path inside the API, and `query` the text after the `?`, which is read only
-    /// if it decides.
+    /// `inside` is the normalised path inside the API. The query is read only if it decides.
     pub fn matching<'a>(
         &'a self,
         inside: &'a str,
-        query: Option<&'a str>,
+        query: &'a Query<'_>,
         method: &'a str,
     ) -> impl Iterator<Item = (usize, &'a MeteringRule)> {
         let requested = Segments::of(inside);
@@ -201,7 +205,7 @@ impl Conditions {
 
     /// For each condition, whether the query meets it. One matching value is enough: otherwise, a second
     /// value could hide a request from a rule.
-    fn met(&self, query: Option<&str>) -> Vec<bool> {
+    fn met(&self, query: &Query<'_>) -> Vec<bool> {
         let mut met = vec![false; self.count];
         let mut meet = |condition: Option<usize>| {
             if let Some(met) = condition.and_then(|condition| met.get_mut(condition)) {
@@ -209,15 +213,15 @@ impl Conditions {
             }
         };
         let mut room = Vec::new();
-        for parameter in parameters(query.unwrap_or_default()) {
+        for parameter in query.parameters() {
             if parameter.pair.is_empty() {
                 continue;
             }
-            let name = self.names.find_encoded(parameter.name, &mut room);
-            let Some(values) = name.and_then(|(name, _)| self.by_name.get(name)) else { continue };
+            let name = self.names.find(&parameter.name);
+            let Some(values) = name.and_then(|name| self.by_name.get(name)) else { continue };
             meet(values.any);
             if !values.exactly.is_empty() {
-                meet(values.exactly.find_encoded(parameter.value, &mut room).map(|(condition, _)| condition));
+                meet(values.exactly.find_encoded(parameter.value, &mut room));
             }
         }
         met
@@ -281,7 +285,7 @@ mod tests {
     fn matching(metering: &Metering, method: &str, target: &str) -> Vec<usize> {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        metering.matching(path, query, method).map(|(index, _)| index).collect()
+        metering.matching(path, &Query::new(query), method).map(|(index, _)| index).collect()
     }
 
     #[test]
@@ -292,8 +296,10 @@ mod tests {
         assert_eq!(matching(&metering, "PUT", "/orders/7"), [0, 2]);
         assert_eq!(matching(&metering, "GET", "/orders"), [0, 2]);
         assert_eq!(matching(&metering, "GET", "/x"), [0]);
-        let found: Vec<_> =
-            metering.matching("/orders/7", None, "GET").map(|(_, rule)| (rule.metric, rule.by)).collect();
+        let found: Vec<_> = metering
+            .matching("/orders/7", &Query::default(), "GET")
+            .map(|(_, rule)| (rule.metric, rule.by))
+            .collect();
         assert_eq!(found, [(metric(0), 1), (metric(1), 5)]);
     }
 

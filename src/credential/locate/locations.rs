@@ -1,7 +1,7 @@
 //! Lists of places, with what is needed to find a place by name.
 
 use super::location::{Location, Place};
-use crate::query::{Escapes, Names};
+use crate::query::{Escapes, Names, Parameter};
 
 /// The most places in a list.
 const MOST: usize = 32;
@@ -13,7 +13,7 @@ const MOST_SCHEMES: usize = 4;
 #[derive(Clone, Debug, Default)]
 pub struct Locations {
     list: Vec<Location>,
-    pub(super) queries: Names,
+    queries: Names,
     pub(super) cookies: Names,
 }
 
@@ -51,12 +51,19 @@ impl Locations {
         self.list.iter()
     }
 
-    /// The place of a query parameter with this name, which is not decoded yet.
-    pub(super) fn query(&self, name: &str, room: &mut Vec<u8>) -> Option<usize> {
-        match self.queries.find_encoded(name, room)? {
-            (location, Escapes::Whole) => Some(location),
-            (_, Escapes::Broken) => None,
-        }
+    /// Whether a place is in queries.
+    pub fn reads_query(&self) -> bool {
+        !self.queries.is_empty()
+    }
+
+    /// Whether a place is a cookie.
+    pub fn reads_cookies(&self) -> bool {
+        !self.cookies.is_empty()
+    }
+
+    /// The place that a query parameter is in. Names with malformed escapes are in none.
+    pub(super) fn query(&self, parameter: &Parameter<'_>) -> Option<usize> {
+        self.queries.find(&parameter.name).filter(|_| parameter.escapes == Escapes::Whole)
     }
 }
 

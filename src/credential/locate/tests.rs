@@ -27,14 +27,14 @@ fn map(headers: Headers<'_>) -> HeaderMap {
 
 #[track_caller]
 fn found(locations: &[Location], headers: Headers<'_>, query: Option<&str>) -> Option<String> {
-    locate(&locations.to_vec().into(), &map(headers), query)
+    locate(&locations.to_vec().into(), &map(headers), &Query::new(query))
         .unwrap()
         .map(|found| found.credential.into_owned())
 }
 
 #[track_caller]
 fn refused(locations: &[Location], headers: Headers<'_>, query: Option<&str>) -> MisplacedCredential {
-    locate(&locations.to_vec().into(), &map(headers), query).unwrap_err()
+    locate(&locations.to_vec().into(), &map(headers), &Query::new(query)).unwrap_err()
 }
 
 #[test]
@@ -71,7 +71,8 @@ fn the_credential_is_found_in_each_place() {
 fn an_ordinary_header_is_borrowed() {
     let headers: Headers<'_> = &[("authorization", b"Bearer abc")];
     let map = map(headers);
-    let located = locate(&bearer().into(), &map, None).unwrap().unwrap();
+    let query = Query::default();
+    let located = locate(&bearer().into(), &map, &query).unwrap().unwrap();
     assert!(matches!(located, Located { credential: Cow::Borrowed("abc"), location: 0 }));
 }
 
@@ -152,7 +153,7 @@ fn a_list_that_is_too_long_to_be_searched_is_refused() {
     assert_eq!(refused(&bearer(), &[("authorization", &list(65))], None), Twice);
     let locations = bearer().into();
     let headers: Headers<'_> = &[("authorization", &list(65))];
-    assert_eq!(removal(&locations, &map(headers), None).headers, ["authorization"]);
+    assert_eq!(removal(&locations, &map(headers), &Query::default()).headers, ["authorization"]);
     let token = [b"Bearer ", list(65).as_slice()].concat();
     assert_eq!(refused(&bearer(), &[("authorization", &token)], None), Twice);
 }
@@ -229,7 +230,7 @@ fn removal_takes_the_credential_and_keeps_the_rest_byte_for_byte() {
     let headers: Headers<'_> =
         &[("apikey", b"k"), ("cookie", b"a=%zz;key=v;  b=\xff"), ("cookie", b"c=1"), ("x", b"y")];
     let locations = everywhere().into();
-    let removal = removal(&locations, &map(headers), Some("a=%zz&api_key=k&&b=+"));
+    let removal = removal(&locations, &map(headers), &Query::new(Some("a=%zz&api_key=k&&b=+")));
     assert_eq!(removal.headers, ["apikey"]);
     assert_eq!(removal.query.as_deref(), Some("a=%zz&&b=+"));
     assert_eq!(removal.cookie.as_deref(), Some(b"a=%zz; b=\xff; c=1".as_slice()));
@@ -239,7 +240,7 @@ fn removal_takes_the_credential_and_keeps_the_rest_byte_for_byte() {
 fn removal_keeps_what_holds_no_credential() {
     let headers: Headers<'_> = &[("cookie", b"a=1;b=2"), ("authorization", b"Basic YQ==")];
     let locations = [everywhere().as_slice(), &bearer()].concat().into();
-    assert_eq!(removal(&locations, &map(headers), Some("a=1")), Removal::default());
+    assert_eq!(removal(&locations, &map(headers), &Query::new(Some("a=1"))), Removal::default());
 }
 
 #[test]
@@ -248,7 +249,11 @@ fn removal_takes_a_list_with_a_credential_as_a_whole() {
     {
         let locations = bearer().into();
         let headers: Headers<'_> = &[("authorization", line.as_bytes())];
-        assert_eq!(removal(&locations, &map(headers), None).headers, ["authorization"], "{line}");
+        assert_eq!(
+            removal(&locations, &map(headers), &Query::default()).headers,
+            ["authorization"],
+            "{line}"
+        );
     }
 }
 
@@ -256,7 +261,7 @@ fn removal_takes_a_list_with_a_credential_as_a_whole() {
 fn removal_takes_malformed_and_last_credentials_too() {
     let headers: Headers<'_> = &[("cookie", b"key="), ("authorization", b"Bearer"), ("apikey", b"")];
     let locations = [everywhere().as_slice(), &bearer()].concat().into();
-    let removal = removal(&locations, &map(headers), Some("api_key=%zz"));
+    let removal = removal(&locations, &map(headers), &Query::new(Some("api_key=%zz")));
     assert_eq!(removal.headers, ["apikey", "authorization", "cookie"]);
     assert_eq!((removal.query.as_deref(), removal.cookie), (Some(""), None));
 }
