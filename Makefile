@@ -121,8 +121,8 @@ fuzz-build: preflight-fuzz rust
 
 # Tests that take minutes are ignored otherwise, with the reason why.
 .PHONY: test-load
-test-load: rust ## Test what takes minutes: large policies, millions of callers
-	cargo test --locked --lib $(CORE_TESTS) -- --ignored
+test-load: setup-demo build ## Test what takes minutes: large policies, millions of callers
+	cargo test --locked --lib $(CORE_TESTS) $(ENVOY_TESTS) -- --ignored
 
 .PHONY: test-node
 test-node: rust $(NODE_RUNNER) ## Test the core as WebAssembly on Node

@@ -3,7 +3,7 @@
 //!
 //! `make bench` runs it. docs/performance.md explains the results and contains the last tables. With names of
 //! cases as arguments it measures only these, and writes nothing. With `--count` it counts instructions and
-//! measures no time. With `--check-budget` it counts the cases that have a budget, and fails above it. Under
+//! measures no time. With `--loads` it measures how large policies are loaded. With `--check-budget` it counts the cases that have a budget, and fails above it. Under
 //! `cargo test` without these options it measures all times once with a few requests, and ignores them.
 
 #![expect(clippy::print_stdout, reason = "the program prints its results")]
@@ -11,6 +11,7 @@
 mod budgets;
 mod cases;
 mod instructions;
+mod loads;
 mod measure;
 mod peers;
 mod policy;
@@ -56,12 +57,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("{}", report::counts(&names, &counts));
         return Ok(());
     }
+    if has("--loads") {
+        println!("{}", loads::table(&loads::measure().await?));
+        return Ok(());
+    }
     if has("--bench") {
         let samples = sample(&names, FULL).await?;
         let counts = Counts::of(&names, MANY, COUNT).await?;
         let outcomes = report::evaluate(&names, &samples, &counts);
         println!("{}\n{}", report::table(&outcomes), budgets::table(&counts));
-        return if chosen.is_empty() { report::keep(&outcomes, &counts) } else { Ok(()) };
+        if !chosen.is_empty() {
+            return Ok(());
+        }
+        let loads = loads::measure().await?;
+        println!("{}", loads::table(&loads));
+        return report::keep(&outcomes, &counts, &loads);
     }
     let samples = sample(&names, SMOKE).await?;
     let outcomes = report::evaluate(&names, &samples, &Counts::default());

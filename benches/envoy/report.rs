@@ -5,11 +5,17 @@ use std::{error::Error, fmt::Write as _, time::Duration};
 use serde_json::{Map, Value, json};
 use sidegate_harness::project;
 
-use crate::{budgets, instructions::Counts, measure::Sample};
+use crate::{
+    budgets,
+    instructions::Counts,
+    loads::{self, Load},
+    measure::Sample,
+};
 
 /// Where the tables are in docs/performance.md.
 const RESULTS: &str = "<!-- table of `make bench` -->\n";
 const BUDGETS: &str = "<!-- budgets of `make bench` -->\n";
+const LOADS: &str = "<!-- loads of `make bench` -->\n";
 const END: &str = "<!-- end of table -->";
 
 /// The result for one case. Times are microseconds of CPU per request.
@@ -104,13 +110,23 @@ fn cells(counted: Option<&Counted>) -> String {
 }
 
 /// Writes `target/bench.json`, and the tables into docs/performance.md.
-pub fn keep(outcomes: &[Outcome], counts: &Counts) -> Result<(), Box<dyn Error>> {
+pub fn keep(outcomes: &[Outcome], counts: &Counts, loads: &[Load]) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(project("target"))?;
-    std::fs::write(project("target/bench.json"), format!("{:#}\n", json(outcomes)))?;
+    let mut results = json(outcomes);
+    if let Some(results) = results.as_object_mut() {
+        let load = |load: &Load| {
+            let fields = json!({"reload_cpu_ms": load.cpu.round(), "worker_megabytes": load.memory.round()});
+            (load.name.to_owned(), fields)
+        };
+        results.insert("loads".to_owned(), Value::Object(loads.iter().map(load).collect()));
+    }
+    std::fs::write(project("target/bench.json"), format!("{results:#}\n"))?;
 
     let page = project("docs/performance.md");
     let mut text = std::fs::read_to_string(&page)?;
-    for (mark, table) in [(RESULTS, table(outcomes)), (BUDGETS, budgets::table(counts))] {
+    let tables =
+        [(RESULTS, table(outcomes)), (BUDGETS, budgets::table(counts)), (LOADS, loads::table(loads))];
+    for (mark, table) in tables {
         text = with_table(&text, mark, &table).ok_or("docs/performance.md has no place for a table")?;
     }
     std::fs::write(page, text)?;

@@ -8,7 +8,8 @@ use clap::Args;
 #[derive(Args)]
 #[group(id = "environment")]
 pub struct Arguments {
-    /// File of NAME=value lines, which take precedence over the environment
+    /// File of NAME=value lines, which take precedence over the environment of this process. The module sees
+    /// only variables that its VM is configured with
     #[arg(long, value_name = "FILE", conflicts_with = "without_secrets")]
     env_file: Option<PathBuf>,
     /// Treat every variable as set, to check a policy without its secrets

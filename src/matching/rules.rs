@@ -1,6 +1,6 @@
 //! The rule of an API that applies to a request: the most specific path first, then the method.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
@@ -47,7 +47,7 @@ pub enum InvalidRules {
 pub struct RuleTable {
     templates: Node,
     /// All literals of the templates, numbered.
-    literals: HashMap<Box<str>, u32>,
+    literals: FxHashMap<Box<str>, u32>,
     /// The most segments of a template.
     depth: usize,
     expressions: Expressions,
@@ -207,15 +207,17 @@ type RulesOfPath = (PathPattern, Vec<(usize, Methods)>);
 
 /// Groups rules by path, in the order in which the paths first appear.
 fn by_path(rules: Vec<RuleMatch>) -> Vec<RulesOfPath> {
-    let mut places: FxHashMap<PathPattern, usize> = FxHashMap::default();
-    let mut paths: Vec<RulesOfPath> = Vec::new();
-    for (index, RuleMatch { path, methods }) in rules.into_iter().enumerate() {
-        let place = *places.entry(path).or_insert_with_key(|path| {
-            paths.push((path.clone(), Vec::new()));
-            paths.len().saturating_sub(1)
-        });
-        if let Some((_, rules)) = paths.get_mut(place) {
-            rules.push((index, methods));
+    let mut known: FxHashMap<&PathPattern, usize> = FxHashMap::default();
+    let mut places = Vec::with_capacity(rules.len());
+    for rule in &rules {
+        let next = known.len();
+        places.push(*known.entry(&rule.path).or_insert(next));
+    }
+    let mut paths: Vec<RulesOfPath> = Vec::with_capacity(known.len());
+    for ((index, RuleMatch { path, methods }), place) in rules.into_iter().enumerate().zip(places) {
+        match paths.get_mut(place) {
+            Some((_, rules)) => rules.push((index, methods)),
+            None => paths.push((path, vec![(index, methods)])),
         }
     }
     paths
@@ -224,7 +226,7 @@ fn by_path(rules: Vec<RuleMatch>) -> Vec<RulesOfPath> {
 /// For each rule that overlaps earlier ones, the first of them, in the order of the later rules.
 fn overlaps(paths: &[RulesOfPath]) -> Vec<Overlap> {
     let mut overlaps = Vec::new();
-    for (_, rules) in paths {
+    for (_, rules) in paths.iter().filter(|(_, rules)| rules.len() > 1) {
         // A rule for all methods overlaps another one for all methods; one that names methods overlaps
         // another one that names one of them.
         let mut first_for: FxHashMap<Option<&str>, usize> = FxHashMap::default();

@@ -36,6 +36,22 @@ fn objects_of_kubernetes_are_recognised() {
 }
 
 #[test]
+fn a_document_that_is_nested_too_deeply_is_rejected() {
+    let message = |column: usize| {
+        format!(
+            "the document is nested too deeply at line 1 column {column}: at most 127 levels are possible"
+        )
+    };
+    let lists = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert_eq!(problems(lists(127).as_bytes()), ["invalid type: list, expected a map"]);
+    assert_eq!(problems(lists(128).as_bytes()), [message(128)]);
+    assert_eq!(problems("[".repeat(1_000_000).as_bytes()), [message(128)]);
+    let inside = |depth| format!(r#"{{"sidegate":"v1","x":{}}}"#, lists(depth));
+    assert!(problems(inside(126).as_bytes()).iter().any(|problem| problem.contains("unknown field `x`")));
+    assert_eq!(problems(inside(127).as_bytes()), [message(21 + 127)]);
+}
+
+#[test]
 fn what_is_not_a_document_is_reported_as_such() {
     let reported = |bytes: &[u8]| {
         let mut lines = problems(bytes);
@@ -64,7 +80,7 @@ fn what_is_not_a_document_is_reported_as_such() {
     assert_eq!(problems(b"{}"), ["missing field `sidegate`", "missing field `apis`"]);
     assert!(reported(b"{\"sidegate\":\"v1\",").contains("EOF"));
     assert!(reported(b"\xff\xfe{}").contains("not JSON"));
-    assert!(reported("[".repeat(100_000).as_bytes()).contains("not JSON"));
+    assert!(reported("[".repeat(100_000).as_bytes()).contains("nested too deeply"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::{
     Names, Report, bindings, credentials, document, forward,
     limits::{self, Scope},
     metering::{self, Applying},
+    report::check_name,
     rules,
 };
 use crate::matching::{ApiTable, BasePath, HostPattern};
@@ -37,12 +38,13 @@ pub(super) fn compile(apis: Vec<document::Api>, names: &Names, report: &mut Repo
     let mut compiled: Vec<Api> = Vec::with_capacity(apis.len());
     let mut known = HashSet::with_capacity(apis.len());
     for (index, mut api) in apis.into_iter().enumerate() {
-        let path = format!("apis[{index}]");
+        // Paths are made only where they are needed: there may be a hundred thousand APIs.
+        let path = || format!("apis[{index}]");
         if !known.insert(api.name.clone()) {
-            report.add(&format!("{path}.name"), format!("there is an API `{}` already", api.name));
+            report.add(&format!("{}.name", path()), format!("there is an API `{}` already", api.name));
         }
         places.push(place(api.hosts.take(), api.base_path.take(), &path, report));
-        compiled.push(compile_one(api, names, &path, report));
+        compiled.push(compile_one(api, names, &path(), report));
     }
     let table = ApiTable::build(places.iter().map(|(hosts, base_path)| (hosts.as_slice(), base_path)));
     let table = table.unwrap_or_else(|conflicts| {
@@ -67,17 +69,20 @@ pub(super) fn compile(apis: Vec<document::Api>, names: &Names, report: &mut Repo
 fn place(
     hosts: Option<Vec<String>>,
     base_path: Option<String>,
-    path: &str,
+    path: &dyn Fn() -> String,
     report: &mut Report,
 ) -> (Vec<HostPattern>, BasePath) {
-    let hosts = report
-        .list(&format!("{path}.hosts"), hosts)
-        .iter()
-        .enumerate()
-        .filter_map(|(place, host)| report.take(&format!("{path}.hosts[{place}]"), HostPattern::parse(host)))
-        .collect();
-    let base_path = base_path
-        .and_then(|base_path| report.take(&format!("{path}.base_path"), BasePath::parse(&base_path)));
+    if hosts.as_ref().is_some_and(Vec::is_empty) {
+        report.add_empty(&format!("{}.hosts", path()));
+    }
+    let hosts = hosts.unwrap_or_default();
+    let hosts = hosts.iter().enumerate().filter_map(|(place, host)| {
+        report.take_at(|| format!("{}.hosts[{place}]", path()), HostPattern::parse(host))
+    });
+    let hosts = hosts.collect();
+    let base_path = base_path.and_then(|base_path| {
+        report.take_at(|| format!("{}.base_path", path()), BasePath::parse(&base_path))
+    });
     (hosts, base_path.unwrap_or_default())
 }
 
@@ -95,22 +100,31 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
         forward,
         shadow,
     } = api;
-    report.name(&format!("{path}.name"), &name);
+    report.take_at(|| format!("{path}.name"), check_name(&name));
+    // Nothing is to report of what is absent.
+    let at = |is_given: bool, attribute: &str| {
+        if is_given { format!("{path}.{attribute}") } else { String::new() }
+    };
     let document::Credentials { api_key, token } = credentials;
-    let key_locations = credentials::api_keys(api_key, &format!("{path}.credentials.api_key"), report);
-    let token_locations = credentials::tokens(token, &format!("{path}.credentials.token"), report);
+    let key_path = at(api_key.is_some(), "credentials.api_key");
+    let key_locations = credentials::api_keys(api_key, &key_path, report);
+    let token_path = at(token.is_some(), "credentials.token");
+    let token_locations = credentials::tokens(token, &token_path, report);
     let shared = credentials::shared(&key_locations, &token_locations);
     let (table, rules) = rules::compile(rules, access, names, shared, path, report);
-    let limits = limits::compile(limits, Scope::Api(&name), names.metrics, &format!("{path}.limits"), report);
+    let limits_path = at(limits.is_some(), "limits");
+    let limits = limits::compile(limits, Scope::Api(&name), names.metrics, &limits_path, report);
     let bindings = bindings
         .map(|bindings| bindings::compile(bindings, &name, names, &format!("{path}.bindings"), report));
     // Without bindings, every consumer may call. The limits of all their plans are collected once.
     let own = metering.as_ref().map(|_| Applying::of_api(&limits, bindings.as_ref(), names));
     let all = Some(&names.applying).filter(|_| bindings.is_none());
     let applying: Vec<_> = own.iter().chain(all).collect();
-    let metering = metering::compile(metering, names, &applying, &format!("{path}.metering"), report);
+    let metering_path = at(metering.is_some(), "metering");
+    let metering = metering::compile(metering, names, &applying, &metering_path, report);
     let document::Forward { remove_credentials, headers } = forward;
-    let headers = forward::headers(headers, &format!("{path}.forward.headers"), report);
+    let headers_path = at(!headers.0.is_empty(), "forward.headers");
+    let headers = forward::headers(headers, &headers_path, report);
     Api {
         payer: OnceCell::new(),
         name,

@@ -99,7 +99,7 @@ fn path_grants(
     for (place, document::PathGrant { path: template, regex, allow }) in paths.into_iter().enumerate() {
         let path = || format!("{list}[{place}]");
         let allow = grant(allow, &path, report);
-        if let Some(pattern) = pattern(template.as_deref(), regex.as_deref(), &path(), report) {
+        if let Some(pattern) = pattern(template.as_deref(), regex.as_deref(), &path, report) {
             if !known.insert(pattern.clone()) {
                 report.add(&path(), "is never reached: an earlier entry has the same path");
             }

@@ -129,7 +129,7 @@ fn metering_rule(
         document::MeteringMatch::Prefix => MeteringPath::prefix(&text),
     };
     let pattern = report.take(&format!("{path}.path"), pattern);
-    let methods = methods(named, &format!("{path}.methods"), report);
+    let methods = methods(named, &|| format!("{path}.methods"), report);
     let Some(id) = names.metrics.find(&metric) else {
         report.add_unknown(&format!("{path}.metric"), Kind::Metric, &metric);
         return None;

@@ -117,6 +117,15 @@ impl Report {
         result.map_err(|error| self.add(path, error)).ok()
     }
 
+    /// The same. The path is made only if it is needed.
+    pub(super) fn take_at<T>(
+        &mut self,
+        path: impl FnOnce() -> String,
+        result: Result<T, impl Display>,
+    ) -> Option<T> {
+        result.map_err(|error| self.add(&path(), error)).ok()
+    }
+
     /// The index under which `name` is known, or none and a problem at `path`. The path is made only if it is
     /// needed: there may be a hundred thousand names.
     pub(super) fn find<N: Borrow<str> + Eq + Hash>(

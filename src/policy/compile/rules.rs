@@ -32,7 +32,7 @@ pub(super) fn compile(
 ) -> (RuleTable, Vec<Rule>) {
     if let Some(default) = &default {
         // Faults of the default are reported once, not for every rule that takes it.
-        ways_in(default.clone(), names, &format!("{api}.access"), report);
+        ways_in(default.clone(), names, &|| format!("{api}.access"), report);
     }
     // That the default takes both kinds of credentials is reported once as well.
     let mut default_takes_both = false;
@@ -40,29 +40,30 @@ pub(super) fn compile(
     let mut matches = Vec::with_capacity(rules.len());
     let mut places = Vec::with_capacity(rules.len());
     for (place, rule) in report.list(&format!("{api}.rules"), Some(rules)).into_iter().enumerate() {
-        let path = format!("{api}.rules[{place}]");
+        // Paths are made only where something is wrong: there may be a hundred thousand rules.
+        let path = || format!("{api}.rules[{place}]");
         let document::Rule { path: template, regex, methods: named, access } = rule;
         let inherits = access.is_none();
         let access = match (access, &default) {
-            (Some(access), _) => ways_in(access, names, &format!("{path}.access"), report),
-            (None, Some(default)) => ways_in(default.clone(), names, "", &mut Report::default()),
+            (Some(access), _) => ways_in(access, names, &|| format!("{}.access", path()), report),
+            (None, Some(default)) => ways_in(default.clone(), names, &String::new, &mut Report::default()),
             (None, None) => {
                 report.add_resting_on(
-                    &path,
+                    &path(),
                     "nothing says who may use it: give the rule or its API an `access` list",
                     vec![format!("{api}.access")],
                 );
                 Vec::new()
             }
         };
-        let methods = methods(named, &format!("{path}.methods"), report);
+        let methods = methods(named, &|| format!("{}.methods", path()), report);
         if let Some(pattern) = pattern(template.as_deref(), regex.as_deref(), &path, report) {
             matches.push(RuleMatch { path: pattern, methods });
             places.push(place);
         }
         if regex.as_ref().is_some_and(|regex| regex.chars().any(char::is_control)) {
             report.add(
-                &format!("{path}.regex"),
+                &format!("{}.regex", path()),
                 "has a control character, which no path has: write it as an escape",
             );
         }
@@ -77,7 +78,7 @@ pub(super) fn compile(
             default_takes_both |= inherits;
             let message =
                 format!("the rule for `{name}` takes an API key and a token, and both sit in {place}");
-            report.add_resting_on(&path, message, vec![format!("{api}.credentials")]);
+            report.add_resting_on(&path(), message, vec![format!("{api}.credentials")]);
         }
         compiled.push(Rule { name, access, challenges });
     }
@@ -107,42 +108,54 @@ pub(super) fn compile(
 pub(super) fn pattern(
     template: Option<&str>,
     regex: Option<&str>,
-    path: &str,
+    path: &dyn Fn() -> String,
     report: &mut Report,
 ) -> Option<PathPattern> {
     match (template, regex) {
-        (Some(template), None) => report.take(&format!("{path}.path"), PathPattern::template(template)),
-        (None, Some(regex)) => report.take(&format!("{path}.regex"), PathPattern::regex(regex)),
+        (Some(template), None) => {
+            report.take_at(|| format!("{}.path", path()), PathPattern::template(template))
+        }
+        (None, Some(regex)) => report.take_at(|| format!("{}.regex", path()), PathPattern::regex(regex)),
         _ => {
-            report.add(path, "give exactly one of `path` and `regex`");
+            report.add(&path(), "give exactly one of `path` and `regex`");
             None
         }
     }
 }
 
 /// The methods named, or all.
-pub(super) fn methods(named: Option<Vec<String>>, path: &str, report: &mut Report) -> Methods {
-    let named = named.filter(|named| report.at_most(MOST_METHODS, "methods", named.len(), path));
-    named.and_then(|named| report.take(path, Methods::named(named))).unwrap_or(Methods::ALL)
+pub(super) fn methods(named: Option<Vec<String>>, path: &dyn Fn() -> String, report: &mut Report) -> Methods {
+    let named = named.filter(|named| {
+        named.len() <= MOST_METHODS || report.at_most(MOST_METHODS, "methods", named.len(), &path())
+    });
+    named.and_then(|named| report.take_at(path, Methods::named(named))).unwrap_or(Methods::ALL)
 }
 
-fn ways_in(list: Vec<document::Access>, names: &Names, path: &str, report: &mut Report) -> Vec<Access> {
+fn ways_in(
+    list: Vec<document::Access>,
+    names: &Names,
+    path: &dyn Fn() -> String,
+    report: &mut Report,
+) -> Vec<Access> {
+    if list.is_empty() {
+        report.add_empty(&path());
+    }
     let mut ways: Vec<Access> = Vec::with_capacity(list.len());
-    for (place, access) in report.list(path, Some(list)).into_iter().enumerate() {
-        let path = format!("{path}[{place}]");
+    for (place, access) in list.into_iter().enumerate() {
+        let path = || format!("{}[{place}]", path());
         let reached = ways.iter().all(|earlier| match earlier {
             Access::Allow | Access::Deny => false,
             Access::ApiKey => !matches!(access, document::Access::ApiKey),
             Access::Introspection { .. } => !matches!(access, document::Access::Introspection(_)),
         });
         if !reached {
-            report.add(&path, "is never reached: an earlier entry decides");
+            report.add(&path(), "is never reached: an earlier entry decides");
         }
         let way = match access {
             document::Access::Allow => Some(Access::Allow),
             document::Access::Deny => Some(Access::Deny),
             document::Access::ApiKey => Some(Access::ApiKey),
-            document::Access::Introspection(access) => introspection(access, names, &path, report),
+            document::Access::Introspection(access) => introspection(access, names, &path(), report),
         };
         ways.extend(way);
     }

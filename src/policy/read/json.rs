@@ -7,6 +7,9 @@ use serde_json::{Map, Number, Value};
 
 use super::path::Step;
 
+/// The most lists and maps inside each other, which `serde_json` decides.
+const DEEPEST: usize = 127;
+
 /// Parses JSON; also returns the paths of all members that appear twice, of which the last value is kept.
 ///
 /// # Errors
@@ -97,6 +100,13 @@ pub fn explain(json: &[u8], error: &serde_json::Error) -> String {
         return "the configuration is not JSON text but a binary google.protobuf.Struct: \
                 pass it as a google.protobuf.StringValue that holds the JSON"
             .to_owned();
+    }
+    // `serde_json` has no other way to tell this error from others.
+    if error.to_string().starts_with("recursion limit exceeded") {
+        let (line, column) = (error.line(), error.column());
+        return format!(
+            "the document is nested too deeply at line {line} column {column}: at most {DEEPEST} levels are possible"
+        );
     }
     format!("the configuration is not JSON; `sidegate convert` turns YAML into JSON: {error}")
 }

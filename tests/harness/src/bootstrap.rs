@@ -33,7 +33,7 @@ const CRASHING: &str = concat!(
 /// A Wasm filter.
 #[derive(Clone, Debug)]
 pub struct Wasm {
-    name: &'static str,
+    name: String,
     vm_id: &'static str,
     vm_configuration: Value,
     code: Value,
@@ -86,6 +86,13 @@ impl Wasm {
         Self::new("crashing", json!({"inline_bytes": CRASHING}))
     }
 
+    /// Names the filter, as the module's lines in Envoy's log do.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// Sets a variable of the VM's environment.
     #[must_use]
     pub fn environment(mut self, name: &str, value: &str) -> Self {
@@ -133,7 +140,7 @@ impl Wasm {
 
     fn new(name: &'static str, module: Value) -> Self {
         Self {
-            name,
+            name: name.to_owned(),
             vm_id: name,
             vm_configuration: Value::Null,
             code: json!({"local": module}),

@@ -60,6 +60,14 @@ impl Process {
         self.child.id()
     }
 
+    /// How much memory it has, in bytes (Linux).
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+        let kilobytes: u64 = resident.and_then(|kilobytes| kilobytes.trim().parse().ok()).expect("a process");
+        kilobytes << 10
+    }
+
     /// Its exit status, if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child of this process")
