@@ -1,10 +1,11 @@
 //! What Sidegate costs per request in a real Envoy: instructions, in units of what a bare filter adds
 //! (`benches/floor`), and CPU time.
 //!
-//! `make bench` runs it. docs/performance.md explains the results and contains the last tables. With names of
-//! cases as arguments it measures only these, and writes nothing. With `--count` it counts instructions and
-//! measures no time. With `--loads` it measures how large policies are loaded. With `--check-budget` it counts the cases that have a budget, and fails above it. Under
-//! `cargo test` without these options it measures all times once with a few requests, and ignores them.
+//! `make bench` runs it. docs/performance.md explains the results and contains the last tables. With
+//! names of cases as arguments it measures only these, and writes nothing. With `--count` it counts
+//! instructions and measures no time. With `--loads` it measures how large policies are loaded. With
+//! `--check-budget` it counts the cases that have a budget, and fails above it. Under `cargo test`
+//! without these options it measures all times once with a few requests, and ignores them.
 
 #![expect(clippy::print_stdout, reason = "the program prints its results")]
 
