@@ -42,5 +42,5 @@ async fn per_worker(consumers: usize) -> u64 {
 async fn a_hundred_thousand_consumers_take_30_megabytes_of_each_worker() {
     let (few, many) = (per_worker(10).await, per_worker(100_000).await);
     let added = many.saturating_sub(few);
-    assert!(added <= 30_000_000, "{added} bytes: {many} instead of {few}");
+    assert!((5_000_000..=30_000_000).contains(&added), "{added} bytes: {many} instead of {few}");
 }
