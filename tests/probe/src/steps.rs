@@ -30,16 +30,16 @@ pub async fn run(policy: Rc<Policy>, request: Request, ports: Rc<Ports<Envoy>>) 
     }
     match decide(policy, request, ports).await {
         Ending::Permit(permit) => {
-            let grpc = GrpcStatus { code: 0, message: String::new() };
+            let grpc = GrpcStatus { code: 0, message: "".into() };
             let headers = HeaderList::from([("content-type", "text/plain")]);
-            Ending::Answer(Box::new(permit.answered(Reply { status: 200, grpc, headers, body })))
+            Ending::Answer(Box::new(permit.answered(Reply { status: 200, grpc, headers, body: body.into() })))
         }
         ending => ending,
     }
 }
 
 fn header(request: &Request, name: &str) -> Option<String> {
-    let found = request.headers().iter().find(|(other, _)| *other == name);
+    let found = request.headers().iter().find(|(other, _)| *other == name.as_bytes());
     found.and_then(|(_, value)| String::from_utf8(value.to_vec()).ok())
 }
 
