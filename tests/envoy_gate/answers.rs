@@ -230,7 +230,9 @@ async fn large_and_strange_requests_harm_nothing() {
     gate.admitted(get(&format!("/v1/public/{}", "a/".repeat(4_000)))).await;
     let climbing = get(&format!("/v1/public/{}b", "a/../".repeat(1600)));
     assert_eq!(gate.admitted(climbing).await.json()["path"], "/v1/public/b");
-    gate.admitted(get(&format!("/v1/public?{}", "a=b&".repeat(2 * 1024)))).await;
+    gate.admitted(get(&format!("/v1/public?{}", "a=b&".repeat(900)))).await;
+    gate.refused("20", get(&format!("/v1/public?{}", "a=b&".repeat(2 * 1024)))).await;
+    gate.admitted(get(&format!("/v1/public?a={long}"))).await;
     gate.refused("13", get("/v1/orders/7").header("apikey", &long)).await;
     gate.refused("13", get(&format!("/v1/orders/7?api_key={long}"))).await;
     gate.refused("20", get("/v1/health").host(&format!("{}.example.com", "a".repeat(4 * 1024)))).await;
