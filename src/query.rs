@@ -4,6 +4,8 @@ use std::{borrow::Cow, cell::OnceCell, collections::HashMap};
 
 use rustc_hash::FxBuildHasher;
 
+use crate::grammar::hex_digit;
+
 /// The query of a request: the text after the first `?`. Everyone who needs its parameters shares one list,
 /// which is made when it is first asked for.
 #[derive(Debug, Default)]
@@ -104,7 +106,8 @@ pub fn decode(raw: &str, decoded: &mut Vec<u8>) -> Escapes {
             b'+' => b' ',
             b'%' => {
                 let digits = after.split_first_chunk::<2>();
-                match digits.and_then(|([high, low], after)| Some((digit(*high)? << 4 | digit(*low)?, after)))
+                match digits
+                    .and_then(|([high, low], after)| Some((hex_digit(*high)? << 4 | hex_digit(*low)?, after)))
                 {
                     Some((byte, after)) => {
                         rest = after;
@@ -120,15 +123,6 @@ pub fn decode(raw: &str, decoded: &mut Vec<u8>) -> Escapes {
         });
     }
     escapes
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte.wrapping_sub(b'0')),
-        b'a'..=b'f' => Some(byte.wrapping_sub(b'a').wrapping_add(10)),
-        b'A'..=b'F' => Some(byte.wrapping_sub(b'A').wrapping_add(10)),
-        _ => None,
-    }
 }
 
 /// Names that are looked for, each with a number. The hash has no key: strangers do not choose these names.

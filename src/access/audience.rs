@@ -1,8 +1,5 @@
 //! Audiences: the services that a token must have been issued for.
 
-/// The most audiences in a list. A token's audiences are compared with each of them.
-const MOST: usize = 16;
-
 /// Audiences of which a token must name at least one, or all. The list is not empty and has no duplicates.
 /// Values are compared byte by byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +21,7 @@ pub enum InvalidAudience {
     #[error("a list of audiences must not be empty")]
     Empty,
     /// There are too many.
-    #[error("there are more than {MOST} audiences")]
+    #[error("there are more than {} audiences", Audience::MOST)]
     TooMany,
     /// A value is empty.
     #[error("an audience must not be empty")]
@@ -35,6 +32,9 @@ pub enum InvalidAudience {
 }
 
 impl Audience {
+    /// The most audiences in a list. A token's audiences are compared with each of them.
+    pub const MOST: usize = 16;
+
     /// Tokens must name at least one of `values`.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl Audience {
         if values.is_empty() {
             return Err(InvalidAudience::Empty);
         }
-        if values.len() > MOST {
+        if values.len() > Self::MOST {
             return Err(InvalidAudience::TooMany);
         }
         for (index, value) in values.iter().enumerate() {
@@ -74,7 +74,7 @@ impl Audience {
     /// Whether a token with the audiences `named` is meant for us. A token without audiences is not. Reads
     /// them once.
     pub fn accepts<'n>(&self, named: impl Iterator<Item = &'n str>) -> bool {
-        let mut is_named = [false; MOST];
+        let mut is_named = [false; Self::MOST];
         let wanted = self.values.len();
         for name in named {
             for (is_named, wanted) in is_named.iter_mut().zip(&self.values) {

@@ -1,9 +1,6 @@
 //! Scopes: what a rule requires, and whether a token's scopes cover it, compared by one of Ory's three
 //! strategies.
 
-/// The most scopes that a rule requires. A token's scopes are compared with each of them.
-const MOST: usize = 16;
-
 /// How a granted scope is compared with a required one. Dots separate segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ScopeStrategy {
@@ -31,7 +28,7 @@ pub enum InvalidScopes {
     #[error("a list of required scopes must not be empty")]
     Empty,
     /// There are too many.
-    #[error("there are more than {MOST} required scopes")]
+    #[error("there are more than {} required scopes", RequiredScopes::MOST)]
     TooMany,
     /// Not a `scope-token` (RFC 6749 section 3.3).
     #[error("`{0}` is not a scope: expected visible ASCII characters without quotes and backslashes")]
@@ -42,6 +39,9 @@ pub enum InvalidScopes {
 }
 
 impl RequiredScopes {
+    /// The most scopes that a rule requires. A token's scopes are compared with each of them.
+    pub const MOST: usize = 16;
+
     /// Requires all of `scopes`.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl RequiredScopes {
         if scopes.is_empty() {
             return Err(InvalidScopes::Empty);
         }
-        if scopes.len() > MOST {
+        if scopes.len() > Self::MOST {
             return Err(InvalidScopes::TooMany);
         }
         for (index, scope) in scopes.iter().enumerate() {
@@ -72,7 +72,7 @@ impl RequiredScopes {
 
     /// Whether a granted scope covers each required one. Reads the granted scopes once.
     pub fn are_granted<'g>(&self, granted: impl Iterator<Item = &'g str>) -> bool {
-        let mut missing: [Option<&str>; MOST] = [None; MOST];
+        let mut missing: [Option<&str>; Self::MOST] = [None; Self::MOST];
         for (missing, required) in missing.iter_mut().zip(self.iter()) {
             *missing = Some(required);
         }

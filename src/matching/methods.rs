@@ -2,9 +2,6 @@
 
 use crate::grammar::is_token;
 
-/// The most methods in a list.
-const MOST: usize = 64;
-
 /// All methods, or some of them by name. Names are case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Methods(Option<Vec<String>>);
@@ -16,7 +13,7 @@ pub enum InvalidMethods {
     #[error("a list of methods must not be empty")]
     Empty,
     /// There are too many.
-    #[error("there are more than {MOST} methods")]
+    #[error("there are more than {} methods", Methods::MOST)]
     TooMany,
     /// The name is not a token (RFC 9110, section 9.1).
     #[error("`{0}` is not a method")]
@@ -27,6 +24,9 @@ pub enum InvalidMethods {
 }
 
 impl Methods {
+    /// The most methods in a list. A request's method is compared with each of them.
+    pub const MOST: usize = 64;
+
     /// Every method.
     pub const ALL: Self = Self(None);
 
@@ -39,7 +39,7 @@ impl Methods {
         if names.is_empty() {
             return Err(InvalidMethods::Empty);
         }
-        if names.len() > MOST {
+        if names.len() > Self::MOST {
             return Err(InvalidMethods::TooMany);
         }
         let mut earlier = names.iter();

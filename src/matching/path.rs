@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use crate::grammar::hex_digit;
+
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// The target of a request, after [`normalise`].
@@ -150,7 +152,8 @@ pub(super) fn canonical(path: &str) -> Result<String, MalformedTarget> {
     while let Some(byte) = bytes.next() {
         match byte {
             b'%' => {
-                let decoded = hex_digit(bytes.next())? << 4 | hex_digit(bytes.next())?;
+                let mut digit = || bytes.next().and_then(hex_digit).ok_or(MalformedTarget::Escape);
+                let decoded = digit()? << 4 | digit()?;
                 match decoded {
                     b'/' => return Err(MalformedTarget::EscapedSlash),
                     b'\\' => return Err(MalformedTarget::Backslash),
@@ -205,11 +208,6 @@ fn resolve(path: &str) -> Result<String, MalformedTarget> {
         out.push('/');
     }
     Ok(out)
-}
-
-fn hex_digit(byte: Option<u8>) -> Result<u8, MalformedTarget> {
-    let digit = byte.and_then(|byte| char::from(byte).to_digit(16)).ok_or(MalformedTarget::Escape)?;
-    u8::try_from(digit).map_err(|_| MalformedTarget::Escape)
 }
 
 fn push_escape(out: &mut String, byte: u8) {

@@ -3,9 +3,6 @@
 use super::location::{Location, Place};
 use crate::query::{Escapes, Names, Parameter};
 
-/// The most places in a list.
-const MOST: usize = 32;
-
 /// The most places with a scheme. Each reads the lines of its header.
 const MOST_SCHEMES: usize = 4;
 
@@ -21,7 +18,7 @@ pub struct Locations {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLocations {
     /// There are too many places.
-    #[error("there are more than {MOST} places")]
+    #[error("there are more than {} places", Locations::MOST)]
     TooMany,
     /// There are too many places with a scheme.
     #[error("there are more than {MOST_SCHEMES} places with a scheme")]
@@ -29,9 +26,12 @@ pub enum InvalidLocations {
 }
 
 impl Locations {
+    /// The most places in a list.
+    pub const MOST: usize = 32;
+
     /// Checks that these places are not too many.
     pub fn check<'l>(list: impl Iterator<Item = &'l Location> + Clone) -> Result<(), InvalidLocations> {
-        if list.clone().nth(MOST).is_some() {
+        if list.clone().nth(Self::MOST).is_some() {
             return Err(InvalidLocations::TooMany);
         }
         let has_scheme = |location: &&Location| matches!(location.0, Place::Header { scheme: Some(_), .. });

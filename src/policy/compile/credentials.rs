@@ -3,9 +3,6 @@
 use super::{Report, document};
 use crate::credential::{InvalidLocation, Location, Locations};
 
-/// The most places of one kind of credential. A request is searched for each of them.
-const MOST_PLACES: usize = 32;
-
 /// A place with words for it.
 type Place = (Location, String);
 
@@ -66,7 +63,7 @@ fn compile(
     let Some(locations) = locations else {
         return place(default()).and_then(Result::ok).into_iter().collect();
     };
-    if !report.at_most(MOST_PLACES, "places", locations.len(), path) {
+    if !report.at_most(Locations::MOST, "places", locations.len(), path) {
         return Vec::new();
     }
     let mut compiled: Vec<Place> = Vec::new();

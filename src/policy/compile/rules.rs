@@ -11,12 +11,6 @@ use crate::{
     refusal::Challenges,
 };
 
-/// The most methods of one list. A request's method is compared with each of them.
-const MOST_METHODS: usize = 64;
-
-/// The most scopes, and the most audiences, that a rule lists. Those of a token are compared with each.
-const MOST_REQUIRED: usize = 16;
-
 /// The most issuers that a rule lists. That of a token is compared with each of them.
 const MOST_ISSUERS: usize = 64;
 
@@ -126,7 +120,7 @@ pub(super) fn pattern(
 /// The methods named, or all.
 pub(super) fn methods(named: Option<Vec<String>>, path: &dyn Fn() -> String, report: &mut Report) -> Methods {
     let named = named.filter(|named| {
-        named.len() <= MOST_METHODS || report.at_most(MOST_METHODS, "methods", named.len(), &path())
+        named.len() <= Methods::MOST || report.at_most(Methods::MOST, "methods", named.len(), &path())
     });
     named.and_then(|named| report.take_at(path, Methods::named(named))).unwrap_or(Methods::ALL)
 }
@@ -182,7 +176,7 @@ fn introspection(
     let audience = audience.and_then(|audience| {
         let (document::Audience::Any(list) | document::Audience::All(list)) = &audience;
         let path = format!("{path}.audience");
-        if !report.at_most(MOST_REQUIRED, "audiences", list.len(), &path) {
+        if !report.at_most(Audience::MOST, "audiences", list.len(), &path) {
             return None;
         }
         let audience = match audience {
@@ -207,7 +201,7 @@ fn required_scopes(
     path: &str,
     report: &mut Report,
 ) -> Option<RequiredScopes> {
-    if !report.at_most(MOST_REQUIRED, "scopes", scopes.len(), path) {
+    if !report.at_most(RequiredScopes::MOST, "scopes", scopes.len(), path) {
         return None;
     }
     // Tokens and authorization requests list scopes in one text; here each is an entry.
