@@ -12,7 +12,7 @@ use crate::{
         Identity, Lookup, Requirement, TokenFault, Vouched, check,
         introspection::{Consulted, introspect},
     },
-    policy::Access,
+    policy::{Access, Provider},
     ports::Ports,
     provider::ProviderFault,
     refusal::{Cause, Reason, Refusal},
@@ -104,7 +104,7 @@ async fn by_token<S: Store>(
     trail: &mut Trail,
 ) -> Result<Caller, Refusal> {
     let policy = place.policy;
-    let Some(provider) = policy.providers.get(index) else {
+    let Some(Provider::Introspection(provider)) = policy.providers.get(index) else {
         return Err(Cause::ProviderMissing.because("the provider does not exist"));
     };
     let Consulted { result, call } =

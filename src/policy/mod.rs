@@ -54,7 +54,7 @@ pub struct Policy {
     /// The digest of the secret that callers send to get explanation headers.
     pub debug: Option<Digest>,
     /// The providers.
-    pub providers: Vec<introspection::Provider>,
+    pub providers: Vec<Provider>,
     /// What is counted.
     pub metrics: Metrics,
     /// The plans.
@@ -73,6 +73,12 @@ pub struct Policy {
     pub keys: ApiKeys,
     apis: Vec<Api>,
     table: ApiTable,
+}
+
+/// A provider.
+pub enum Provider {
+    /// An introspection endpoint.
+    Introspection(introspection::Provider),
 }
 
 /// A plan.
@@ -140,6 +146,15 @@ pub enum Access {
         /// What the token must be.
         requirement: Requirement,
     },
+}
+
+impl Provider {
+    /// The provider's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Introspection(provider) => &provider.settings().name,
+        }
+    }
 }
 
 impl Api {

@@ -13,7 +13,7 @@ use super::host::{MeasureId, MeasureKind, TelemetryHost};
 use crate::{
     gate::{ProviderCall, Trail},
     identity::Lookup,
-    policy::Policy,
+    policy::{Policy, Provider},
     refusal::{Cause, Code},
     store::Tally,
 };
@@ -196,13 +196,8 @@ impl Measure {
         let api = |index: Option<usize>| {
             label(index.and_then(|index| policy?.api(index)).map(|api| api.name.as_str()))
         };
-        let provider = |index: usize| {
-            label(
-                policy
-                    .and_then(|policy| policy.providers.get(index))
-                    .map(|provider| provider.settings().name.as_str()),
-            )
-        };
+        let provider =
+            |index: usize| label(policy.and_then(|policy| policy.providers.get(index)).map(Provider::name));
         match self {
             Self::Decisions(index, decision) => {
                 let (api, outcome) = (api(index), decision.as_str());

@@ -1,6 +1,7 @@
 //! Compiles the document into the policy: resolves names, parses patterns, and reports everything that is
 //! invalid.
 
+mod access;
 mod apis;
 mod bindings;
 mod consumers;
@@ -12,6 +13,7 @@ mod metering;
 mod providers;
 mod report;
 mod rules;
+mod secrets;
 
 use std::collections::HashMap;
 

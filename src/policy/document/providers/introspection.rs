@@ -1,6 +1,6 @@
-//! `providers`: services that vouch for credentials.
+//! `introspection`: an OAuth2 introspection endpoint.
 
-use super::value::{DurationText, Secret};
+use crate::policy::document::value::{DurationText, Secret};
 
 document! {
     /// An OAuth2 introspection endpoint (RFC 7662).
@@ -59,12 +59,6 @@ document! {
 }
 
 choice! {
-    /// A service that vouches for credentials.
-    pub enum Provider {
-        /// An OAuth2 introspection endpoint.
-        Introspection(Introspection),
-    }
-
     /// How Sidegate authenticates itself to a provider.
     #[derive(Default)]
     pub enum Authentication {

@@ -1,13 +1,10 @@
-//! Compiles providers and resolves their secrets.
+//! Compiles introspection endpoints.
 
-use std::collections::HashMap;
-
-use super::{
-    super::document::value::{Named, Secret},
-    Report, document, index,
+use super::super::{
+    Report, document,
+    secrets::{Characters, resolve},
 };
 use crate::{
-    credential::ProviderSecret,
     identity::{
         Terms,
         introspection::{Authentication, Provider, Settings},
@@ -15,36 +12,7 @@ use crate::{
     provider::{Endpoint, Keeping, WhenUnavailable},
 };
 
-/// The most providers.
-const MOST: usize = 1_000;
-
-/// The compiled providers.
-pub(super) struct Providers {
-    /// In the order of their names; incomplete where there are problems.
-    pub(super) list: Vec<Provider>,
-    pub(super) by_name: HashMap<String, usize>,
-}
-
 pub(super) fn compile(
-    providers: Named<document::Provider>,
-    environment: &dyn Fn(&str) -> Option<String>,
-    report: &mut Report,
-) -> Providers {
-    report.at_most(MOST, "providers", providers.0.len(), "providers");
-    let by_name = index(&providers);
-    let list = providers
-        .0
-        .into_iter()
-        .filter_map(|(name, document::Provider::Introspection(provider))| {
-            let path = format!("providers.{name}.introspection");
-            report.name(&path, &name);
-            introspection(name, provider, environment, &path, report)
-        })
-        .collect();
-    Providers { list, by_name }
-}
-
-fn introspection(
     name: String,
     provider: document::Introspection,
     environment: &dyn Fn(&str) -> Option<String>,
@@ -125,31 +93,11 @@ fn compile_authentication(
             if matches!(authentication, document::Authentication::Basic(_)) { "basic" } else { "post" };
         report.text(&format!("{path}.{kind}.id"), &client.id);
     }
-    let is_checked = matches!(authentication, document::Authentication::Bearer(_));
-    let mut resolve = |path: String, secret: Secret| match secret {
-        Secret::Inline(text) => {
-            if !is_checked && text.chars().any(char::is_control) {
-                report.add(&path, "has a control character");
-            }
-            ProviderSecret::new(text)
-        }
-        Secret::Env(name) => {
-            let value = environment(&name).filter(|value| !value.is_empty() && is_variable(&name));
-            match &value {
-                _ if !is_variable(&name) => {
-                    report.add(&path, "not the name of a variable: expected ASCII letters, digits and `_`");
-                }
-                None => {
-                    report.add(&path, format!("the environment has no variable `{name}`, or an empty one"));
-                }
-                Some(value) if !is_checked && value.chars().any(char::is_control) => {
-                    report.add(&path, format!("the variable `{name}` has a control character"));
-                }
-                Some(_) => {}
-            }
-            ProviderSecret::new(value.unwrap_or_else(|| "unknown".to_owned()))
-        }
+    let characters = match authentication {
+        document::Authentication::Bearer(_) => Characters::Checked,
+        _ => Characters::Printable,
     };
+    let mut resolve = |path: String, secret| resolve(secret, characters, environment, &path, report);
     match authentication {
         document::Authentication::Basic(document::Client { id, secret }) => {
             Authentication::Basic { id, secret: resolve(format!("{path}.basic.secret"), secret) }
@@ -162,9 +110,4 @@ fn compile_authentication(
         }
         document::Authentication::None => Authentication::None,
     }
-}
-
-/// Whether every environment can have a variable of this name.
-fn is_variable(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

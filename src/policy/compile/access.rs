@@ -1,0 +1,101 @@
+//! Compiles access strategies: the ways into a rule.
+
+use super::{super::Access, Names, Report, document, providers::ProviderKind};
+use crate::{
+    access::{Audience, RequiredScopes, ScopeStrategy},
+    identity::Requirement,
+};
+
+/// The most issuers that a rule lists. That of a token is compared with each of them.
+const MOST_ISSUERS: usize = 64;
+
+/// Compiles the ways into a rule.
+pub(super) fn ways_in(
+    list: Vec<document::Access>,
+    names: &Names,
+    path: &dyn Fn() -> String,
+    report: &mut Report,
+) -> Vec<Access> {
+    if list.is_empty() {
+        report.add_empty(&path());
+    }
+    let mut ways: Vec<Access> = Vec::with_capacity(list.len());
+    for (place, access) in list.into_iter().enumerate() {
+        let path = || format!("{}[{place}]", path());
+        let reached = ways.iter().all(|earlier| match earlier {
+            Access::Allow | Access::Deny => false,
+            Access::ApiKey => !matches!(access, document::Access::ApiKey),
+            Access::Introspection { .. } => !matches!(access, document::Access::Introspection(_)),
+        });
+        if !reached {
+            report.add(&path(), "is never reached: an earlier entry decides");
+        }
+        let way = match access {
+            document::Access::Allow => Some(Access::Allow),
+            document::Access::Deny => Some(Access::Deny),
+            document::Access::ApiKey => Some(Access::ApiKey),
+            document::Access::Introspection(access) => introspection(access, names, &path(), report),
+        };
+        ways.extend(way);
+    }
+    ways
+}
+
+fn introspection(
+    access: document::IntrospectionAccess,
+    names: &Names,
+    path: &str,
+    report: &mut Report,
+) -> Option<Access> {
+    let document::IntrospectionAccess { provider, scopes, scope_strategy, audience, issuers } = access;
+    let path = format!("{path}.introspection");
+    let provider =
+        names.providers.find(ProviderKind::Introspection, &provider, &format!("{path}.provider"), report);
+    let strategy = match scope_strategy {
+        document::ScopeStrategy::Exact => ScopeStrategy::Exact,
+        document::ScopeStrategy::Hierarchic => ScopeStrategy::Hierarchic,
+        document::ScopeStrategy::Wildcard => ScopeStrategy::Wildcard,
+    };
+    let scopes =
+        scopes.and_then(|scopes| required_scopes(scopes, strategy, &format!("{path}.scopes"), report));
+    let audience = audience.and_then(|audience| {
+        let (document::Audience::Any(list) | document::Audience::All(list)) = &audience;
+        let path = format!("{path}.audience");
+        if !report.at_most(Audience::MOST, "audiences", list.len(), &path) {
+            return None;
+        }
+        let audience = match audience {
+            document::Audience::Any(list) => Audience::any(list),
+            document::Audience::All(list) => Audience::all(list),
+        };
+        report.take(&path, audience)
+    });
+    let issuers = report.list(&format!("{path}.issuers"), issuers);
+    if report.at_most(MOST_ISSUERS, "issuers", issuers.len(), &format!("{path}.issuers")) {
+        report.distinct(&format!("{path}.issuers"), &issuers);
+    }
+    Some(Access::Introspection {
+        provider: provider?,
+        requirement: Requirement { issuers, audience, scopes },
+    })
+}
+
+fn required_scopes(
+    scopes: Vec<String>,
+    strategy: ScopeStrategy,
+    path: &str,
+    report: &mut Report,
+) -> Option<RequiredScopes> {
+    if !report.at_most(RequiredScopes::MOST, "scopes", scopes.len(), path) {
+        return None;
+    }
+    // Tokens and authorization requests list scopes in one text; here each is an entry.
+    let joined = scopes.iter().enumerate().find(|(_, scope)| scope.split_ascii_whitespace().nth(1).is_some());
+    if let Some((place, scope)) = joined {
+        let entries: Vec<_> = scope.split_ascii_whitespace().collect();
+        let message = format!("`{scope}` is not one scope: write `[{}]`", entries.join(", "));
+        report.add(&format!("{path}[{place}]"), message);
+        return None;
+    }
+    report.take(path, RequiredScopes::new(strategy, scopes))
+}
