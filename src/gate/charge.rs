@@ -17,10 +17,7 @@ pub(super) fn charge<'a, S: Store>(
     trail: &mut Trail,
 ) -> Result<Receipt<'a, S>, Refusal> {
     let Place { policy, api, .. } = *place;
-    for (entry, rule) in api.metering.matching(place.inside, place.query, place.method) {
-        trail.metered(entry);
-        trail.usage.add(&policy.metrics, rule.metric, rule.by);
-    }
+    let usage = place.usage(trail).clone();
     let identity = trail.caller.as_ref().and_then(|caller| caller.identity.as_ref());
     let consumer = grant.consumer.and_then(|consumer| policy.consumers.get(consumer));
     let payers = Payers {
@@ -38,7 +35,7 @@ pub(super) fn charge<'a, S: Store>(
         payers.demand(&mut demands, &binding.limits);
     }
     payers.demand(&mut demands, &api.limits);
-    quota::charge(ports, &policy.meters, &demands, trail.usage.clone()).map_err(|denied| {
+    quota::charge(ports, &policy.meters, &demands, usage).map_err(|denied| {
         let refusal = refusal(&denied);
         trail.standings = denied.standings;
         refusal

@@ -30,8 +30,8 @@ pub(super) fn explain(trail: &Trail, headers: &mut HeaderList) {
 
 /// For example `hits=1, reads=1`; `None` if the request was not metered.
 fn usage(trail: &Trail) -> Option<String> {
-    trail.caller.as_ref()?;
     let metrics = &trail.policy.metrics;
-    let used = trail.usage.iter().map(|(metric, amount)| format!("{}={amount}", metrics.name(metric)));
+    let used =
+        trail.usage.as_ref()?.iter().map(|(metric, amount)| format!("{}={amount}", metrics.name(metric)));
     Some(used.collect::<Vec<_>>().join(", "))
 }

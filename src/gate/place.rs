@@ -2,7 +2,7 @@
 
 use super::{request::RequestLine, trail::Trail};
 use crate::{
-    matching,
+    matching::{self, MeteringRule, Usage},
     policy::{Api, Policy, Preflight, Rule, Unmatched},
     query::Query,
     refusal::{Cause, Refusal},
@@ -66,4 +66,25 @@ pub(super) fn find<'a>(
         inside: matched.inside,
         query: &line.query,
     }))
+}
+
+impl<'a> Place<'a> {
+    /// What the request uses of each metric. It is added up when it is first asked for: a request whose
+    /// credential is refused costs no metering, unless a provider needs the usage to identify it.
+    pub(super) fn usage<'t>(&self, trail: &'t mut Trail) -> &'t Usage {
+        let usage = trail.usage.take().unwrap_or_else(|| {
+            let mut usage = Usage::new();
+            for (entry, rule) in self.metering() {
+                trail.metered(entry);
+                usage.add(&self.policy.metrics, rule.metric, rule.by);
+            }
+            usage
+        });
+        trail.usage.insert(usage)
+    }
+
+    /// The metering entries that the request matches, with their indexes.
+    pub(super) fn metering(&self) -> impl Iterator<Item = (usize, &'a MeteringRule)> {
+        self.api.metering.matching(self.inside, self.query, self.method)
+    }
 }

@@ -36,8 +36,8 @@ pub struct Trail {
     pub lookup: Option<Lookup>,
     /// The calls that this request made.
     pub calls: Vec<ProviderCall>,
-    /// What the request uses of each metric.
-    pub usage: Usage,
+    /// What the request uses of each metric, once that was asked for.
+    pub usage: Option<Usage>,
     /// The metering entries that matched, as indexes into the API's entries. Empty unless the caller may see
     /// an explanation.
     pub metering: Vec<usize>,
@@ -93,7 +93,7 @@ impl Trail {
             plan: None,
             lookup: None,
             calls: Vec::new(),
-            usage: Usage::new(),
+            usage: None,
             metering: Vec::new(),
             standings: Vec::new(),
             refusal: None,
