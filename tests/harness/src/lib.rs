@@ -17,6 +17,7 @@ mod provider;
 mod registry;
 mod server;
 pub mod table;
+pub mod threescale;
 mod tls;
 mod upstream;
 
