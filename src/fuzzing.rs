@@ -17,6 +17,7 @@ use crate::{
     identity::{
         KeptAnswer,
         introspection::{Read, read},
+        threescale,
     },
     matching::{Metrics, Target, Usage, normalise},
     policy::{Policy, Text},
@@ -31,12 +32,13 @@ use crate::{
 pub type NamedTarget = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [NamedTarget; 5] = [
+pub const TARGETS: [NamedTarget; 6] = [
     ("policy", policy),
     ("request", request),
     ("paths", paths),
     ("introspection", introspection),
     ("store", store),
+    ("threescale", self::threescale),
 ];
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
@@ -173,6 +175,28 @@ pub fn introspection(body: &[u8]) {
     if let Ok(Read::Vouched(introspected)) = read(&answered(body)) {
         let answer = KeptAnswer::new(introspected, NOW);
         assert_eq!(KeptAnswer::decode(&answer.encode()), Some(answer));
+    }
+}
+
+/// Replies of 3scale's backend. The first byte chooses the status: only 200 authorizes, and what is read from
+/// a body is bounded.
+pub fn threescale(bytes: &[u8]) {
+    let (first, body) = bytes.split_first().unwrap_or((&0, &[]));
+    let status = [200, 403, 404, 409, 422].get(usize::from(*first) % 5).copied().unwrap_or(200);
+    let reason = String::from_utf8_lossy(body.get(..32).unwrap_or(body)).into_owned();
+    let mut headers = HeaderList::new();
+    headers.push("3scale-rejection-reason", reason);
+    let body = Body::Whole(body.to_vec());
+    let response = HttpResponse { status, headers, body, trailers: HeaderList::new() };
+    match threescale::read(&Ok(Response::Http(response))) {
+        Ok(threescale::Read::Authorized(answer)) => {
+            assert_eq!(status, 200, "only a 200 authorizes");
+            assert!(answer.limits.len() <= threescale::MOST_LIMITS, "too many limits");
+        }
+        Ok(threescale::Read::Rejected { rejection, .. }) => {
+            assert!(status != 200 && rejection.is_a_decision(), "{rejection:?}");
+        }
+        Err(_) => {}
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! * [`api_key`]: keys that the policy holds as digests
 //! * [`introspection`]: access tokens that an endpoint vouches for (RFC 7662)
+//! * [`threescale`]: applications that 3scale's Service Management API vouches for
 //! * [`IdentityCache`]: answers of all kinds of providers, shared by all workers
 //! * [`check`]: whether a token satisfies a rule. It runs on every request, including those with cached
 //!   answers, because an answer that was cached for a lax rule must not satisfy a strict one.
@@ -12,6 +13,7 @@ mod check;
 mod encoding;
 pub mod introspection;
 mod record;
+pub mod threescale;
 
 pub use cache::{IdentityCache, KeptAnswer, Lookup, Terms};
 pub use check::{Requirement, TokenFault, check};
