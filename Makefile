@@ -48,6 +48,9 @@ KUBERNETES := $(addprefix $(TOOLS)/kubernetes/,etcd kube-apiserver kubectl)
 $(ISTIO) $(KUBERNETES): export PROGRAMS = $(notdir $(ISTIO) $(KUBERNETES))
 KUBERNETES_VERSION := $(shell sed -n 's,^.*k8s.io/kubernetes \(v[0-9.]*\)$$,\1,p' tools/kubernetes/go.mod)
 
+# The service that counts for several replicas. It takes some two minutes to build, once.
+RATE_LIMIT := $(TOOLS)/ratelimit/ratelimit
+
 # Prints the folder of Istio's source in Go's cache, and that of the Gateway API that it was built for.
 ISTIO_SOURCE := cd tools/istio && go mod download istio.io/istio && go list -m -f '{{.Dir}}' istio.io/istio
 GATEWAY_API_SOURCE := $(subst istio.io/istio,sigs.k8s.io/gateway-api,$(ISTIO_SOURCE))
@@ -121,7 +124,7 @@ fuzz-build: preflight-fuzz rust
 
 # Tests that take minutes are ignored otherwise, with the reason why.
 .PHONY: test-load
-test-load: setup-demo build ## Test what takes minutes: large policies, millions of callers
+test-load: setup-demo build rate-limit ## Test what takes minutes: large policies, millions of callers
 	cargo test --locked --lib $(CORE_TESTS) $(ENVOY_TESTS) -- --ignored
 
 .PHONY: test-node
@@ -130,7 +133,7 @@ test-node: rust $(NODE_RUNNER) ## Test the core as WebAssembly on Node
 		cargo test --locked --lib --target wasm32-unknown-unknown
 
 .PHONY: test-envoy
-test-envoy: setup-demo $(ISTIO_FILES) build noop floor saboteur probe pack registry ## Test the module in a real Envoy with a real OAuth2 server
+test-envoy: setup-demo $(ISTIO_FILES) build noop floor saboteur probe pack registry rate-limit ## Test the module in a real Envoy with a real OAuth2 server and a real rate limit service
 	cargo test --locked $(ENVOY_TESTS) --bench envoy
 	cargo run --quiet --locked --example demo
 
@@ -194,7 +197,7 @@ bench: setup-demo build noop floor valgrind ## Measure CPU and instructions per 
 	cargo bench --locked --bench envoy
 
 .PHONY: setup
-setup: preflight-go setup-demo registry valgrind $(ISTIO_FILES) $(NODE_RUNNER) $(DENY) ## Install what all of this needs
+setup: preflight-go setup-demo registry rate-limit valgrind $(ISTIO_FILES) $(NODE_RUNNER) $(DENY) ## Install what all of this needs
 
 .PHONY: mesh-tools
 mesh-tools: preflight-mesh setup-demo registry pack $(ISTIO_FILES) $(ISTIO) $(KUBERNETES)
@@ -243,6 +246,11 @@ pack: rust
 registry:
 	@tools/debian skopeo docker-registry
 
+# A real rate limit service, and the Redis in which it counts.
+.PHONY: rate-limit
+rate-limit: preflight-go $(RATE_LIMIT)
+	@tools/debian redis-server
+
 # What counts instructions.
 .PHONY: valgrind
 valgrind:
@@ -252,7 +260,7 @@ valgrind:
 preflight:
 	@tools/preflight rust python node
 
-# Go fetches Istio's schemas, and builds the mesh.
+# Go fetches Istio's schemas, and builds the rate limit service and the mesh.
 .PHONY: preflight-go
 preflight-go:
 	@tools/preflight go
@@ -302,6 +310,9 @@ $(TOOLS)/istio/gateway-crds.yaml: tools/istio/go.mod
 
 $(TOOLS)/kubernetes/%: tools/kubernetes/%/main.go tools/kubernetes/go.mod tools/kubernetes/go.sum
 	@tools/go-build tools/kubernetes $* $(@D) '-X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION)'
+
+$(TOOLS)/ratelimit/%: tools/ratelimit/%/main.go tools/ratelimit/go.mod tools/ratelimit/go.sum
+	@tools/go-build tools/ratelimit $* $(@D)
 
 # It must have the same version as wasm-bindgen.
 $(NODE_RUNNER): tools/node-runner/Cargo.lock | rust

@@ -179,7 +179,8 @@ fn response(answer: GrpcAnswer) -> Result<hyper::Response<Frames>, io::Error> {
     head.body(Frames(frames.into())).map_err(io::Error::other)
 }
 
-fn framed(message: &[u8]) -> Bytes {
+/// A message in the frame that gRPC puts around it.
+pub fn framed(message: &[u8]) -> Bytes {
     let length = u32::try_from(message.len()).expect("a short message").to_be_bytes();
     [&[0][..], &length, message].concat().into()
 }

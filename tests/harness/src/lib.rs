@@ -1,5 +1,5 @@
-//! What the tests in a real Envoy use: an Envoy with the built module, upstreams, OAuth2 servers, registries,
-//! and a client that sends exactly the given bytes.
+//! What the tests in a real Envoy use: an Envoy with the built module, upstreams, OAuth2 servers, registries, rate
+//! limit services, and a client that sends exactly the given bytes.
 //!
 //! Shared by `tests/envoy_*.rs`, `benches/envoy` and `examples/demo`. Ports are free ones, so tests can
 //! run in parallel. What is started here ends when the value that holds it is dropped, and at the latest with
@@ -14,7 +14,10 @@ mod load;
 mod oidc;
 mod process;
 mod provider;
+mod ratelimit;
+mod redis;
 mod registry;
+pub mod rls;
 mod server;
 pub mod table;
 pub mod threescale;
@@ -22,6 +25,7 @@ mod tls;
 mod upstream;
 
 use std::{
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -34,6 +38,8 @@ pub use load::{Callers, Tally};
 pub use oidc::{Client, Oidc};
 pub use process::Process;
 pub use provider::{Answer, Call, StubProvider};
+pub use ratelimit::{RateLimit, domain};
+pub use redis::Redis;
 pub use registry::Registry;
 pub use tls::{Authority, Certificate, TlsRelay};
 pub use upstream::Upstream;
@@ -106,6 +112,12 @@ pub fn debian(command: &str) -> PathBuf {
         assert!(path.is_file(), "{} is missing: run `make setup`", path.display());
         path
     })
+}
+
+/// Addresses of loopback at which nothing listens. Another process may take one before it is used.
+fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    let sockets = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).expect("a free port on loopback"));
+    sockets.map(|socket| socket.local_addr().expect("a bound socket"))
 }
 
 fn on_the_path(command: &str) -> Option<PathBuf> {
