@@ -9,6 +9,8 @@
 
 #[path = "gate/access.rs"]
 mod access;
+#[path = "gate/applications.rs"]
+mod applications;
 #[path = "gate/bindings.rs"]
 mod bindings;
 #[path = "gate/credentials.rs"]

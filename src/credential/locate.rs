@@ -11,10 +11,14 @@ use crate::{
     query::{Escapes, Query, decode},
 };
 
+mod application;
+mod basic;
 mod location;
 mod locations;
 
-use location::Place;
+pub use application::{PresentedApplication, locate_application};
+pub use basic::BasicPart;
+use location::{AUTHORIZATION, BASIC, Place};
 pub use location::{InvalidLocation, Location};
 pub use locations::{InvalidLocations, Locations};
 
@@ -65,10 +69,16 @@ pub fn locate<'r>(
 ) -> Result<Option<Located<'r>>, MisplacedCredential> {
     let mut found = None;
     for (location, Location(place)) in locations.iter().enumerate() {
-        if let Place::Header { name, scheme } = place
-            && let Some(credential) = in_header(name, scheme.as_deref(), headers)?
-        {
-            found = only_one(found, Located { credential: Cow::Borrowed(credential), location })?;
+        let credential = match place {
+            Place::Header { name, scheme } => in_header(name, scheme.as_deref(), headers)?.map(Cow::Borrowed),
+            Place::Basic(part) => match in_header(AUTHORIZATION, Some(BASIC), headers)? {
+                Some(token) => part.of(token)?.map(Cow::Owned),
+                None => None,
+            },
+            Place::Query(_) | Place::Cookie(_) => None,
+        };
+        if let Some(credential) = credential {
+            found = only_one(found, Located { credential, location })?;
         }
     }
     if locations.reads_query() {
@@ -121,10 +131,13 @@ pub struct Removal<'l> {
 pub fn removal<'l>(locations: &'l Locations, headers: &HeaderMap, query: &Query<'_>) -> Removal<'l> {
     let mut removal = Removal::default();
     for Location(place) in locations.iter() {
-        if let Place::Header { name, scheme } = place
-            && lines(name, headers).any(|line| carries(line, scheme.as_deref()))
-        {
-            removal.headers.push(name.as_str());
+        let (name, scheme) = match place {
+            Place::Header { name, scheme } => (name.as_str(), scheme.as_deref()),
+            Place::Basic(_) => (AUTHORIZATION, Some(BASIC)),
+            Place::Query(_) | Place::Cookie(_) => continue,
+        };
+        if !removal.headers.contains(&name) && lines(name, headers).any(|line| carries(line, scheme)) {
+            removal.headers.push(name);
         }
     }
     if locations.reads_query() {

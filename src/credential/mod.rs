@@ -4,8 +4,9 @@ mod locate;
 mod secret;
 
 pub use locate::{
-    InvalidLocation, InvalidLocations, Located, Location, Locations, MAX_CREDENTIAL, MisplacedCredential,
-    Removal, has_more_cookies_than, locate, removal,
+    BasicPart, InvalidLocation, InvalidLocations, Located, Location, Locations, MAX_CREDENTIAL,
+    MisplacedCredential, PresentedApplication, Removal, has_more_cookies_than, locate, locate_application,
+    removal,
 };
 pub use secret::{AccessToken, ProviderSecret};
 

@@ -4,15 +4,20 @@
 use super::{
     place::Place,
     request::Request,
-    trail::{CredentialPlace, ProviderCall, Trail},
+    trail::{CredentialPlace, PresentedKey, ProviderCall, Trail},
 };
 use crate::{
-    credential::{AccessToken, Located, locate},
+    credential::{
+        AccessToken, Located, MisplacedCredential, PresentedApplication, ProviderSecret, locate,
+        locate_application,
+    },
     identity::{
-        Identity, Lookup, Requirement, TokenFault, Vouched, check,
+        Identity, Lookup, Requirement, TokenFault, Vouched,
+        application::ApplicationFault,
+        check,
         introspection::{Consulted, introspect},
     },
-    policy::{Access, Provider},
+    policy::{Access, DefaultCredentials, Provider},
     ports::Ports,
     provider::ProviderFault,
     refusal::{Cause, Reason, Refusal},
@@ -33,10 +38,17 @@ pub(super) struct Caller {
 pub(super) enum Credential {
     /// None: the rule is open to everyone.
     None,
-    /// An API key.
+    /// An API key, or an application.
     Key,
     /// An access token.
     Token,
+}
+
+/// What a request presents for a way in.
+enum Presented<'r> {
+    Key(Located<'r>),
+    Application(PresentedApplication<'r>),
+    Token(Located<'r>),
 }
 
 /// Tries the rule's access strategies in order.
@@ -47,33 +59,98 @@ pub(super) async fn identify<S: Store>(
     trail: &mut Trail,
 ) -> Result<Caller, Refusal> {
     for access in &place.rule.access {
-        let locations = match access {
+        let presented = match access {
             Access::Allow => {
                 return Ok(Caller { credential: Credential::None, consumer: None, identity: None });
             }
             Access::Deny => return Err(Cause::Forbidden.because("the rule denies all access")),
-            Access::ApiKey => &place.api.key_locations,
-            Access::Introspection { .. } => &place.api.token_locations,
-        };
-        let located = locate(locations, request.headers(), place.query);
-        let located = located.map_err(|misplaced| Cause::Malformed.because(Reason::of(&misplaced)))?;
-        let Some(Located { credential, location }) = located else { continue };
-        trail.credential = Some(match access {
-            Access::Introspection { .. } => CredentialPlace::Token(location),
-            Access::Allow | Access::Deny | Access::ApiKey => CredentialPlace::Key(location),
-        });
-        return match access {
-            Access::Introspection { provider, requirement } => {
-                by_token(place, *provider, requirement, &AccessToken::new(credential), ports, trail).await
+            Access::ApiKey | Access::Application | Access::Introspection { .. } => {
+                present(place, access, request)
+                    .map_err(|misplaced| Cause::Malformed.because(Reason::of(&misplaced)))?
             }
-            Access::Allow | Access::Deny | Access::ApiKey => by_key(place, &credential, ports, trail),
         };
+        let Some(presented) = presented else { continue };
+        trail.credential = Some(presented.place());
+        return match (access, presented) {
+            (Access::Introspection { provider, requirement }, Presented::Token(token)) => {
+                let token = AccessToken::new(token.credential);
+                by_token(place, *provider, requirement, &token, ports, trail).await
+            }
+            (_, Presented::Key(key)) => by_key(place, &key.credential, ports, trail),
+            (_, Presented::Application(PresentedApplication { id, key })) => {
+                let key = key.as_ref().map(|key| &*key.credential);
+                by_application(place, &id.credential, key, ports, trail)
+            }
+            _ => Err(Cause::Internal.because("the credential is not of the kind that the way in takes")),
+        };
+    }
+    if let Some(default) = &place.api.default_credentials
+        && let Some(caller) = by_default(place, default, ports, trail)
+    {
+        return caller;
     }
     Err(if place.rule.challenges.token {
         Cause::TokenMissing.because("no credential was presented")
     } else {
         Cause::KeyMissing.because("no API key was presented")
     })
+}
+
+/// What the request presents for a way in, if it presents anything.
+fn present<'r>(
+    place: &'r Place<'_>,
+    access: &Access,
+    request: &'r Request,
+) -> Result<Option<Presented<'r>>, MisplacedCredential> {
+    let (api, headers, query) = (place.api, request.headers(), place.query);
+    if access.takes_keys()
+        && let Some(key) = locate(&api.key_locations, headers, query)?
+    {
+        return Ok(Some(Presented::Key(key)));
+    }
+    if access.takes_applications()
+        && let Some(application) =
+            locate_application(&api.app_id_locations, &api.app_key_locations, headers, query)?
+    {
+        return Ok(Some(Presented::Application(application)));
+    }
+    if access.takes_tokens()
+        && let Some(token) = locate(&api.token_locations, headers, query)?
+    {
+        return Ok(Some(Presented::Token(token)));
+    }
+    Ok(None)
+}
+
+impl Presented<'_> {
+    const fn place(&self) -> CredentialPlace {
+        match self {
+            Self::Key(key) => CredentialPlace::Key(key.location),
+            Self::Application(application) => CredentialPlace::Application(application.id.location),
+            Self::Token(token) => CredentialPlace::Token(token.location),
+        }
+    }
+}
+
+/// Identifies a request without credentials by the API's default ones, if the rule takes these.
+fn by_default<S: Store>(
+    place: &Place<'_>,
+    default: &DefaultCredentials,
+    ports: &Ports<S>,
+    trail: &mut Trail,
+) -> Option<Result<Caller, Refusal>> {
+    let access = &place.rule.access;
+    match default {
+        DefaultCredentials::Key(key) => {
+            access.iter().find(|access| access.takes_keys())?;
+            Some(by_key(place, key.secret(), ports, trail))
+        }
+        DefaultCredentials::Application { id, key } => {
+            access.iter().find(|access| access.takes_applications())?;
+            let key = key.as_ref().map(ProviderSecret::secret);
+            Some(by_application(place, id, key, ports, trail))
+        }
+    }
 }
 
 fn by_key<S: Store>(
@@ -84,12 +161,39 @@ fn by_key<S: Store>(
 ) -> Result<Caller, Refusal> {
     let record = place.policy.keys.find(&ports.digest_of(key), ports.now());
     let record = record.map_err(|fault| Cause::KeyRefused.because(Reason::of(&fault)))?;
-    trail.key = record.id;
+    trail.key = record.id.map(PresentedKey::Api);
     let owner = usize::try_from(record.consumer).ok();
+    by_consumer(place, owner, "the API key's consumer is suspended", trail)
+}
+
+fn by_application<S: Store>(
+    place: &Place<'_>,
+    id: &str,
+    key: Option<&str>,
+    ports: &Ports<S>,
+    trail: &mut Trail,
+) -> Result<Caller, Refusal> {
+    let refused = |fault: ApplicationFault| Cause::KeyRefused.because(Reason::of(&fault));
+    let owner = place.policy.consumers.by_application(id);
+    let index = owner.and_then(|owner| u32::try_from(owner).ok());
+    let index = index.ok_or_else(|| refused(ApplicationFault::Unknown))?;
+    let key = key.map(|key| ports.digest_of(key));
+    let key = place.policy.application_keys.check(index, key.as_ref(), ports.now()).map_err(refused)?;
+    trail.key = key.map(PresentedKey::Application);
+    by_consumer(place, owner, "the application's consumer is suspended", trail)
+}
+
+/// The caller that a key or an application belongs to.
+fn by_consumer(
+    place: &Place<'_>,
+    owner: Option<usize>,
+    suspended: &'static str,
+    trail: &mut Trail,
+) -> Result<Caller, Refusal> {
     let is_active =
         owner.and_then(|owner| place.policy.consumers.get(owner)).is_some_and(|consumer| consumer.active);
     if !is_active {
-        return Err(Cause::KeyRefused.because("the API key's consumer is suspended"));
+        return Err(Cause::KeyRefused.because(suspended));
     }
     trail.consumer = owner;
     Ok(Caller { credential: Credential::Key, consumer: owner, identity: None })

@@ -30,4 +30,4 @@ mod trail;
 pub use ending::{Answer, Ending, Permit, Refused};
 pub use flow::decide;
 pub use request::Request;
-pub use trail::{CredentialPlace, ProviderCall, Trail};
+pub use trail::{CredentialPlace, PresentedKey, ProviderCall, Trail};

@@ -28,8 +28,8 @@ pub struct Trail {
     pub credential: Option<CredentialPlace>,
     /// The consumer that sent the request.
     pub consumer: Option<usize>,
-    /// The operator's name for the presented API key.
-    pub key: Option<KeyId>,
+    /// The operator's name for the presented key.
+    pub key: Option<PresentedKey>,
     /// The plan that applies.
     pub plan: Option<usize>,
     /// How the caller's identity was obtained, if a provider vouches for it.
@@ -55,8 +55,19 @@ pub struct Trail {
 pub enum CredentialPlace {
     /// An API key.
     Key(usize),
+    /// The id of an application.
+    Application(usize),
     /// An access token.
     Token(usize),
+}
+
+/// The operator's name for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PresentedKey {
+    /// Of an API key.
+    Api(KeyId),
+    /// Of an application's key.
+    Application(KeyId),
 }
 
 /// A call to a provider.
@@ -117,13 +128,17 @@ impl Trail {
         let api = self.matched_api()?;
         match self.credential? {
             CredentialPlace::Key(place) => api.key_locations.get(place),
+            CredentialPlace::Application(place) => api.app_id_locations.get(place),
             CredentialPlace::Token(place) => api.token_locations.get(place),
         }
     }
 
-    /// The operator's name for the presented API key.
+    /// The operator's name for the presented key.
     pub fn key(&self) -> Option<&str> {
-        self.policy.keys.id(self.key?)
+        match self.key? {
+            PresentedKey::Api(id) => self.policy.keys.id(id),
+            PresentedKey::Application(id) => self.policy.application_keys.id(id),
+        }
     }
 
     /// The consumer's name.

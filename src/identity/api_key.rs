@@ -88,9 +88,28 @@ impl KeyList {
         &self.records
     }
 
+    /// Gives back memory that was reserved for more keys.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.records.shrink_to_fit();
+        self.ids.shrink_to_fit();
+    }
+
     /// The text of a name.
     pub fn id(&self, id: KeyId) -> Option<&str> {
         self.ids.get(usize::try_from(id.0.get()).ok()?.checked_sub(1)?)
+    }
+}
+
+impl KeyRecord {
+    /// Whether the key is accepted at `now`; otherwise why it is not.
+    pub(super) fn accepted(&self, now: Timestamp) -> Result<(), KeyFault> {
+        if self.state == KeyState::Inactive {
+            return Err(KeyFault::Inactive);
+        }
+        if self.not_after <= now {
+            return Err(KeyFault::Expired);
+        }
+        Ok(())
     }
 }
 
@@ -116,8 +135,7 @@ impl ApiKeys {
             })
             .collect();
         if repeated.is_empty() {
-            records.shrink_to_fit();
-            list.ids.shrink_to_fit();
+            list.shrink_to_fit();
             return Ok(Self(list));
         }
         repeated.sort_unstable_by_key(|repeated| (repeated.consumer, repeated.place));
@@ -128,13 +146,7 @@ impl ApiKeys {
     pub fn find(&self, digest: &Digest, now: Timestamp) -> Result<&KeyRecord, KeyFault> {
         let found = self.0.records.binary_search_by(|record| order(&record.digest, digest));
         let record = found.ok().and_then(|at| self.0.records.get(at)).ok_or(KeyFault::Unknown)?;
-        if record.state == KeyState::Inactive {
-            return Err(KeyFault::Inactive);
-        }
-        if record.not_after <= now {
-            return Err(KeyFault::Expired);
-        }
-        Ok(record)
+        record.accepted(now).map(|()| record)
     }
 
     /// The text of a name.

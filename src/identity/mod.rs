@@ -1,6 +1,7 @@
 //! Identity: turns each kind of credential into an identity, and caches it.
 //!
 //! * [`api_key`]: keys that the policy holds as digests
+//! * [`application`]: ids of applications, each with keys that confirm it
 //! * [`introspection`]: access tokens that an endpoint vouches for (RFC 7662)
 //! * [`threescale`]: applications that 3scale's Service Management API vouches for
 //! * [`IdentityCache`]: answers of all kinds of providers, shared by all workers
@@ -8,6 +9,7 @@
 //!   answers, because an answer that was cached for a lax rule must not satisfy a strict one.
 
 pub mod api_key;
+pub mod application;
 mod cache;
 mod check;
 mod encoding;

@@ -7,7 +7,8 @@ use crate::{credential::Digest, texts::Texts};
 pub struct Consumers {
     names: Texts,
     entries: Vec<Entry>,
-    clients: Clients,
+    clients: Ids,
+    applications: Ids,
 }
 
 /// A known caller.
@@ -33,9 +34,9 @@ pub(super) struct Entry {
     pub(super) active: bool,
 }
 
-/// Which OAuth2 client is which consumer.
+/// Which consumer has which id: of an OAuth2 client, or of an application.
 #[derive(Default)]
-pub(super) struct Clients {
+pub(super) struct Ids {
     ids: Texts,
     owners: Vec<u32>,
     /// Indexes of ids, in the order of the ids' texts.
@@ -45,9 +46,9 @@ pub(super) struct Clients {
 // === impl Consumers ===
 
 impl Consumers {
-    pub(super) fn new(mut names: Texts, entries: Vec<Entry>, clients: Clients) -> Self {
+    pub(super) fn new(mut names: Texts, entries: Vec<Entry>, clients: Ids, applications: Ids) -> Self {
         names.shrink_to_fit();
-        Self { names, entries, clients }
+        Self { names, entries, clients, applications }
     }
 
     /// The consumer at an index.
@@ -60,6 +61,11 @@ impl Consumers {
     /// The index of the consumer that an OAuth2 client is.
     pub fn by_client(&self, id: &str) -> Option<usize> {
         self.clients.owner(id)
+    }
+
+    /// The index of the consumer that has an application.
+    pub fn by_application(&self, id: &str) -> Option<usize> {
+        self.applications.owner(id)
     }
 
     /// The names of all.
@@ -83,18 +89,18 @@ impl Consumers {
     }
 }
 
-// === impl Clients ===
+// === impl Ids ===
 
-impl Clients {
-    /// The clients with these ids, and the consumers that they are.
+impl Ids {
+    /// These ids, and the consumers that have them.
     pub(super) fn new(ids: Texts, owners: Vec<u32>) -> Self {
         let mut sorted: Vec<u32> = (0..u32::try_from(ids.len()).unwrap_or(u32::MAX)).collect();
-        let mut clients = Self { ids, owners, sorted: Vec::new() };
-        sorted.sort_by_key(|index| clients.id(*index));
-        clients.sorted = sorted;
-        clients.ids.shrink_to_fit();
-        clients.owners.shrink_to_fit();
-        clients
+        let mut all = Self { ids, owners, sorted: Vec::new() };
+        sorted.sort_by_key(|index| all.id(*index));
+        all.sorted = sorted;
+        all.ids.shrink_to_fit();
+        all.owners.shrink_to_fit();
+        all
     }
 
     /// The places of ids that appear again, each after the place where it appears before.
@@ -111,13 +117,13 @@ impl Clients {
         repeated
     }
 
-    /// The id at a place, and the consumer that it is.
+    /// The id at a place, and the consumer that has it.
     pub(super) fn get(&self, place: usize) -> (&str, u32) {
         let owner = self.owners.get(place).copied().unwrap_or_default();
         (self.ids.get(place).unwrap_or_default(), owner)
     }
 
-    /// By place: the consumer that the client is.
+    /// By place: the consumer that has the id.
     pub(super) fn owners(&self) -> &[u32] {
         &self.owners
     }

@@ -24,9 +24,9 @@ pub use read::Text;
 
 use crate::{
     access::Bindings,
-    credential::{Digest, Locations},
+    credential::{Digest, Locations, ProviderSecret},
     forward::{HeaderTemplate, ReservedNames},
-    identity::{IdentityCache, Requirement, api_key::ApiKeys, introspection},
+    identity::{IdentityCache, Requirement, api_key::ApiKeys, application::ApplicationKeys, introspection},
     matching::{ApiMatch, ApiTable, Metering, Metrics, RequestPath, RuleTable},
     provider::rest::Rests,
     quota::{HeaderStyle, LimitSets, Meters, api_payer},
@@ -71,6 +71,8 @@ pub struct Policy {
     pub rests: Rests,
     /// The API keys.
     pub keys: ApiKeys,
+    /// The keys of applications.
+    pub application_keys: ApplicationKeys,
     apis: Vec<Api>,
     table: ApiTable,
 }
@@ -105,8 +107,14 @@ pub struct Api {
     pub locations: Locations,
     /// Where API keys sit.
     pub key_locations: Locations,
+    /// Where ids of applications sit.
+    pub app_id_locations: Locations,
+    /// Where keys of applications sit.
+    pub app_key_locations: Locations,
     /// Where tokens sit.
     pub token_locations: Locations,
+    /// What a request presents that presents no credential itself.
+    pub default_credentials: Option<DefaultCredentials>,
     /// What requests count.
     pub metering: Metering,
     /// By consumer: what it may do here. Without bindings, every consumer may call.
@@ -119,6 +127,19 @@ pub struct Api {
     pub headers: Vec<(Rc<str>, HeaderTemplate)>,
     /// Whether requests pass that would be refused.
     pub shadow: bool,
+}
+
+/// What a request presents that presents no credential itself.
+pub enum DefaultCredentials {
+    /// An API key.
+    Key(ProviderSecret),
+    /// An application.
+    Application {
+        /// Its id.
+        id: String,
+        /// One of its keys.
+        key: Option<ProviderSecret>,
+    },
 }
 
 /// A rule.
@@ -139,6 +160,8 @@ pub enum Access {
     Deny,
     /// For consumers with an API key.
     ApiKey,
+    /// For consumers with an application.
+    Application,
     /// For callers with an introspected token.
     Introspection {
         /// The provider's index.
@@ -146,6 +169,32 @@ pub enum Access {
         /// What the token must be.
         requirement: Requirement,
     },
+}
+
+impl Access {
+    /// Whether an API key is a credential here.
+    pub const fn takes_keys(&self) -> bool {
+        match self {
+            Self::ApiKey => true,
+            Self::Allow | Self::Deny | Self::Application | Self::Introspection { .. } => false,
+        }
+    }
+
+    /// Whether an application is a credential here.
+    pub const fn takes_applications(&self) -> bool {
+        match self {
+            Self::Application => true,
+            Self::Allow | Self::Deny | Self::ApiKey | Self::Introspection { .. } => false,
+        }
+    }
+
+    /// Whether a token is a credential here.
+    pub const fn takes_tokens(&self) -> bool {
+        match self {
+            Self::Introspection { .. } => true,
+            Self::Allow | Self::Deny | Self::ApiKey | Self::Application => false,
+        }
+    }
 }
 
 impl Provider {

@@ -36,8 +36,10 @@ pub struct Style {
 /// Which credentials the rule takes, and therefore which challenges a reply carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Challenges {
-    /// The rule takes API keys.
+    /// The rule takes API keys or applications.
     pub key: bool,
+    /// They may be in `Authorization: Basic`.
+    pub basic: bool,
     /// The rule takes access tokens.
     pub token: bool,
 }
@@ -50,6 +52,8 @@ pub struct Replies {
     bodies: Vec<(Code, Rc<str>)>,
     /// The challenge for API keys.
     key_challenge: String,
+    /// The challenge for keys in `Authorization: Basic`.
+    basic_challenge: String,
     /// The challenge for tokens, up to the realm.
     bearer: String,
     /// The part of the challenge for tokens that names the metadata; may be empty.
@@ -66,6 +70,7 @@ impl Replies {
             format: style.format,
             bodies: Cause::all().into_iter().map(of_cause).collect(),
             key_challenge: format!("ApiKey realm={realm}"),
+            basic_challenge: format!("Basic realm={realm}, charset=\"UTF-8\""),
             bearer: format!("Bearer realm={realm}"),
             resource_metadata: metadata
                 .map(|url| format!(", resource_metadata=\"{url}\""))
@@ -130,12 +135,20 @@ fn challenge(cause: &Cause, replies: &Replies, challenges: Challenges, headers: 
     let bearer = |error: &str| [&replies.bearer, error, &replies.resource_metadata].concat();
     let mut push = |challenge: String| headers.push("www-authenticate", challenge);
     match cause {
-        Cause::KeyRefused => push(replies.key_challenge.clone()),
+        Cause::KeyRefused => {
+            push(replies.key_challenge.clone());
+            if challenges.basic {
+                push(replies.basic_challenge.clone());
+            }
+        }
         Cause::Malformed if challenges.token => push(bearer(", error=\"invalid_request\"")),
         Cause::TokenMissing => {
             push(bearer(""));
             if challenges.key {
                 push(replies.key_challenge.clone());
+            }
+            if challenges.basic {
+                push(replies.basic_challenge.clone());
             }
         }
         Cause::TokenInvalid => push(bearer(", error=\"invalid_token\"")),
@@ -206,7 +219,7 @@ mod tests {
 
     use super::*;
 
-    const BOTH: Challenges = Challenges { key: true, token: true };
+    const BOTH: Challenges = Challenges { key: true, basic: false, token: true };
 
     fn style() -> Style {
         Style {
@@ -267,8 +280,8 @@ mod tests {
             for challenges in [
                 Challenges::default(),
                 BOTH,
-                Challenges { key: true, token: false },
-                Challenges { key: false, token: true },
+                Challenges { key: true, basic: false, token: false },
+                Challenges { key: false, basic: false, token: true },
             ] {
                 let reply = render(&cause, &Replies::new(&style()), challenges, "", HeaderList::new());
                 assert!(
@@ -284,13 +297,18 @@ mod tests {
         let cases: &[(Cause, Challenges, &[&str])] = &[
             (Cause::KeyRefused, BOTH, &["ApiKey realm=\"api.example.com\""]),
             (
+                Cause::KeyRefused,
+                Challenges { basic: true, ..BOTH },
+                &["ApiKey realm=\"api.example.com\"", "Basic realm=\"api.example.com\", charset=\"UTF-8\""],
+            ),
+            (
                 Cause::TokenMissing,
                 BOTH,
                 &["Bearer realm=\"api.example.com\"", "ApiKey realm=\"api.example.com\""],
             ),
             (
                 Cause::TokenMissing,
-                Challenges { key: false, token: true },
+                Challenges { key: false, basic: false, token: true },
                 &["Bearer realm=\"api.example.com\""],
             ),
             (Cause::TokenInvalid, BOTH, &["Bearer realm=\"api.example.com\", error=\"invalid_token\""]),
@@ -300,7 +318,7 @@ mod tests {
                 &["Bearer realm=\"api.example.com\", error=\"insufficient_scope\", scope=\"a b\""],
             ),
             (Cause::Malformed, BOTH, &["Bearer realm=\"api.example.com\", error=\"invalid_request\""]),
-            (Cause::Malformed, Challenges { key: true, token: false }, &[]),
+            (Cause::Malformed, Challenges { key: true, basic: false, token: false }, &[]),
             (Cause::KeyMissing, BOTH, &[]),
         ];
         for (cause, challenges, expected) in cases {

@@ -8,19 +8,68 @@ fn invalid_places_of_credentials() {
         (
             r#"{"/apis/0/credentials/api_key/0":{}}"#,
             &[
-                "apis[0] (orders).credentials.api_key[0]: give exactly one of `header` (with or without `scheme`), `query`, `cookie`",
+                "apis[0] (orders).credentials.api_key[0]: give exactly one of `header` (with or without `scheme`), `query`, `cookie`, `basic`",
             ],
         ),
         (
             r#"{"/apis/0/credentials/api_key/0":{"header":"a","query":"b"}}"#,
             &[
-                "apis[0] (orders).credentials.api_key[0]: give exactly one of `header` (with or without `scheme`), `query`, `cookie`",
+                "apis[0] (orders).credentials.api_key[0]: give exactly one of `header` (with or without `scheme`), `query`, `cookie`, `basic`",
+            ],
+        ),
+        (
+            r#"{"/apis/0/credentials/api_key/0":{"header":"authorization","basic":"user"}}"#,
+            &[
+                "apis[0] (orders).credentials.api_key[0]: give exactly one of `header` (with or without `scheme`), `query`, `cookie`, `basic`",
+            ],
+        ),
+        (
+            r#"{"/apis/0/credentials/api_key":[{"basic":"user"},{"basic":"either"}]}"#,
+            &["apis[0] (orders).credentials.api_key[1]: the same place as another entry"],
+        ),
+        (
+            r#"{"/apis/0/credentials/api_key":[{"basic":"user"},{"header":"Authorization","scheme":"basic"}]}"#,
+            &["apis[0] (orders).credentials.api_key[1]: the same place as another entry"],
+        ),
+        (r#"{"/apis/0/credentials/api_key":[{"basic":"user"},{"basic":"password"}]}"#, &[]),
+        (
+            r#"{"/apis/0/credentials/api_key/0":{"basic":"id"}}"#,
+            &[
+                "apis[0] (orders).credentials.api_key[0].basic: unknown value `id`, expected one of `user`, `password`, `either`",
+            ],
+        ),
+        (
+            r#"{"/apis/0/credentials/app_id":[]}"#,
+            &["apis[0] (orders).credentials.app_id: the list is empty: leave it out, or give it an entry"],
+        ),
+        (
+            r#"{"/apis/0/credentials/app_id":[{"query":"app"}],"/apis/0/credentials/app_key":[{"query":"app"}]}"#,
+            &[
+                "apis[0] (orders).credentials.app_key: the id and the key of an application both sit in the query parameter `app`",
+            ],
+        ),
+        (
+            r#"{"/apis/0/credentials/app_id":[{"basic":"user"}],"/apis/0/credentials/app_key":[{"basic":"either"}]}"#,
+            &[
+                "apis[0] (orders).credentials.app_key: the id and the key of an application both sit in `Authorization: Basic`",
+            ],
+        ),
+        (
+            r#"{"/apis/0/credentials/app_id":[{"header":"apikey"}],"/apis/0/rules":[{"path":"/a","access":["application","api_key"]}]}"#,
+            &[
+                "apis[0] (orders).rules[0]: the rule for `/a` takes an API key and an application, and both sit in the header `apikey`",
+            ],
+        ),
+        (
+            r#"{"/apis/0/credentials/app_key":[{"header":"authorization","scheme":"Bearer"}],"/apis/0/rules":[{"path":"/a","access":["application",{"introspection":{"provider":"p"}}]}]}"#,
+            &[
+                "apis[0] (orders).rules[0]: the rule for `/a` takes an application and a token, and both sit in the header `authorization`",
             ],
         ),
         (
             r#"{"/apis/0/credentials/api_key/0":{"query":"b","scheme":"Bearer"}}"#,
             &[
-                "apis[0] (orders).credentials.api_key[0]: give exactly one of `header` (with or without `scheme`), `query`, `cookie`",
+                "apis[0] (orders).credentials.api_key[0]: give exactly one of `header` (with or without `scheme`), `query`, `cookie`, `basic`",
             ],
         ),
         (
@@ -129,6 +178,96 @@ fn a_key_and_a_token_may_share_a_place_unless_a_rule_takes_both() {
             &inherited,
             &[
                 "apis[0] (orders).rules[0]: the rule for `/a` takes an API key and a token, and both sit in the header `authorization`",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn invalid_applications() {
+    let key = "0000000000000000000000000000000000000000000000000000000000000000";
+    let with_keys = |keys: &str| format!(r#"{{"/consumers/0/application":{{"id":"4f2e","keys":[{keys}]}}}}"#);
+    check(&[
+        (&with_keys(&format!(r#"{{"sha256":"{key}"}}"#)), &[]),
+        (r#"{"/consumers/0/application":{"id":"4f2e"}}"#, &[]),
+        (
+            &with_keys(""),
+            &["consumers[0] (acme).application.keys: the list is empty: leave it out, or give it an entry"],
+        ),
+        (
+            &with_keys(&format!(r#"{{"sha256":"{key}"}},{{"sha256":"{key}"}}"#)),
+            &["consumers[0] (acme).application.keys[1].sha256: the key is listed twice"],
+        ),
+        (
+            &with_keys(&format!(
+                r#"{{"id":"a","sha256":"{key}"}},{{"id":"a","sha256":"{}"}}"#,
+                "1".repeat(64)
+            )),
+            &["consumers[0] (acme).application.keys[1].id: the consumer has a key `a` already"],
+        ),
+        (
+            r#"{"/consumers/0/application":{"id":""}}"#,
+            &["consumers[0] (acme).application.id: must not be empty"],
+        ),
+        (r#"{"/consumers/0/application":{}}"#, &["consumers[0] (acme).application: missing field `id`"]),
+        (
+            r#"{"/consumers/0/application":{"id":"a"},"/consumers/1/application":{"id":"a"}}"#,
+            &[
+                "consumers[1] (globex).application.id: the application `a` belongs to consumer `acme` and cannot belong to `globex` as well",
+            ],
+        ),
+        (
+            r#"{"/apis/0/access":["application","application"]}"#,
+            &["apis[0] (orders).access[1]: is never reached: an earlier entry decides"],
+        ),
+    ]);
+}
+
+#[test]
+fn invalid_default_credentials() {
+    let default = |default: &str| format!(r#"{{"/apis/0/default_credentials":{default}}}"#);
+    let application = |id: &str| {
+        format!(
+            r#"{{"/consumers/0/application":{{"id":"a"}},"/apis/0/rules/0/access":["application"],"/apis/0/default_credentials":{{"app_id":"{id}"}}}}"#
+        )
+    };
+    check(&[
+        (&default(r#"{"api_key":{"env":"SECRET"}}"#), &[]),
+        (&application("a"), &[]),
+        (
+            &application("b"),
+            &["apis[0] (orders).default_credentials.app_id: no consumer has an application `b`"],
+        ),
+        (
+            &default("{}"),
+            &[
+                "apis[0] (orders).default_credentials: give either `api_key`, or `app_id` with or without `app_key`",
+            ],
+        ),
+        (
+            &default(r#"{"api_key":"a","app_id":"b"}"#),
+            &[
+                "apis[0] (orders).default_credentials: give either `api_key`, or `app_id` with or without `app_key`",
+            ],
+        ),
+        (
+            &default(r#"{"app_key":"b"}"#),
+            &[
+                "apis[0] (orders).default_credentials: give either `api_key`, or `app_id` with or without `app_key`",
+            ],
+        ),
+        (
+            &default(r#"{"app_id":"b"}"#),
+            &["apis[0] (orders).default_credentials: no rule takes an application"],
+        ),
+        (
+            r#"{"/apis/1/default_credentials":{"api_key":"a"}}"#,
+            &["apis[1] (open).default_credentials: no rule takes an API key"],
+        ),
+        (
+            &default(r#"{"api_key":{"env":"MISSING"}}"#),
+            &[
+                "apis[0] (orders).default_credentials.api_key: the environment has no variable `MISSING`, or an empty one",
             ],
         ),
     ]);

@@ -56,7 +56,7 @@ fn unknown_fields() {
         (
             r#"{"/consumers/0/colour":1}"#,
             &[
-                "consumers[0] (acme).colour: unknown field `colour`, expected one of `name`, `state`, `plan`, `keys`, `clients`",
+                "consumers[0] (acme).colour: unknown field `colour`, expected one of `name`, `state`, `plan`, `keys`, `application`, `clients`",
             ],
         ),
         (
@@ -68,17 +68,19 @@ fn unknown_fields() {
         (
             r#"{"/apis/0/colour":1}"#,
             &[
-                "apis[0] (orders).colour: unknown field `colour`, expected one of `name`, `hosts`, `base_path`, `credentials`, `access`, `rules`, `metering`, `bindings`, `limits`, `forward`, `shadow`",
+                "apis[0] (orders).colour: unknown field `colour`, expected one of `name`, `hosts`, `base_path`, `credentials`, `default_credentials`, `access`, `rules`, `metering`, `bindings`, `limits`, `forward`, `shadow`",
             ],
         ),
         (
             r#"{"/apis/0/credentials/colour":1}"#,
-            &["apis[0] (orders).credentials.colour: unknown field `colour`, expected `api_key` or `token`"],
+            &[
+                "apis[0] (orders).credentials.colour: unknown field `colour`, expected one of `api_key`, `app_id`, `app_key`, `token`",
+            ],
         ),
         (
             r#"{"/apis/0/credentials/api_key/0/colour":1}"#,
             &[
-                "apis[0] (orders).credentials.api_key[0].colour: unknown field `colour`, expected one of `header`, `scheme`, `query`, `cookie`",
+                "apis[0] (orders).credentials.api_key[0].colour: unknown field `colour`, expected one of `header`, `scheme`, `query`, `cookie`, `basic`",
             ],
         ),
         (
@@ -102,7 +104,7 @@ fn unknown_fields() {
         (
             r#"{"/apis/0/rules/0/access/1":"basic_auth"}"#,
             &[
-                "apis[0] (orders).rules[0].access[1]: unknown value `basic_auth`, expected one of `allow`, `deny`, `api_key`, `{introspection: {provider: NAME}}`",
+                "apis[0] (orders).rules[0].access[1]: unknown value `basic_auth`, expected one of `allow`, `deny`, `api_key`, `application`, `{introspection: {provider: NAME}}`",
             ],
         ),
         (

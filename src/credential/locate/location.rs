@@ -2,7 +2,12 @@
 
 use std::fmt;
 
+use super::basic::BasicPart;
 use crate::grammar::is_token;
+
+/// The header that carries Basic credentials, and their scheme.
+pub(super) const AUTHORIZATION: &str = "authorization";
+pub(super) const BASIC: &str = "Basic";
 
 /// A place in a request that may hold a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +18,7 @@ pub(super) enum Place {
     Header { name: String, scheme: Option<String> },
     Query(String),
     Cookie(String),
+    Basic(BasicPart),
 }
 
 /// Why a place is invalid.
@@ -67,11 +73,27 @@ impl Location {
         Ok(Self(Place::Cookie(name.to_owned())))
     }
 
+    /// A part of what `Authorization: Basic` carries (RFC 7617).
+    pub const fn basic(part: BasicPart) -> Self {
+        Self(Place::Basic(part))
+    }
+
+    /// Whether the place is in `Authorization: Basic`.
+    pub const fn is_basic(&self) -> bool {
+        matches!(self.0, Place::Basic(_))
+    }
+
     /// Whether one credential could be in both places at once. Naming both would then refuse every request.
     pub fn overlaps(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Place::Header { name: a, scheme: s }, Place::Header { name: b, scheme: t }) => {
                 a == b && s.as_ref().zip(t.as_ref()).is_none_or(|(s, t)| s.eq_ignore_ascii_case(t))
+            }
+            (Place::Basic(a), Place::Basic(b)) => a.overlaps(*b),
+            (Place::Header { name, scheme }, Place::Basic(_))
+            | (Place::Basic(_), Place::Header { name, scheme }) => {
+                name == AUTHORIZATION
+                    && scheme.as_ref().is_none_or(|scheme| scheme.eq_ignore_ascii_case(BASIC))
             }
             (a, b) => a == b,
         }
@@ -85,6 +107,7 @@ impl fmt::Display for Location {
             Place::Header { name, scheme: Some(scheme) } => write!(f, "header {name} ({scheme})"),
             Place::Query(name) => write!(f, "query {}", name.escape_default()),
             Place::Cookie(name) => write!(f, "cookie {name}"),
+            Place::Basic(part) => write!(f, "header authorization (Basic, {part})"),
         }
     }
 }

@@ -34,7 +34,9 @@ impl Locations {
         if list.clone().nth(Self::MOST).is_some() {
             return Err(InvalidLocations::TooMany);
         }
-        let has_scheme = |location: &&Location| matches!(location.0, Place::Header { scheme: Some(_), .. });
+        let has_scheme = |location: &&Location| {
+            matches!(location.0, Place::Header { scheme: Some(_), .. } | Place::Basic(_))
+        };
         if list.filter(has_scheme).nth(MOST_SCHEMES).is_some() {
             return Err(InvalidLocations::TooManySchemes);
         }
@@ -49,6 +51,11 @@ impl Locations {
     /// All places.
     pub fn iter(&self) -> impl Iterator<Item = &Location> {
         self.list.iter()
+    }
+
+    /// Whether a place is in `Authorization: Basic`.
+    pub fn reads_basic(&self) -> bool {
+        self.list.iter().any(Location::is_basic)
     }
 
     /// Whether a place is in queries.
@@ -72,11 +79,11 @@ impl From<Vec<Location>> for Locations {
         let places = || list.iter().enumerate().map(|(index, location)| (&location.0, index));
         let queries = places().filter_map(|(place, index)| match place {
             Place::Query(name) => Some((name.as_str(), index)),
-            Place::Header { .. } | Place::Cookie(_) => None,
+            Place::Header { .. } | Place::Cookie(_) | Place::Basic(_) => None,
         });
         let cookies = places().filter_map(|(place, index)| match place {
             Place::Cookie(name) => Some((name.as_str(), index)),
-            Place::Header { .. } | Place::Query(_) => None,
+            Place::Header { .. } | Place::Query(_) | Place::Basic(_) => None,
         });
         let (queries, cookies) = (Names::new(queries), Names::new(cookies));
         Self { list, queries, cookies }

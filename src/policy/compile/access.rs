@@ -25,6 +25,7 @@ pub(super) fn ways_in(
         let reached = ways.iter().all(|earlier| match earlier {
             Access::Allow | Access::Deny => false,
             Access::ApiKey => !matches!(access, document::Access::ApiKey),
+            Access::Application => !matches!(access, document::Access::Application),
             Access::Introspection { .. } => !matches!(access, document::Access::Introspection(_)),
         });
         if !reached {
@@ -34,6 +35,7 @@ pub(super) fn ways_in(
             document::Access::Allow => Some(Access::Allow),
             document::Access::Deny => Some(Access::Deny),
             document::Access::ApiKey => Some(Access::ApiKey),
+            document::Access::Application => Some(Access::Application),
             document::Access::Introspection(access) => introspection(access, names, &path(), report),
         };
         ways.extend(way);

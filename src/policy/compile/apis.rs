@@ -3,7 +3,7 @@
 use std::{cell::OnceCell, collections::HashSet};
 
 use super::{
-    super::Api,
+    super::{Access, Api},
     Names, Report, bindings, credentials, document, forward,
     limits::{self, Scope},
     metering::{self, Applying},
@@ -92,6 +92,7 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
         hosts: _,
         base_path: _,
         credentials,
+        default_credentials,
         access,
         rules,
         metering,
@@ -105,13 +106,16 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
     let at = |is_given: bool, attribute: &str| {
         if is_given { format!("{path}.{attribute}") } else { String::new() }
     };
-    let document::Credentials { api_key, token } = credentials;
-    let key_path = at(api_key.is_some(), "credentials.api_key");
-    let key_locations = credentials::api_keys(api_key, &key_path, report);
-    let token_path = at(token.is_some(), "credentials.token");
-    let token_locations = credentials::tokens(token, &token_path, report);
-    let shared = credentials::shared(&key_locations, &token_locations);
-    let (table, rules) = rules::compile(rules, access, names, shared, path, report);
+    let places = credentials::places(credentials, path, report);
+    let default_credentials = default_credentials.and_then(|default| {
+        credentials::default(default, names, &format!("{path}.default_credentials"), report)
+    });
+    let (table, rules) = rules::compile(rules, access, names, &places, path, report);
+    if let Some(default) = &default_credentials {
+        credentials::check_default(default, &rules, names, path, report);
+    }
+    let takes_applications = rules.iter().any(|rule| rule.access.iter().any(Access::takes_applications));
+    let places = places.without_unused(takes_applications);
     let limits_path = at(limits.is_some(), "limits");
     let limits = limits::compile(limits, Scope::Api(&name), names.metrics, &limits_path, report);
     let bindings = bindings
@@ -130,9 +134,12 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
         name,
         table,
         rules,
-        locations: credentials::all(&key_locations, &token_locations),
-        key_locations: credentials::places(&key_locations),
-        token_locations: credentials::places(&token_locations),
+        locations: places.all(),
+        key_locations: places.keys(),
+        app_id_locations: places.app_ids(),
+        app_key_locations: places.app_keys(),
+        token_locations: places.tokens(),
+        default_credentials,
         metering,
         bindings,
         limits,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     super::{
-        consumers::{Clients, Consumers, Entry},
+        consumers::{Consumers, Entry, Ids},
         problem::Kind,
     },
     Report, document,
@@ -12,14 +12,17 @@ use super::{
     report::{check_name, check_text},
 };
 use crate::{
-    identity::api_key::{ApiKeys, KeyId, KeyList},
+    identity::{
+        api_key::{ApiKeys, KeyId, KeyList},
+        application::ApplicationKeys,
+    },
     quota::consumer_payer,
 };
 
 /// The most consumers.
 const MOST: usize = 250_000;
 
-/// The most keys of all consumers, and likewise the most clients.
+/// The most API keys of all consumers, and likewise the most clients, and keys of applications.
 const MOST_CREDENTIALS: usize = 500_000;
 
 /// The most keys of one consumer.
@@ -30,15 +33,26 @@ pub(super) fn compile(
     consumers: Option<document::Consumers>,
     plans: &Plans,
     report: &mut Report,
-) -> (Consumers, ApiKeys) {
+) -> (Consumers, ApiKeys, ApplicationKeys) {
     if consumers.as_ref().is_some_and(document::Consumers::is_empty) {
         report.add_empty("consumers");
     }
-    let document::Consumers { names, entries, plans: used, keys, clients, client_owners } =
-        consumers.unwrap_or_default();
+    let document::Consumers {
+        names,
+        entries,
+        plans: used,
+        keys,
+        clients,
+        client_owners,
+        applications,
+        application_owners,
+        application_keys,
+    } = consumers.unwrap_or_default();
     report.at_most(MOST, "consumers", entries.len(), "consumers");
     report.at_most(MOST_CREDENTIALS, "API keys", keys.records().len(), "consumers");
     report.at_most(MOST_CREDENTIALS, "clients", clients.len(), "consumers");
+    let count = application_keys.records().len();
+    report.at_most(MOST_CREDENTIALS, "keys of applications", count, "consumers");
     let indexes: Vec<_> = used.iter().map(|plan| plans.by_name.get(plan).copied()).collect();
     let mut compiled = Vec::with_capacity(entries.len());
     for (index, (name, entry)) in names.iter().zip(entries).enumerate() {
@@ -57,13 +71,22 @@ pub(super) fn compile(
         if entry.clients == document::Given::Empty {
             report.add_empty(&path("clients"));
         }
+        if entry.application_keys == document::Given::Empty {
+            report.add_empty(&path("application.keys"));
+        }
         compiled.push(Entry {
             payer: consumer_payer(name),
             plan: plan.and_then(|plan| u32::try_from(plan).ok()),
             active: entry.state == document::ConsumerState::Active,
         });
     }
-    check_keys(&keys, report);
+    check_keys(&keys, "keys", report);
+    check_keys(&application_keys, "application.keys", report);
+    for (id, owner) in applications.iter().zip(&application_owners) {
+        if let Err(problem) = check_text(id) {
+            report.add(&format!("consumers[{owner}].application.id"), problem);
+        }
+    }
     for (place, id) in clients.iter().enumerate() {
         if let Err(problem) = check_text(id) {
             report.add(&client_path(place, &client_owners), problem);
@@ -78,13 +101,26 @@ pub(super) fn compile(
         }
         ApiKeys::default()
     });
-    let clients = Clients::new(clients, client_owners);
+    let application_keys = ApplicationKeys::new(application_keys).unwrap_or_else(|repeated| {
+        for again in repeated {
+            let path = format!("consumers[{}].application.keys[{}].sha256", again.consumer, again.place);
+            report.add(&path, taken("the key", name, again.earlier, again.consumer));
+        }
+        ApplicationKeys::default()
+    });
+    let clients = Ids::new(clients, client_owners);
     for [earlier, later] in clients.repeated() {
         let [(_, owner), (id, other)] = [earlier, later].map(|place| clients.get(place));
         let fault = taken(&format!("the client `{id}`"), name, owner, other);
         report.add(&client_path(later, clients.owners()), fault);
     }
-    (Consumers::new(names, compiled, clients), keys)
+    let applications = Ids::new(applications, application_owners);
+    for [earlier, later] in applications.repeated() {
+        let [(_, owner), (id, other)] = [earlier, later].map(|place| applications.get(place));
+        let fault = taken(&format!("the application `{id}`"), name, owner, other);
+        report.add(&format!("consumers[{other}].application.id"), fault);
+    }
+    (Consumers::new(names, compiled, clients, applications), keys, application_keys)
 }
 
 /// The consumers by name.
@@ -99,11 +135,11 @@ pub(super) fn by_name<'c>(consumers: &'c Consumers, report: &mut Report) -> Hash
 }
 
 /// Checks the keys' names, and how many keys each consumer has.
-fn check_keys(keys: &KeyList, report: &mut Report) {
+fn check_keys(keys: &KeyList, attribute: &str, report: &mut Report) {
     let id = |id: Option<KeyId>| id.and_then(|id| keys.id(id));
     for own in keys.records().chunk_by(|one, other| one.consumer == other.consumer) {
         let Some(first) = own.first() else { continue };
-        let path = format_args!("consumers[{}].keys", first.consumer);
+        let path = format_args!("consumers[{}].{attribute}", first.consumer);
         if own.len() > MOST_KEYS {
             report.at_most(MOST_KEYS, "keys of one consumer", own.len(), &path.to_string());
             continue;

@@ -57,10 +57,11 @@ pub(super) fn compile(
     let providers = providers::compile(providers, environment, &mut report);
     let metrics = compile_metrics(&metrics, &mut report);
     let plans = limits::plans(plans, &metrics, &mut report);
-    let (consumers, keys) = consumers::compile(consumers, &plans, &mut report);
+    let (consumers, keys, application_keys) = consumers::compile(consumers, &plans, &mut report);
     let effort = Effort::default();
     let names = Names {
         providers: &providers,
+        environment,
         metrics: &metrics,
         plans: &plans,
         effort: &effort,
@@ -97,6 +98,7 @@ pub(super) fn compile(
         identities: IdentityCache::new(gate.tokens, gate.token_bytes),
         rests: Rests::default(),
         keys,
+        application_keys,
         apis,
         table,
     })
@@ -105,6 +107,8 @@ pub(super) fn compile(
 /// What has names in the policy.
 struct Names<'a> {
     providers: &'a providers::Providers,
+    /// Gives the values of variables that secrets name.
+    environment: &'a dyn Fn(&str) -> Option<String>,
     metrics: &'a Metrics,
     plans: &'a limits::Plans,
     consumers: &'a Consumers,

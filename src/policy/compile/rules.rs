@@ -1,9 +1,10 @@
 //! Compiles an API's rules: which paths and methods, and the ways in.
 
 use super::{
-    super::{Access, Rule},
+    super::Rule,
     Names, Report,
     access::ways_in,
+    credentials::{Places, Taken},
     document,
 };
 use crate::{
@@ -11,13 +12,13 @@ use crate::{
     refusal::Challenges,
 };
 
-/// Compiles rules and the table that finds them; `default` are the API's ways in, `shared` a place in which
-/// both API keys and tokens sit.
+/// Compiles rules and the table that finds them; `default` are the API's ways in, `credentials` the
+/// places of its credentials.
 pub(super) fn compile(
     rules: Vec<document::Rule>,
     default: Option<Vec<document::Access>>,
     names: &Names,
-    shared: Option<String>,
+    credentials: &Places,
     api: &str,
     report: &mut Report,
 ) -> (RuleTable, Vec<Rule>) {
@@ -25,7 +26,7 @@ pub(super) fn compile(
         // Faults of the default are reported once, not for every rule that takes it.
         ways_in(default.clone(), names, &|| format!("{api}.access"), report);
     }
-    // That the default takes both kinds of credentials is reported once as well.
+    // That the default takes two kinds of credentials in one place is reported once as well.
     let mut default_takes_both = false;
     let mut compiled = Vec::with_capacity(rules.len());
     let mut matches = Vec::with_capacity(rules.len());
@@ -58,17 +59,18 @@ pub(super) fn compile(
                 "has a control character, which no path has: write it as an escape",
             );
         }
+        let taken = Taken::by(&access);
         let challenges = Challenges {
-            key: access.iter().any(|access| matches!(access, Access::ApiKey)),
-            token: access.iter().any(|access| matches!(access, Access::Introspection { .. })),
+            key: taken.key || taken.application,
+            basic: credentials.read_basic(taken),
+            token: taken.token,
         };
         let name = template.or(regex).unwrap_or_default();
-        if let Some(place) = shared.as_ref().filter(|_| challenges.key && challenges.token)
-            && !(inherits && default_takes_both)
+        if !(inherits && default_takes_both)
+            && let Some(shared) = credentials.shared(taken)
         {
             default_takes_both |= inherits;
-            let message =
-                format!("the rule for `{name}` takes an API key and a token, and both sit in {place}");
+            let message = format!("the rule for `{name}` {shared}");
             report.add_resting_on(&path(), message, vec![format!("{api}.credentials")]);
         }
         compiled.push(Rule { name, access, challenges });

@@ -1,6 +1,6 @@
 //! `apis`: hosts and base paths that belong together, and where their credentials sit.
 
-use super::{Access, Bindings, Forward, Limit, Metering, Rule};
+use super::{Access, Bindings, Forward, Limit, Metering, Rule, value::Secret};
 
 document! {
     /// Hosts and a base path that belong together.
@@ -13,6 +13,8 @@ document! {
         pub base_path?: String,
         /// Where credentials sit.
         pub credentials = default: Credentials,
+        /// What a request presents that presents no credential itself.
+        pub default_credentials?: DefaultCredentials,
         /// The ways in, for rules that name none.
         pub access?: Vec<Access>,
         /// Its rules.
@@ -34,11 +36,25 @@ document! {
     pub struct Credentials {
         /// API keys; the header `apikey` if absent.
         pub api_key?: Vec<Location>,
+        /// Ids of applications; the query parameter `app_id` if absent.
+        pub app_id?: Vec<Location>,
+        /// Keys of applications; the query parameter `app_key` if absent.
+        pub app_key?: Vec<Location>,
         /// Access tokens; `authorization: Bearer` if absent.
         pub token?: Vec<Location>,
     }
 
-    /// One place: exactly one of `header`, `query`, `cookie`.
+    /// What a request presents that presents nothing itself: exactly one of `api_key`, `app_id`.
+    pub struct DefaultCredentials {
+        /// An API key.
+        pub api_key?: Secret,
+        /// The id of an application.
+        pub app_id?: String,
+        /// A key of that application.
+        pub app_key?: Secret,
+    }
+
+    /// One place: exactly one of `header`, `query`, `cookie`, `basic`.
     pub struct Location {
         /// A header, by name.
         pub header?: String,
@@ -48,5 +64,20 @@ document! {
         pub query?: String,
         /// A cookie, by name.
         pub cookie?: String,
+        /// A part of what `authorization: Basic` carries.
+        pub basic?: BasicPart,
+    }
+}
+
+choice! {
+    /// A part of Basic credentials.
+    #[derive(Copy)]
+    pub enum BasicPart {
+        /// The user id.
+        User,
+        /// The password.
+        Password,
+        /// The user id, or the password if the user id is empty.
+        Either,
     }
 }

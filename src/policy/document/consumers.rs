@@ -13,11 +13,21 @@ document! {
         pub plan?: String,
         /// Its API keys.
         pub keys?: Vec<Key>,
+        /// Its application, as in 3scale.
+        pub application?: Application,
         /// OAuth2 client ids that are this consumer.
         pub clients?: Vec<String>,
     }
 
-    /// One API key, as a digest.
+    /// An id, and keys of which a request presents one.
+    pub struct Application {
+        /// Its id, unique.
+        pub id: String,
+        /// Its keys; without any, the id is enough.
+        pub keys?: Vec<Key>,
+    }
+
+    /// One key, as a digest.
     pub struct Key {
         /// The operator's name for the key.
         pub id?: String,

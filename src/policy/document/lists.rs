@@ -13,7 +13,7 @@ use serde::{
 };
 
 use super::{
-    Binding, Consumer, ConsumerState, Grant, Key, KeyState, Limit, PathGrant,
+    Application, Binding, Consumer, ConsumerState, Grant, Key, KeyState, Limit, PathGrant,
     value::{Moment, Sha256},
 };
 use crate::{
@@ -37,6 +37,12 @@ pub struct Consumers {
     pub clients: Texts,
     /// By client id: the consumer that it is.
     pub client_owners: Vec<u32>,
+    /// The ids of the applications of all of them.
+    pub applications: Texts,
+    /// By application id: the consumer that it is.
+    pub application_owners: Vec<u32>,
+    /// The keys of the applications of all of them.
+    pub application_keys: KeyList,
 }
 
 /// A known caller without its name, keys and clients.
@@ -50,6 +56,8 @@ pub struct Entry {
     pub keys: Given,
     /// Its list of clients.
     pub clients: Given,
+    /// The list of its application's keys.
+    pub application_keys: Given,
 }
 
 /// Whether a list is there.
@@ -154,7 +162,7 @@ impl Building for BuildingConsumers {
     type List = Consumers;
 
     fn push(&mut self, consumer: Consumer) {
-        let Consumer { name, state, plan, keys, clients } = consumer;
+        let Consumer { name, state, plan, keys, application, clients } = consumer;
         let list = &mut self.list;
         let owner = u32::try_from(list.entries.len()).unwrap_or(u32::MAX);
         list.names.push(&name);
@@ -168,21 +176,14 @@ impl Building for BuildingConsumers {
             index
         });
         let (own_keys, own_clients) = (Given::of(keys.as_deref()), Given::of(clients.as_deref()));
-        list.entries.push(Entry { plan, state, keys: own_keys, clients: own_clients });
-        for (place, key) in keys.into_iter().flatten().enumerate() {
-            let Key { id, sha256: Sha256(digest), state, not_after } = key;
-            let id = id.and_then(|id| list.keys.add_id(&id));
-            list.keys.push(KeyRecord {
-                digest,
-                not_after: not_after.map_or(Timestamp::MAX, |Moment(moment)| moment),
-                consumer: owner,
-                id,
-                place: u16::try_from(place).unwrap_or(u16::MAX),
-                state: match state {
-                    KeyState::Active => api_key::KeyState::Active,
-                    KeyState::Inactive => api_key::KeyState::Inactive,
-                },
-            });
+        let application_keys = application.as_ref().and_then(|application| application.keys.as_deref());
+        let application_keys = Given::of(application_keys);
+        list.entries.push(Entry { plan, state, keys: own_keys, clients: own_clients, application_keys });
+        push_keys(&mut list.keys, owner, keys);
+        if let Some(Application { id, keys }) = application {
+            list.applications.push(&id);
+            list.application_owners.push(owner);
+            push_keys(&mut list.application_keys, owner, keys);
         }
         for client in clients.into_iter().flatten() {
             list.clients.push(&client);
@@ -192,6 +193,24 @@ impl Building for BuildingConsumers {
 
     fn finish(self) -> Consumers {
         self.list
+    }
+}
+
+fn push_keys(list: &mut KeyList, owner: u32, keys: Option<Vec<Key>>) {
+    for (place, key) in keys.into_iter().flatten().enumerate() {
+        let Key { id, sha256: Sha256(digest), state, not_after } = key;
+        let id = id.and_then(|id| list.add_id(&id));
+        list.push(KeyRecord {
+            digest,
+            not_after: not_after.map_or(Timestamp::MAX, |Moment(moment)| moment),
+            consumer: owner,
+            id,
+            place: u16::try_from(place).unwrap_or(u16::MAX),
+            state: match state {
+                KeyState::Active => api_key::KeyState::Active,
+                KeyState::Inactive => api_key::KeyState::Inactive,
+            },
+        });
     }
 }
 
@@ -209,11 +228,17 @@ impl Consumers {
     /// The consumers as they are written.
     pub fn iter(&self) -> impl Iterator<Item = Consumer> {
         let (mut keys, mut clients) = (self.keys.records(), self.clients.iter().zip(&self.client_owners));
+        let mut applications = self.applications.iter().zip(&self.application_owners).peekable();
+        let mut application_keys = self.application_keys.records();
         let mut next_client = clients.next();
         self.names.iter().zip(&self.entries).enumerate().map(move |(index, (name, entry))| {
-            let mine = keys.iter().take_while(|key| is(key.consumer, index)).count();
-            let (own, rest) = keys.split_at_checked(mine).unwrap_or_default();
-            keys = rest;
+            let own = keys_of(index, &mut keys);
+            let own_application_keys = keys_of(index, &mut application_keys);
+            let application =
+                applications.next_if(|(_, owner)| is(**owner, index)).map(|(id, _)| Application {
+                    id: id.to_owned(),
+                    keys: written(entry.application_keys, &self.application_keys, own_application_keys),
+                });
             let mut own_clients = Vec::new();
             while let Some((client, owner)) = next_client
                 && is(*owner, index)
@@ -225,23 +250,34 @@ impl Consumers {
                 name: name.to_owned(),
                 state: entry.state,
                 plan: entry.plan.and_then(|plan| self.plans.get(plan.get())).map(str::to_owned),
-                keys: (entry.keys != Given::Absent).then(|| own.iter().map(|key| self.key(key)).collect()),
+                keys: written(entry.keys, &self.keys, own),
+                application,
                 clients: (entry.clients != Given::Absent).then_some(own_clients),
             }
         })
     }
+}
 
-    fn key(&self, record: &KeyRecord) -> Key {
-        Key {
-            id: record.id.and_then(|id| self.keys.id(id)).map(str::to_owned),
-            sha256: Sha256(record.digest),
-            state: match record.state {
-                api_key::KeyState::Active => KeyState::Active,
-                api_key::KeyState::Inactive => KeyState::Inactive,
-            },
-            not_after: (record.not_after != Timestamp::MAX).then_some(Moment(record.not_after)),
-        }
-    }
+/// Takes the keys of a consumer from the front of `keys`.
+fn keys_of<'k>(index: usize, keys: &mut &'k [KeyRecord]) -> &'k [KeyRecord] {
+    let mine = keys.iter().take_while(|key| is(key.consumer, index)).count();
+    let (own, rest) = keys.split_at_checked(mine).unwrap_or_default();
+    *keys = rest;
+    own
+}
+
+/// A list of keys as it is written.
+fn written(given: Given, list: &KeyList, records: &[KeyRecord]) -> Option<Vec<Key>> {
+    let key = |record: &KeyRecord| Key {
+        id: record.id.and_then(|id| list.id(id)).map(str::to_owned),
+        sha256: Sha256(record.digest),
+        state: match record.state {
+            api_key::KeyState::Active => KeyState::Active,
+            api_key::KeyState::Inactive => KeyState::Inactive,
+        },
+        not_after: (record.not_after != Timestamp::MAX).then_some(Moment(record.not_after)),
+    };
+    (given != Given::Absent).then(|| records.iter().map(key).collect())
 }
 
 fn is(owner: u32, index: usize) -> bool {

@@ -73,9 +73,9 @@ mod providers;
 mod rules;
 pub mod value;
 
-pub use apis::{Api, Credentials, Location};
+pub use apis::{Api, BasicPart, Credentials, DefaultCredentials, Location};
 pub use bindings::{Binding, Grant, PathGrant};
-pub use consumers::{Consumer, ConsumerState, Key, KeyState};
+pub use consumers::{Application, Consumer, ConsumerState, Key, KeyState};
 pub(super) use forms::form;
 pub use forward::Forward;
 pub use gate::{Capacity, Debug, ErrorFormat, Errors, FilterState, Gate, Preflight, StateName, Unmatched};

@@ -38,6 +38,8 @@ choice! {
         Deny,
         /// Consumers with an API key.
         ApiKey,
+        /// Consumers with an application: its id, and one of its keys.
+        Application,
         /// Callers with an access token that a provider vouches for.
         Introspection(IntrospectionAccess),
     }

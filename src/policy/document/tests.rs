@@ -43,24 +43,32 @@ pub(in crate::policy) fn everything() -> Value {
         "consumers": [
             {
                 "name": "acme", "state": "suspended", "plan": "basic", "clients": ["w"],
+                "application": {"id": "app", "keys": [
+                    {"id": "1", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "state": "inactive"},
+                    {"sha256": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752", "not_after": "2027-01-01T00:00:00Z"},
+                ]},
                 "keys": [
                     {"id": "k", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "state": "inactive", "not_after": "2027-01-01T00:00:00Z"},
                     {"sha256": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"},
                 ],
             },
-            {"name": "globex"},
+            {"name": "globex", "application": {"id": "open"}},
+            {"name": "initech"},
         ],
         "apis": [
             {
                 "name": "orders", "hosts": ["a.example"], "base_path": "/v1",
                 "credentials": {
                     "api_key": [{"header": "k"}, {"query": "k"}, {"cookie": "k"}],
+                    "app_id": [{"basic": "user"}], "app_key": [{"basic": "password"}, {"query": "app_key"}],
                     "token": [{"header": "authorization", "scheme": "Bearer"}],
                 },
+                "default_credentials": {"app_id": "app", "app_key": "s3cret"},
                 "access": ["api_key"],
                 "rules": [
                     {"path": "/a", "methods": ["GET"], "access": ["allow"]},
                     {"regex": "/b", "access": ["deny"]},
+                    {"path": "/e", "access": ["application"]},
                     {"path": "/c", "access": [{"introspection": {
                         "provider": "a", "scopes": ["s"], "scope_strategy": "wildcard", "audience": {"all": ["x"]},
                         "issuers": ["https://idp"],
@@ -84,7 +92,10 @@ pub(in crate::policy) fn everything() -> Value {
                 "forward": {"remove_credentials": false, "headers": {"x-a": "{api}"}},
                 "shadow": true,
             },
-            {"name": "open", "rules": []},
+            {
+                "name": "open", "credentials": {"api_key": [{"basic": "either"}]},
+                "default_credentials": {"api_key": {"env": "S"}}, "rules": [],
+            },
         ],
     })
 }
