@@ -1,8 +1,10 @@
 //! The decision core through its public API: policy in, request in, step out; no host, no clock, no I/O.
 #![cfg(not(target_family = "wasm"))]
 #![expect(
+    clippy::arithmetic_side_effects,
     clippy::panic,
     clippy::expect_used,
+    clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "helpers of tests, outside of test functions"
 )]
@@ -15,6 +17,8 @@ mod applications;
 mod bindings;
 #[path = "gate/credentials.rs"]
 mod credentials;
+#[path = "support/engine.rs"]
+mod engine;
 #[path = "gate/forward.rs"]
 mod forward;
 #[path = "gate/introspection.rs"]
@@ -23,6 +27,8 @@ mod introspection;
 mod limits;
 #[path = "gate/refusals.rs"]
 mod refusals;
+#[path = "gate/replicas.rs"]
+mod replicas;
 #[path = "support/request.rs"]
 mod request;
 #[path = "gate/shadow.rs"]

@@ -27,6 +27,8 @@ mod names;
 mod paths;
 #[path = "policy_load/providers.rs"]
 mod providers;
+#[path = "policy_load/replicas.rs"]
+mod replicas;
 #[path = "policy_load/rules.rs"]
 mod rules;
 #[path = "policy_load/scale.rs"]

@@ -1,15 +1,26 @@
 //! Charging: what the request uses, who pays for it, and the receipt.
 
-use super::{authorize::Grant, place::Place, request::Request, trail::Trail};
+use super::{
+    authorize::Grant,
+    place::Place,
+    request::Request,
+    trail::{ProviderCall, Trail},
+};
 use crate::{
+    policy::{Policy, Provider},
     ports::Ports,
-    quota::{self, Denial, Denied, Payers, Receipt, Standing, tightest},
+    provider::ProviderFault,
+    quota::{
+        self, Denial, Denied, Payers, Receipt, Standing,
+        remote::{self, Confirmed, Refused},
+        tightest,
+    },
     refusal::{Cause, Reason, Refusal},
     store::{NotWritten, Store},
 };
 
 /// Charges the request to everyone who pays for it.
-pub(super) fn charge<'a, S: Store>(
+pub(super) async fn charge<'a, S: Store>(
     place: &Place<'a>,
     grant: &Grant<'a>,
     request: &Request,
@@ -35,11 +46,52 @@ pub(super) fn charge<'a, S: Store>(
         payers.demand(&mut demands, &binding.limits);
     }
     payers.demand(&mut demands, &api.limits);
-    quota::charge(ports, &policy.meters, &demands, usage).map_err(|denied| {
-        let refusal = refusal(&denied);
-        trail.standings = denied.standings;
-        refusal
+    let receipt =
+        quota::charge(ports, &policy.meters, &demands, usage).map_err(|denied| refused(denied, trail))?;
+    if policy.has_services && receipt.is_across_replicas() {
+        // Boxed, so that requests without such limits do not have to make room for it.
+        return Box::pin(confirm(receipt, policy, ports, trail)).await;
+    }
+    Ok(receipt)
+}
+
+/// Asks the rate limit services of limits across replicas.
+async fn confirm<'a, S: Store>(
+    receipt: Receipt<'a, S>,
+    policy: &Policy,
+    ports: &'a Ports<S>,
+    trail: &mut Trail,
+) -> Result<Receipt<'a, S>, Refusal> {
+    let identity = trail.caller.as_ref().and_then(|caller| caller.identity.as_ref());
+    let client = identity.and_then(|identity| identity.client_id.as_deref());
+    let services = |provider| match policy.providers.get(provider) {
+        Some(Provider::RateLimitService(service)) => Some(service),
+        _ => None,
+    };
+    let Confirmed { result, calls, fallen } =
+        remote::confirm(receipt, services, client, &policy.rests, ports).await;
+    trail.calls.extend(calls.into_iter().map(|(provider, record)| ProviderCall { provider, record }));
+    trail.fallen = fallen;
+    result.map_err(|refused| match refused {
+        Refused::Denied(denied) => self::refused(denied, trail),
+        Refused::Lost(fault) => unavailable(fault),
     })
+}
+
+/// The refusal for a denial, whose standings go into the trail.
+fn refused(denied: Denied, trail: &mut Trail) -> Refusal {
+    let refusal = refusal(&denied);
+    trail.standings = denied.standings;
+    refusal
+}
+
+fn unavailable(fault: ProviderFault) -> Refusal {
+    let cause = match fault {
+        ProviderFault::UnknownCluster => Cause::ClusterUnknown,
+        ProviderFault::NoHealthyHost => Cause::NoHealthyHost,
+        _ => Cause::QuotaUnavailable { retry_after: fault.retry_after() },
+    };
+    cause.because(Reason::of(&fault))
 }
 
 fn refusal(denied: &Denied) -> Refusal {

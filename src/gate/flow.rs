@@ -46,7 +46,7 @@ async fn admit<'r, S: Store>(
     request.check_parameters(place.api, place.query)?;
     let caller = identify(&place, request, ports, trail).await?;
     let grant = authorize(&place, caller, trail)?;
-    let receipt = charge(&place, &grant, request, ports, trail)?;
+    let receipt = charge(&place, &grant, request, ports, trail).await?;
     trail.standings = receipt.settle();
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::{
     matching::Usage,
     policy::{Api, Policy},
     provider::CallRecord,
-    quota::Standing,
+    quota::{Standing, remote::Fallen},
     refusal::{Challenges, Refusal},
 };
 
@@ -36,6 +36,8 @@ pub struct Trail {
     pub lookup: Option<Lookup>,
     /// The calls that this request made.
     pub calls: Vec<ProviderCall>,
+    /// The rate limit services that gave no usable answer although the request may pass.
+    pub fallen: Vec<Fallen>,
     /// What the request uses of each metric, once that was asked for.
     pub usage: Option<Usage>,
     /// The metering entries that matched, as indexes into the API's entries. Empty unless the caller may see
@@ -104,6 +106,7 @@ impl Trail {
             plan: None,
             lookup: None,
             calls: Vec::new(),
+            fallen: Vec::new(),
             usage: None,
             metering: Vec::new(),
             standings: Vec::new(),

@@ -29,7 +29,7 @@ use crate::{
     identity::{IdentityCache, Requirement, api_key::ApiKeys, application::ApplicationKeys, introspection},
     matching::{ApiMatch, ApiTable, Metering, Metrics, RequestPath, RuleTable},
     provider::rest::Rests,
-    quota::{HeaderStyle, LimitSets, Meters, api_payer},
+    quota::{HeaderStyle, LimitSets, Meters, api_payer, remote},
     refusal::{Challenges, Replies},
 };
 
@@ -55,6 +55,8 @@ pub struct Policy {
     pub debug: Option<Digest>,
     /// The providers.
     pub providers: Vec<Provider>,
+    /// Whether a provider is a rate limit service: only then do limits hold across replicas.
+    pub has_services: bool,
     /// What is counted.
     pub metrics: Metrics,
     /// The plans.
@@ -81,6 +83,8 @@ pub struct Policy {
 pub enum Provider {
     /// An introspection endpoint.
     Introspection(introspection::Provider),
+    /// A rate limit service.
+    RateLimitService(remote::Service),
 }
 
 /// A plan.
@@ -202,6 +206,7 @@ impl Provider {
     pub fn name(&self) -> &str {
         match self {
             Self::Introspection(provider) => &provider.settings().name,
+            Self::RateLimitService(service) => &service.settings().name,
         }
     }
 }

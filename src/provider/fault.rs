@@ -52,6 +52,12 @@ pub enum ProviderFault {
         /// Seconds after which the provider wants to be called again; with 429 and 503 only.
         retry_after: Option<u64>,
     },
+    /// A gRPC call ended with a status that is not success.
+    #[error("the provider answered with gRPC status {status}")]
+    Grpc {
+        /// `grpc-status`.
+        status: u32,
+    },
     /// The content type is not JSON.
     #[error("the provider did not answer in JSON")]
     NotJson,
@@ -106,7 +112,7 @@ impl ProviderFault {
     pub const fn is_an_answer(self) -> bool {
         match self {
             Self::Rejected { .. } | Self::NotJson | Self::Malformed | Self::TooLong => true,
-            Self::Status { .. } => !self.calls_for_rest(),
+            Self::Status { .. } | Self::Grpc { .. } => !self.calls_for_rest(),
             Self::TimedOut
             | Self::Failed
             | Self::UnknownCluster
@@ -122,6 +128,9 @@ impl ProviderFault {
         match self {
             Self::TimedOut | Self::Failed => true,
             Self::Status { status, .. } => status >= 500,
+            // Cancelled, unknown, deadline exceeded, resource exhausted, aborted, internal, unavailable and
+            // data loss. All others object to the call.
+            Self::Grpc { status } => matches!(status, 1 | 2 | 4 | 8 | 10 | 13 | 14 | 15),
             _ => false,
         }
     }
@@ -129,7 +138,7 @@ impl ProviderFault {
     const fn label(self) -> &'static str {
         match self {
             Self::Rejected { .. } => "refused_us",
-            Self::Status { .. } => "status",
+            Self::Status { .. } | Self::Grpc { .. } => "status",
             Self::NotJson | Self::Malformed | Self::TooLong => "nonsense",
             Self::TimedOut => "timeout",
             Self::Failed => "failed",

@@ -7,7 +7,7 @@ use super::{
     standing::{Denial, Denied, Standing, seconds},
 };
 use crate::{
-    matching::Usage,
+    matching::{MetricId, Usage},
     ports::Ports,
     store::{NotWritten, Store},
 };
@@ -77,13 +77,29 @@ impl<S: Store> Receipt<'_, S> {
         &self.standings
     }
 
+    /// The same, to be changed to what others know of the limits.
+    pub(super) fn standings_mut(&mut self) -> &mut [Standing] {
+        &mut self.standings
+    }
+
+    /// Whether limits across replicas were charged. They need to be
+    /// [confirmed](super::remote::confirm).
+    pub fn is_across_replicas(&self) -> bool {
+        self.standings.iter().any(|standing| standing.limit.across().is_some())
+    }
+
+    /// How much of a metric the request uses.
+    pub(super) fn amount(&self, metric: MetricId) -> u64 {
+        self.usage.of(metric)
+    }
+
     /// Makes the charges final and returns the state of the limits.
     pub fn settle(mut self) -> Vec<Standing> {
         std::mem::take(&mut self.standings)
     }
 
     /// Gives all charges back and returns the state of the limits after that.
-    fn give_back(mut self) -> Vec<Standing> {
+    pub(super) fn give_back(mut self) -> Vec<Standing> {
         self.refund();
         std::mem::take(&mut self.standings)
     }
@@ -155,7 +171,8 @@ impl<S: Store> Drop for Receipt<'_, S> {
     }
 }
 
-fn not_now(standings: &[Standing]) -> Denial {
+/// The denial by the limits that refuse.
+pub(super) fn not_now(standings: &[Standing]) -> Denial {
     let refusing = standings.iter().filter(|standing| standing.refuses);
     let latest = refusing
         .map(|standing| standing.reset)

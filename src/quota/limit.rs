@@ -11,10 +11,28 @@ use crate::{
 /// At most `max` of a metric per window. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
-    name: Arc<str>,
+    texts: Arc<Texts>,
     metric: MetricId,
     max: u64,
     counter: CounterId,
+    /// Whether our own counter alone can refuse a request.
+    holds: bool,
+}
+
+/// What is said about a limit, and needed by few requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Texts {
+    name: Box<str>,
+    across: Option<Across>,
+}
+
+/// Where a limit is counted that holds across replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Across {
+    /// The rate limit service, as an index into the policy's providers.
+    pub provider: usize,
+    /// What the service calls the limit: where it is listed, whose usage it counts, its metric and window.
+    pub id: Box<str>,
 }
 
 /// Identifies a counter within a meter by metric name, window and shape. A counter therefore survives a
@@ -56,19 +74,35 @@ impl Limit {
             return Err(InvalidLimit::CannotSlide(window));
         }
         let counter = CounterId::new(metric, window, shape);
-        Ok(Self { name: format!("{metric}-{window}").into(), metric: id, max, counter })
+        let texts = Texts { name: format!("{metric}-{window}").into(), across: None };
+        Ok(Self { texts: texts.into(), metric: id, max, counter, holds: true })
     }
 
     /// Adds `label` before the name of the limit in headers, to distinguish the limits of different subjects:
     /// `hits-second` becomes `api-hits-second`.
     #[must_use]
     pub fn labelled(self, label: &'static str) -> Self {
-        Self { name: format!("{label}-{}", self.name).into(), ..self }
+        let Texts { name, across } = &*self.texts;
+        let texts = Texts { name: format!("{label}-{name}").into(), across: across.clone() };
+        Self { texts: texts.into(), ..self }
+    }
+
+    /// The same limit, counted by a rate limit service as well. Unless it `holds`, our own counter does not
+    /// refuse what the service admits.
+    #[must_use]
+    pub fn across_replicas(self, across: Across, holds: bool) -> Self {
+        let texts = Texts { name: self.texts.name.clone(), across: Some(across) };
+        Self { texts: texts.into(), holds, ..self }
+    }
+
+    /// Where the limit is counted if it holds across replicas.
+    pub fn across(&self) -> Option<&Across> {
+        self.texts.across.as_ref()
     }
 
     /// The limit's name in rate-limit headers, such as `hits-second` for hits per second.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.texts.name
     }
 
     /// The metric that is limited.
@@ -94,6 +128,11 @@ impl Limit {
     /// The counter that the limit uses. Two limits of one meter should not share a counter.
     pub const fn counter(&self) -> CounterId {
         self.counter
+    }
+
+    /// Whether our own counter alone can refuse a request.
+    pub const fn holds(&self) -> bool {
+        self.holds
     }
 
     /// Whether the request uses the limited metric.

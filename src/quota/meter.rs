@@ -86,7 +86,7 @@ pub(super) fn assess(
         let reading = Reading::of(limit.counter(), meter.counter(limit.counter()), now);
         let amount = usage.of(limit.metric());
         let remaining = limit.max().saturating_sub(reading.used());
-        let refuses = amount > remaining;
+        let refuses = amount > remaining && limit.holds();
         admits &= !refuses;
         let reset = if refuses { reading.admits_at(limit.max(), amount) } else { reading.span.end };
         standings.push(Standing {

@@ -28,6 +28,7 @@
 //!   reported, and stays until its window ends.
 //! * [`Denial::NotNow`] says when all limits will have room, to the second, if nothing else is counted.
 //!   [`Denial::Never`] is for disabled metrics and for requests larger than a limit.
+//! * A limit **across replicas** is also counted by a rate limit service: [`remote`].
 //! * A [`Receipt`] holds the charges of one request. It gives them back unless it is settled.
 
 mod charge;
@@ -36,12 +37,13 @@ mod headers;
 mod limit;
 mod meter;
 mod payers;
+pub mod remote;
 mod standing;
 mod window;
 
 pub use charge::{Receipt, charge};
 pub use headers::{HeaderStyle, headers};
-pub use limit::{CounterId, InvalidLimit, Limit};
+pub use limit::{Across, CounterId, InvalidLimit, Limit};
 pub use meter::{Demand, MeterId, Meters};
 pub use payers::{LimitSet, LimitSets, Of, Payers, api_payer, consumer_payer, network};
 pub use standing::{Denial, Denied, Standing, tightest};

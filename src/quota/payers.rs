@@ -27,6 +27,19 @@ pub enum Of {
     Api,
 }
 
+impl Of {
+    /// Its name in the policy document.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Consumer => "consumer",
+            Self::Client => "client",
+            Self::Subject => "subject",
+            Self::Address => "address",
+            Self::Api => "api",
+        }
+    }
+}
+
 /// Sets of limits, each with its kind of payer.
 pub type LimitSets = Vec<LimitSet>;
 

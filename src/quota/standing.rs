@@ -3,7 +3,7 @@
 use std::{num::NonZeroU64, time::Duration};
 
 use super::{counter::Reading, limit::Limit, meter::MeterId};
-use crate::store::NotWritten;
+use crate::{store::NotWritten, time::Timestamp};
 
 /// A denied request. Nothing is charged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,16 @@ pub struct Standing {
     pub refuses: bool,
     pub(super) meter: MeterId,
     pub(super) reading: Reading,
+}
+
+impl Standing {
+    /// The state as a service knows it that counts for all replicas, at `now`.
+    pub(super) fn counted(&mut self, refuses: bool, remaining: u64, now: Timestamp) {
+        self.refuses = refuses;
+        self.remaining = remaining;
+        // The window in which the service counted may have ended while it did.
+        self.reset = self.reading.span.end.map(|end| end.since(now));
+    }
 }
 
 /// The one limit to show a caller that can see only one: a limit that refuses before one that admits, then

@@ -9,7 +9,9 @@ use std::{cell::RefCell, collections::BTreeMap};
 use super::host::TelemetryHost;
 use crate::{
     gate::Trail,
-    refusal::{Blame, Code, Refusal},
+    policy::Provider,
+    quota::remote::Fallen,
+    refusal::{Blame, Cause, Code, Refusal},
     time::Timestamp,
 };
 
@@ -86,6 +88,22 @@ impl Log {
         host.log(level, &line);
     }
 
+    /// Writes a line for each rate limit service that did not count a request which passed, as often as for
+    /// the refusals that other settings would make of them.
+    pub fn fallen(&self, host: &impl TelemetryHost, now: Timestamp, trail: &Trail) {
+        for Fallen { provider, fault } in &trail.fallen {
+            let code = Cause::QuotaUnavailable { retry_after: None }.code();
+            let Some(left_out) = self.admit(code, now) else { continue };
+            let provider = trail.policy.providers.get(*provider).map_or("-", Provider::name);
+            let api = trail.api().unwrap_or("-");
+            let mut line = format!("not counted provider={provider} api={api} reason=\"{fault}\"");
+            if left_out > 0 {
+                line.push_str(&format!(" left_out={left_out}"));
+            }
+            host.log(log::Level::Warn, &line);
+        }
+    }
+
     /// How many lines were left out before this one; `None` if this one is left out too.
     fn admit(&self, code: Code, now: Timestamp) -> Option<u32> {
         let mut written = self.0.borrow_mut();
@@ -108,7 +126,6 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::refusal::Cause;
 
     #[test]
     fn warnings_are_limited_per_code_and_the_next_line_counts_those_left_out() {

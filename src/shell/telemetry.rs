@@ -14,6 +14,8 @@ use crate::{
     gate::{ProviderCall, Trail},
     identity::Lookup,
     policy::{Policy, Provider},
+    provider::CallOutcome,
+    quota::remote::Fallen,
     refusal::{Cause, Code},
     store::Tally,
 };
@@ -45,6 +47,8 @@ pub enum Measure {
     ProviderCalls(usize, &'static str),
     /// How long calls to a provider took, in milliseconds.
     ProviderCallMilliseconds(usize),
+    /// Requests that passed although a rate limit service did not count them, by service and result.
+    QuotaFallbacks(usize, &'static str),
     /// Policies loaded or rejected.
     PolicyLoads(Load),
     /// 1 for the revision and digest in force, 0 for those that were replaced.
@@ -89,6 +93,14 @@ impl Telemetry {
             self.count(host, policy, Measure::ProviderCalls(*provider, record.outcome.label()), 1);
             let millis = u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX);
             self.record(host, policy, Measure::ProviderCallMilliseconds(*provider), millis);
+        }
+    }
+
+    /// Counts the rate limit services that did not count a request which passed.
+    pub fn fallen(&self, host: &impl TelemetryHost, trail: &Trail) {
+        for Fallen { provider, fault } in &trail.fallen {
+            let result = CallOutcome::Fault(*fault).label();
+            self.count(host, Some(&*trail.policy), Measure::QuotaFallbacks(*provider, result), 1);
         }
     }
 
@@ -174,7 +186,7 @@ impl Load {
 
 impl Measure {
     /// One measure of each kind, for the documentation test.
-    pub const fn all() -> [Self; 12] {
+    pub const fn all() -> [Self; 13] {
         [
             Self::Decisions(None, Decision::Admitted),
             Self::QuotaRefusals(None),
@@ -186,6 +198,7 @@ impl Measure {
             Self::RefundsLost,
             Self::ProviderCalls(0, NONE),
             Self::ProviderCallMilliseconds(0),
+            Self::QuotaFallbacks(0, NONE),
             Self::PolicyLoads(Load::Accepted),
             Self::PolicyInForce,
         ]
@@ -218,6 +231,9 @@ impl Measure {
             }
             Self::ProviderCallMilliseconds(index) => {
                 format!("sidegate.provider=.={};.;provider_call_milliseconds", provider(index))
+            }
+            Self::QuotaFallbacks(index, result) => {
+                format!("sidegate.provider=.={};.;result=.={result};.;quota_fallbacks", provider(index))
             }
             Self::PolicyLoads(load) => format!("sidegate.result=.={};.;policy_loads", load.as_str()),
             Self::PolicyInForce => {

@@ -489,6 +489,10 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
             }
             _ => Decision::Admitted,
         };
+        if !trail.fallen.is_empty() {
+            self.telemetry.fallen(&self.host, trail);
+            self.log.fallen(&self.host, self.ports.now(), trail);
+        }
         self.publish(trail, decision);
         stream.response_headers.replace(permit.into_response_headers());
         if moment == Moment::Later {

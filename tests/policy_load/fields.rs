@@ -50,7 +50,7 @@ fn unknown_fields() {
         (
             r#"{"/plans/basic/limits/0/colour":1}"#,
             &[
-                "plans.basic.limits[0].colour: unknown field `colour`, expected one of `metric`, `max`, `per`, `window`, `of`",
+                "plans.basic.limits[0].colour: unknown field `colour`, expected one of `metric`, `max`, `per`, `window`, `of`, `across`, `provider`",
             ],
         ),
         (

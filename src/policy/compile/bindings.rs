@@ -66,13 +66,14 @@ fn compile_terms(
             Some(limits),
             Scope::Binding(api),
             names.metrics,
+            names.providers,
             &format!("{path}.limits"),
             report,
         ),
         None => LimitSets::new(),
     };
     let limits = match plan.and_then(|plan| names.plans.list.get(plan)) {
-        Some(plan) => limits::merge(own, &plan.limits, Scope::Binding(api)),
+        Some(plan) => limits::merge(own, &plan.limits, Scope::Binding(api), names.metrics),
         None => own,
     };
     let path = || path.to_owned();

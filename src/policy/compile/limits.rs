@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use super::{
     super::{Plan, document::value::Named, problem::Kind},
     Report, document, index,
+    providers::Providers,
 };
 use crate::{
     credential::Digest,
     matching::Metrics,
-    quota::{Limit, LimitSet, LimitSets, Of},
+    quota::{Across, Limit, LimitSet, LimitSets, Of, remote::CannotCount},
 };
 
 /// The most plans.
@@ -25,7 +26,12 @@ pub(super) struct Plans {
     pub(super) by_name: HashMap<String, usize>,
 }
 
-pub(super) fn plans(plans: Named<document::Plan>, metrics: &Metrics, report: &mut Report) -> Plans {
+pub(super) fn plans(
+    plans: Named<document::Plan>,
+    metrics: &Metrics,
+    providers: &Providers,
+    report: &mut Report,
+) -> Plans {
     report.at_most(MOST_PLANS, "plans", plans.0.len(), "plans");
     let by_name = index(&plans);
     let list = plans
@@ -37,7 +43,7 @@ pub(super) fn plans(plans: Named<document::Plan>, metrics: &Metrics, report: &mu
             if let Some(environment) = &environment {
                 report.name(&format!("{path}.environment"), environment);
             }
-            let limits = compile(limits, Scope::Plan, metrics, &format!("{path}.limits"), report);
+            let limits = compile(limits, Scope::Plan, metrics, providers, &format!("{path}.limits"), report);
             Plan { name, environment, limits }
         })
         .collect();
@@ -65,6 +71,18 @@ impl Scope<'_> {
             Self::Api(api) => Digest::of_parts(&[b"api", api.as_bytes(), &of]),
         }
     }
+
+    /// What a rate limit service calls a limit.
+    fn id(self, of: Of, limit: &Limit, metrics: &Metrics) -> Box<str> {
+        let (metric, window) = (metrics.name(limit.metric()), limit.window());
+        let of = of.name();
+        match self {
+            Self::Plan => format!("plan/{of}/{metric}/{window}"),
+            Self::Binding(api) => format!("binding:{api}/{of}/{metric}/{window}"),
+            Self::Api(api) => format!("api:{api}/{of}/{metric}/{window}"),
+        }
+        .into()
+    }
 }
 
 /// Compiles a list of limits at `path`.
@@ -72,6 +90,7 @@ pub(super) fn compile(
     limits: Option<Vec<document::Limit>>,
     scope: Scope<'_>,
     metrics: &Metrics,
+    providers: &Providers,
     path: &str,
     report: &mut Report,
 ) -> LimitSets {
@@ -79,7 +98,7 @@ pub(super) fn compile(
     let list = path;
     report.at_most(MOST_LIMITS, "limits", limits.as_ref().map_or(0, Vec::len), path);
     for (place, limit) in report.list(path, limits).into_iter().enumerate() {
-        let document::Limit { metric, max, per, window, of } = limit;
+        let document::Limit { metric, max, per, window, of, across, provider } = limit;
         let path = format!("{path}[{place}]");
         if metrics.find(&metric).is_none() {
             report.add_unknown(&format!("{path}.metric"), Kind::Metric, &metric);
@@ -97,6 +116,32 @@ pub(super) fn compile(
             Of::Address => limit.labelled("address"),
             Of::Api => limit.labelled("api"),
         };
+        let limit = match across {
+            document::Across::Envoy => {
+                if provider.is_some() {
+                    report.add(&format!("{path}.provider"), "needs `across: replicas`");
+                }
+                limit
+            }
+            document::Across::Replicas => {
+                let found = providers.find_service(provider.as_deref(), &path, report);
+                let Some(index) = found else { continue };
+                let Some(service) = providers.service(index) else { continue };
+                let settings = service.settings();
+                if let Err(error) = settings.engine.check(max, per, window) {
+                    let attribute = match error {
+                        CannotCount::Window(_) => "per",
+                        CannotCount::Slides => "window",
+                        CannotCount::TooLarge => "max",
+                    };
+                    let rests_on = vec![format!("providers.{}", settings.name)];
+                    report.add_resting_on(&format!("{path}.{attribute}"), error, rests_on);
+                    continue;
+                }
+                let id = scope.id(of, &limit, metrics);
+                limit.across_replicas(Across { provider: index, id }, settings.fallback.holds())
+            }
+        };
         let set = set_of(&mut sets, of, scope);
         if set.iter().any(|other| other.counter() == limit.counter()) {
             let message = format!("there is a limit of `{metric}` per {per} already");
@@ -110,15 +155,31 @@ pub(super) fn compile(
 }
 
 /// Both lists of limits as one, in the scope of the first; of two limits of the same thing, the stricter
-/// holds.
-pub(super) fn merge(mut sets: LimitSets, further: &LimitSets, scope: Scope<'_>) -> LimitSets {
+/// holds. Limits that are counted in different places are different things.
+pub(super) fn merge(
+    mut sets: LimitSets,
+    further: &LimitSets,
+    scope: Scope<'_>,
+    metrics: &Metrics,
+) -> LimitSets {
+    let counted_by = |limit: &Limit| limit.across().map(|across| across.provider);
     for LimitSet { of, scope: _, limits } in further {
         let set = set_of(&mut sets, *of, scope);
         for limit in limits {
-            match set.iter_mut().find(|other| other.counter() == limit.counter()) {
-                Some(other) if other.max() > limit.max() => *other = limit.clone(),
+            let limit = match counted_by(limit) {
+                Some(provider) => {
+                    let across = Across { provider, id: scope.id(*of, limit, metrics) };
+                    limit.clone().across_replicas(across, limit.holds())
+                }
+                None => limit.clone(),
+            };
+            let same = |other: &&mut Limit| {
+                other.counter() == limit.counter() && counted_by(other) == counted_by(&limit)
+            };
+            match set.iter_mut().find(same) {
+                Some(other) if other.max() > limit.max() => *other = limit,
                 Some(_) => {}
-                None => set.push(limit.clone()),
+                None => set.push(limit),
             }
         }
     }

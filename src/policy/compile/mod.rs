@@ -56,7 +56,7 @@ pub(super) fn compile(
     let gate = gate::compile(gate, &mut report);
     let providers = providers::compile(providers, environment, &mut report);
     let metrics = compile_metrics(&metrics, &mut report);
-    let plans = limits::plans(plans, &metrics, &mut report);
+    let plans = limits::plans(plans, &metrics, &providers, &mut report);
     let (consumers, keys, application_keys) = consumers::compile(consumers, &plans, &mut report);
     let effort = Effort::default();
     let names = Names {
@@ -89,6 +89,7 @@ pub(super) fn compile(
         rate_limit_headers: gate.rate_limit_headers,
         filter_state: gate.filter_state,
         debug: gate.debug,
+        has_services: providers.has_services(),
         providers: providers.list,
         metrics,
         plans: plans.list,

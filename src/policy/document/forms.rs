@@ -2,7 +2,7 @@
 
 /// The choices of the document that are maps with one entry: the name of the type, the entry, and how both
 /// are written.
-const FORMS: [(&str, &str, &str); 10] = [
+const FORMS: [(&str, &str, &str); 12] = [
     ("Access", "introspection", "{introspection: {provider: NAME}}"),
     ("Audience", "all", "{all: [AUDIENCE]}"),
     ("Audience", "any", "{any: [AUDIENCE]}"),
@@ -12,6 +12,8 @@ const FORMS: [(&str, &str, &str); 10] = [
     ("FilterState", "only", "{only: [api, code]}"),
     ("Grant", "methods", "{methods: [GET]}"),
     ("Provider", "introspection", "{introspection: {cluster: NAME, url: URL}}"),
+    ("Provider", "rate_limit_service", "{rate_limit_service: {cluster: NAME}}"),
+    ("QuotaUnavailable", "allow_clients", "{allow_clients: [CLIENT]}"),
     ("Unavailable", "allow_clients", "{allow_clients: [CLIENT]}"),
 ];
 
@@ -26,7 +28,9 @@ mod tests {
     use serde::de::DeserializeOwned;
 
     use super::{
-        super::{Access, Audience, Authentication, FilterState, Grant, Provider, Unavailable},
+        super::{
+            Access, Audience, Authentication, FilterState, Grant, Provider, QuotaUnavailable, Unavailable,
+        },
         *,
     };
 
@@ -43,6 +47,7 @@ mod tests {
                 "FilterState" => reads::<FilterState>(form),
                 "Grant" => reads::<Grant>(form),
                 "Provider" => reads::<Provider>(form),
+                "QuotaUnavailable" => reads::<QuotaUnavailable>(form),
                 "Unavailable" => reads::<Unavailable>(form),
                 other => panic!("{other} is not a choice"),
             };

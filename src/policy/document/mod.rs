@@ -81,8 +81,11 @@ pub use forward::Forward;
 pub use gate::{Capacity, Debug, ErrorFormat, Errors, FilterState, Gate, Preflight, StateName, Unmatched};
 pub use lists::{Bindings, Building, BuildingBindings, BuildingConsumers, Consumers, Given, Terms};
 pub use metering::{Metering, MeteringMatch};
-pub use plans::{Limit, Metric, Plan};
-pub use providers::{Authentication, BearerToken, Cache, Client, Introspection, Provider, Unavailable};
+pub use plans::{Across, Limit, Metric, Plan};
+pub use providers::{
+    Authentication, BearerToken, Cache, Client, Introspection, Lease, Provider, QuotaUnavailable,
+    RateLimitService, Unavailable,
+};
 pub use rules::{Access, Audience, IntrospectionAccess, Rule, ScopeStrategy};
 use value::Named;
 
@@ -95,7 +98,7 @@ document! {
         pub revision?: String,
         /// What holds for every request.
         pub gate = default: Gate,
-        /// Services that vouch for credentials, by name.
+        /// Services that vouch for credentials or count, by name.
         pub providers = default: Named<Provider>,
         /// What is counted, by name. `hits` is always there.
         pub metrics = default: Named<Metric>,

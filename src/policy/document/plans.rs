@@ -30,5 +30,21 @@ document! {
         pub window = default: Shape,
         /// Whose usage is counted together.
         pub of = default: Of,
+        /// Over which part of the fleet it is counted.
+        pub across = default: Across,
+        /// The rate limit service that counts it across replicas; may be left out where there is only one.
+        pub provider?: String,
+    }
+}
+
+choice! {
+    /// Over which part of the fleet a limit is counted.
+    #[derive(Copy, Default, Hash)]
+    pub enum Across {
+        /// Each Envoy counts for itself.
+        #[default]
+        Envoy,
+        /// All Envoys count together, by a rate limit service.
+        Replicas,
     }
 }

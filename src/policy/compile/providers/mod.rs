@@ -1,11 +1,15 @@
 //! Compiles providers, each kind in a file of its own, and resolves their secrets.
 
 mod introspection;
+mod rate_limit_service;
 
 use std::collections::HashMap;
 
 use super::{super::document::value::Named, Report, document, index};
-use crate::policy::{Provider, problem::Kind};
+use crate::{
+    policy::{Provider, problem::Kind},
+    quota::remote::Service,
+};
 
 /// The most providers.
 const MOST: usize = 1_000;
@@ -23,6 +27,7 @@ pub(super) struct Providers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProviderKind {
     Introspection,
+    RateLimitService,
 }
 
 pub(super) fn compile(
@@ -43,6 +48,9 @@ pub(super) fn compile(
                 document::Provider::Introspection(provider) => {
                     introspection::compile(name, provider, environment, &path, report)
                         .map(Provider::Introspection)
+                }
+                document::Provider::RateLimitService(provider) => {
+                    rate_limit_service::compile(name, provider, &path, report).map(Provider::RateLimitService)
                 }
             }
         })
@@ -68,10 +76,49 @@ impl Providers {
     }
 }
 
+impl Providers {
+    /// The index of the rate limit service that counts a limit: the one called `name`, or the only one.
+    /// Without it, none and a problem at `path`, the path of the limit.
+    pub(super) fn find_service(&self, name: Option<&str>, path: &str, report: &mut Report) -> Option<usize> {
+        if let Some(name) = name {
+            return self.find(ProviderKind::RateLimitService, name, &format!("{path}.provider"), report);
+        }
+        let mut services = self.kinds.iter().enumerate();
+        let mut next = || services.find(|(_, kind)| **kind == ProviderKind::RateLimitService);
+        match (next(), next()) {
+            (Some((index, _)), None) => return Some(index),
+            (None, _) => report.add(
+                &format!("{path}.across"),
+                "needs a provider of the kind `rate_limit_service`, and there is none",
+            ),
+            (Some(_), Some(_)) => report.add(
+                &format!("{path}.across"),
+                "say which `provider` counts: there are several of the kind `rate_limit_service`",
+            ),
+        }
+        None
+    }
+
+    /// Whether any provider is a rate limit service.
+    pub(super) fn has_services(&self) -> bool {
+        self.kinds.contains(&ProviderKind::RateLimitService)
+    }
+
+    /// The rate limit service at an index; none if it has problems.
+    pub(super) fn service(&self, index: usize) -> Option<&Service> {
+        match self.list.get(index) {
+            // Where a provider has problems, indexes into the list are off, and there is no policy.
+            Some(Provider::RateLimitService(service)) if self.list.len() == self.kinds.len() => Some(service),
+            _ => None,
+        }
+    }
+}
+
 impl ProviderKind {
     const fn of(provider: &document::Provider) -> Self {
         match provider {
             document::Provider::Introspection(_) => Self::Introspection,
+            document::Provider::RateLimitService(_) => Self::RateLimitService,
         }
     }
 
@@ -79,6 +126,7 @@ impl ProviderKind {
     const fn attribute(self) -> &'static str {
         match self {
             Self::Introspection => "introspection",
+            Self::RateLimitService => "rate_limit_service",
         }
     }
 }

@@ -1,13 +1,17 @@
-//! `providers`: services that vouch for credentials. Each kind has a file of its own.
+//! `providers`: services that vouch for credentials or count. Each kind has a file of its own.
 
 mod introspection;
+mod rate_limit_service;
 
 pub use introspection::{Authentication, BearerToken, Cache, Client, Introspection, Unavailable};
+pub use rate_limit_service::{Lease, QuotaUnavailable, RateLimitService};
 
 choice! {
-    /// A service that vouches for credentials.
+    /// A service that vouches for credentials or counts.
     pub enum Provider {
         /// An OAuth2 introspection endpoint.
         Introspection(Introspection),
+        /// A service that counts for all replicas.
+        RateLimitService(RateLimitService),
     }
 }

@@ -1,0 +1,201 @@
+//! Asks rate limit services whether limits across replicas have room for a request.
+
+use super::{
+    super::{
+        charge::{Receipt, not_now},
+        standing::{Denied, Standing},
+    },
+    service::{Count, Fallback, Service, Take},
+};
+use crate::{
+    ports::Ports,
+    provider::{
+        CallOutcome, CallRecord, ProviderFault,
+        rest::{Rests, Turn},
+    },
+    store::Store,
+};
+
+/// The result of asking.
+pub struct Confirmed<'a, S: Store> {
+    /// The receipt, which now includes what the services counted; or why the request must not pass.
+    pub result: Result<Receipt<'a, S>, Refused>,
+    /// The calls that were made, each with the index of its provider.
+    pub calls: Vec<(usize, CallRecord)>,
+    /// The services that gave no usable answer although the request may pass.
+    pub fallen: Vec<Fallen>,
+}
+
+/// A service that gave no usable answer although the request may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fallen {
+    /// The provider's index.
+    pub provider: usize,
+    /// Why there is no answer.
+    pub fault: ProviderFault,
+}
+
+/// Why a request must not pass. Our own meters have been given back their charges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// A limit is reached.
+    Denied(Denied),
+    /// A service gave no usable answer.
+    Lost(ProviderFault),
+}
+
+/// Asks the services of all limits across replicas that `receipt` was charged for. `services` finds a service
+/// by the index of its provider; `client` is the caller's OAuth2 client.
+///
+/// If the future is dropped while it waits, our own meters get back their charges.
+pub async fn confirm<'a, 's, S: Store>(
+    receipt: Receipt<'a, S>,
+    services: impl Fn(usize) -> Option<&'s Service>,
+    client: Option<&str>,
+    rests: &Rests,
+    ports: &Ports<S>,
+) -> Confirmed<'a, S> {
+    let mut known =
+        Known { counts: vec![None; receipt.standings().len()], calls: Vec::new(), fallen: Vec::new() };
+    let mut providers: Vec<usize> = Vec::new();
+    for across in receipt.standings().iter().filter_map(|standing| standing.limit.across()) {
+        if !providers.contains(&across.provider) {
+            providers.push(across.provider);
+        }
+    }
+    for provider in providers {
+        let asked = match services(provider) {
+            Some(service) => ask(service, provider, &receipt, &mut known, rests, ports).await,
+            None => Err(ProviderFault::UnknownCluster),
+        };
+        if let Err(fault) = asked {
+            if !services(provider).is_some_and(|service| service.settings().fallback.admits(client)) {
+                return known.end(Err(Refused::Lost(fault)));
+            }
+            known.fallen.push(Fallen { provider, fault });
+        }
+        if known.counts.iter().flatten().any(|count| !count.admits) {
+            let mut standings = receipt.give_back();
+            known.apply(&mut standings, ports);
+            let denied = Denied { denial: not_now(&standings), standings };
+            return known.end(Err(Refused::Denied(denied)));
+        }
+    }
+    let mut receipt = receipt;
+    known.apply(receipt.standings_mut(), ports);
+    known.end(Ok(receipt))
+}
+
+/// Asks one service. What it counted is in `known`, also if a later call fails.
+async fn ask<S: Store>(
+    service: &Service,
+    provider: usize,
+    receipt: &Receipt<'_, S>,
+    known: &mut Known,
+    rests: &Rests,
+    ports: &Ports<S>,
+) -> Result<(), ProviderFault> {
+    let settings = service.settings();
+    let is_its =
+        |standing: &Standing| standing.limit.across().is_some_and(|across| across.provider == provider);
+    let standings = receipt.standings().iter().enumerate().filter(|(_, standing)| is_its(standing));
+    let (places, takes): (Vec<_>, Vec<_>) =
+        standings.map(|(place, standing)| (place, take(receipt, standing))).unzip();
+    let most = settings.engine.most_descriptors();
+    for (places, takes) in places.chunks(most).zip(takes.chunks(most)) {
+        let (counts, record) = call(service, takes, rests, ports).await;
+        known.calls.extend(record.map(|record| (provider, record)));
+        for (place, count) in places.iter().zip(counts?) {
+            if let Some(known) = known.counts.get_mut(*place) {
+                *known = Some(count);
+            }
+            if !count.admits {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What was charged for the limit of a standing of the receipt.
+fn take<'s, S: Store>(receipt: &Receipt<'_, S>, standing: &'s Standing) -> Take<'s> {
+    Take {
+        limit: &standing.limit,
+        payer: standing.meter,
+        span: standing.reading.span,
+        amount: receipt.amount(standing.limit.metric()),
+    }
+}
+
+/// Makes one call, unless the service rests.
+async fn call<S: Store>(
+    service: &Service,
+    takes: &[Take<'_>],
+    rests: &Rests,
+    ports: &Ports<S>,
+) -> (Result<Vec<Count>, ProviderFault>, Option<CallRecord>) {
+    let settings = service.settings();
+    let turn = rests.turn(ports.store(), service.digest(), settings.timeout);
+    if turn == Turn::Leave {
+        return (Err(ProviderFault::Resting), None);
+    }
+    let answered = ports.ask(service.call(takes)).await;
+    let counts = service.read(takes, &answered.result);
+    let outcome = match &counts {
+        Ok(_) => CallOutcome::Answered,
+        Err(fault) => CallOutcome::Fault(*fault),
+    };
+    match &counts {
+        Err(fault) if fault.calls_for_rest() => {
+            rests.begin(ports.store(), service.digest(), settings.cooldown);
+        }
+        Err(fault) if turn == Turn::Try && !fault.is_an_answer() => {
+            rests.pass_on(ports.store(), service.digest());
+        }
+        _ if turn == Turn::Try => rests.end(ports.store(), service.digest()),
+        _ => {}
+    }
+    (counts, Some(CallRecord { outcome, took: answered.took }))
+}
+
+/// What is known so far.
+struct Known {
+    /// What the services said about each standing of the receipt.
+    counts: Vec<Option<Count>>,
+    calls: Vec<(usize, CallRecord)>,
+    fallen: Vec<Fallen>,
+}
+
+impl Known {
+    /// Shows in `standings` what the services said.
+    fn apply<S: Store>(&self, standings: &mut [Standing], ports: &Ports<S>) {
+        for (standing, count) in standings.iter_mut().zip(&self.counts) {
+            if let Some(Count { admits, remaining }) = *count {
+                standing.counted(!admits, remaining, ports.now());
+            }
+        }
+    }
+
+    fn end<S: Store>(self, result: Result<Receipt<'_, S>, Refused>) -> Confirmed<'_, S> {
+        Confirmed { result, calls: self.calls, fallen: self.fallen }
+    }
+}
+
+impl Fallback {
+    /// Whether a request of this OAuth2 client passes without an answer. Our own meters have admitted it.
+    fn admits(&self, client: Option<&str>) -> bool {
+        match self {
+            Self::Deny => false,
+            Self::Local | Self::Allow => true,
+            Self::AllowClients(clients) => client.is_some_and(|client| clients.contains(client)),
+        }
+    }
+
+    /// Whether our own meters may refuse what the service would admit only without an answer.
+    pub const fn holds(&self) -> bool {
+        match self {
+            Self::Deny | Self::Local => true,
+            Self::Allow | Self::AllowClients(_) => false,
+        }
+    }
+}
