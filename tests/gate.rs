@@ -23,6 +23,8 @@ mod engine;
 mod forward;
 #[path = "gate/introspection.rs"]
 mod introspection;
+#[path = "gate/leases.rs"]
+mod leases;
 #[path = "gate/limits.rs"]
 mod limits;
 #[path = "gate/refusals.rs"]

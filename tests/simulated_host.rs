@@ -5,17 +5,22 @@
     clippy::arithmetic_side_effects,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "helpers of tests, outside of test functions"
 )]
 
 #[path = "simulated_host/calls.rs"]
 mod calls;
+#[path = "support/engine.rs"]
+mod engine;
 #[path = "simulated_host/flows.rs"]
 mod flows;
 #[path = "support/host.rs"]
 mod host;
 #[path = "simulated_host/policies.rs"]
 mod policies;
+#[path = "simulated_host/replicas.rs"]
+mod replicas;
 mod support;
 #[path = "simulated_host/tasks.rs"]
 mod tasks;

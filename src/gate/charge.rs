@@ -1,5 +1,7 @@
 //! Charging: what the request uses, who pays for it, and the receipt.
 
+use std::rc::Rc;
+
 use super::{
     authorize::Grant,
     place::Place,
@@ -8,11 +10,11 @@ use super::{
 };
 use crate::{
     policy::{Policy, Provider},
-    ports::Ports,
+    ports::{Ports, Report},
     provider::ProviderFault,
     quota::{
         self, Denial, Denied, Payers, Receipt, Standing,
-        remote::{self, Confirmed, Refused},
+        remote::{self, Confirmed, Errand, Refused},
         tightest,
     },
     refusal::{Cause, Reason, Refusal},
@@ -20,7 +22,7 @@ use crate::{
 };
 
 /// Charges the request to everyone who pays for it.
-pub(super) async fn charge<'a, S: Store>(
+pub(super) async fn charge<'a, S: Store + 'static>(
     place: &Place<'a>,
     grant: &Grant<'a>,
     request: &Request,
@@ -48,7 +50,7 @@ pub(super) async fn charge<'a, S: Store>(
     payers.demand(&mut demands, &api.limits);
     let receipt =
         quota::charge(ports, &policy.meters, &demands, usage).map_err(|denied| refused(denied, trail))?;
-    if policy.has_services && receipt.is_across_replicas() {
+    if policy.has_services && receipt.needs_service() {
         // Boxed, so that requests without such limits do not have to make room for it.
         return Box::pin(confirm(receipt, policy, ports, trail)).await;
     }
@@ -56,7 +58,7 @@ pub(super) async fn charge<'a, S: Store>(
 }
 
 /// Asks the rate limit services of limits across replicas.
-async fn confirm<'a, S: Store>(
+async fn confirm<'a, S: Store + 'static>(
     receipt: Receipt<'a, S>,
     policy: &Policy,
     ports: &'a Ports<S>,
@@ -68,14 +70,28 @@ async fn confirm<'a, S: Store>(
         Some(Provider::RateLimitService(service)) => Some(service),
         _ => None,
     };
-    let Confirmed { result, calls, fallen } =
+    let Confirmed { result, calls, fallen, errands } =
         remote::confirm(receipt, services, client, &policy.rests, ports).await;
     trail.calls.extend(calls.into_iter().map(|(provider, record)| ProviderCall { provider, record }));
     trail.fallen = fallen;
+    for errand in errands {
+        let policy = Rc::clone(&trail.policy);
+        ports.leave(Box::new(move |ports| Box::pin(take_lease(errand, policy, ports))));
+    }
     result.map_err(|refused| match refused {
         Refused::Denied(denied) => self::refused(denied, trail),
         Refused::Lost(fault) => unavailable(fault),
     })
+}
+
+/// Takes a lease, in the background.
+async fn take_lease<S: Store>(errand: Errand, policy: Rc<Policy>, ports: Rc<Ports<S>>) {
+    let provider = errand.provider;
+    let Some(Provider::RateLimitService(service)) = policy.providers.get(provider) else { return };
+    let taken = remote::run(&errand, service, &policy.meters, &policy.rests, &ports).await;
+    if let Some((call, leased)) = taken {
+        ports.report(Report { provider, call, leased });
+    }
 }
 
 /// The refusal for a denial, whose standings go into the trail.

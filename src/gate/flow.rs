@@ -17,7 +17,7 @@ use crate::{policy::Policy, ports::Ports, refusal::Refusal, store::Store};
 ///
 /// The future waits only for `ports`. It owns the request and its policy, so replacing the policy does not
 /// affect it. If it is dropped while it waits, it gives its charges back.
-pub async fn decide<S: Store>(policy: Rc<Policy>, request: Request, ports: Rc<Ports<S>>) -> Ending {
+pub async fn decide<S: Store + 'static>(policy: Rc<Policy>, request: Request, ports: Rc<Ports<S>>) -> Ending {
     let head = request.head();
     // Boxed, as it goes from here to the ending and is large.
     let mut trail = Box::new(Trail::new(&policy, &head));
@@ -31,7 +31,7 @@ pub async fn decide<S: Store>(policy: Rc<Policy>, request: Request, ports: Rc<Po
 }
 
 /// Decides whether the request may pass. The trail records what was found out, whether it passes or not.
-async fn admit<'r, S: Store>(
+async fn admit<'r, S: Store + 'static>(
     policy: &'r Policy,
     request: &Request,
     line: &'r RequestLine<'r>,

@@ -4,6 +4,7 @@
 //! * [`ask`](Ports::ask): a call to a provider
 //! * [`now`](Ports::now): the time
 //! * [`sleep_until`](Ports::sleep_until): a timer
+//! * [`leave`](Ports::leave): work in the background
 //!
 //! The core's futures wait only for a response or a timer, and for one thing at a time, so they need no
 //! runtime and no waker. A future that waits leaves a [`Wish`] in the outbox and returns. Its driver
@@ -15,6 +16,7 @@ mod running;
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
+    pin::Pin,
     rc::Rc,
     task::Poll,
     time::Duration,
@@ -24,7 +26,7 @@ pub use running::{Progress, Running};
 
 use crate::{
     digest::{Digest, RecentDigests},
-    provider::{Call, CallFailure, CallResult},
+    provider::{Call, CallFailure, CallRecord, CallResult},
     store::{Incidents, Secret, Seed, Session, Store, Tally},
     time::Timestamp,
 };
@@ -38,6 +40,22 @@ pub struct Ports<S> {
     now: Cell<Timestamp>,
     outbox: RefCell<Option<Wish>>,
     inbox: RefCell<Option<Arrival>>,
+    errands: RefCell<Vec<Errand<S>>>,
+    reports: RefCell<Vec<Report>>,
+}
+
+/// Work that a request leaves to the background.
+pub type Errand<S> = Box<dyn FnOnce(Rc<Ports<S>>) -> Pin<Box<dyn Future<Output = ()>>>>;
+
+/// What background work did, for the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The provider that was called, as an index into the policy's providers.
+    pub provider: usize,
+    /// The call.
+    pub call: CallRecord,
+    /// How much quota the provider granted in advance.
+    pub leased: u64,
 }
 
 /// What a future waits for.
@@ -111,6 +129,8 @@ impl<S: Store> Ports<S> {
             now: Cell::default(),
             outbox: RefCell::default(),
             inbox: RefCell::default(),
+            errands: RefCell::default(),
+            reports: RefCell::default(),
         })
     }
 
@@ -149,6 +169,26 @@ impl<S: Store> Ports<S> {
     async fn wait(&self, wish: Wish) -> Arrival {
         self.outbox.replace(Some(wish));
         poll_fn(|_| self.inbox.take().map_or(Poll::Pending, Poll::Ready)).await
+    }
+
+    /// Leaves work to the background. It begins after the future that is being polled.
+    pub fn leave(&self, errand: Errand<S>) {
+        self.errands.borrow_mut().push(errand);
+    }
+
+    /// Reports what background work did.
+    pub fn report(&self, report: Report) {
+        self.reports.borrow_mut().push(report);
+    }
+
+    /// Takes the work that was left to the background. For the driver.
+    pub fn take_errands(&self) -> Vec<Errand<S>> {
+        self.errands.take()
+    }
+
+    /// Takes what background work reported. For the driver.
+    pub fn take_reports(&self) -> Vec<Report> {
+        self.reports.take()
     }
 
     /// Sets the current time. For the driver.

@@ -4,7 +4,7 @@ use std::{num::NonZeroU64, time::Duration};
 
 use super::{
     meter::{self, Demand, Meters},
-    standing::{Denial, Denied, Standing, seconds},
+    standing::{Cover, Denial, Denied, Standing, seconds},
 };
 use crate::{
     matching::{MetricId, Usage},
@@ -71,7 +71,7 @@ enum Charged {
     Refused(Vec<Standing>),
 }
 
-impl<S: Store> Receipt<'_, S> {
+impl<'a, S: Store> Receipt<'a, S> {
     /// The state of the charged limits, in the order of the demands.
     pub fn standings(&self) -> &[Standing] {
         &self.standings
@@ -82,10 +82,16 @@ impl<S: Store> Receipt<'_, S> {
         &mut self.standings
     }
 
-    /// Whether limits across replicas were charged. They need to be
-    /// [confirmed](super::remote::confirm).
-    pub fn is_across_replicas(&self) -> bool {
-        self.standings.iter().any(|standing| standing.limit.across().is_some())
+    /// Whether a rate limit service has to be asked about the charges, or for another lease:
+    /// [`confirm`](super::remote::confirm) does it.
+    pub fn needs_service(&self) -> bool {
+        let needs = |cover| matches!(cover, Cover::Service | Cover::Lease { is_due: true });
+        self.standings.iter().any(|standing| needs(standing.cover))
+    }
+
+    /// Where the charged meters are.
+    pub(super) const fn meters(&self) -> &'a Meters {
+        self.meters
     }
 
     /// How much of a metric the request uses.

@@ -46,7 +46,8 @@ impl Counter {
             count: u64::from_le_bytes(*count),
             previous: u64::from_le_bytes(*previous),
         };
-        (counter.id.shape() == Shape::Sliding || counter.previous == 0).then_some(counter)
+        let may_have_more = counter.id.shape() == Shape::Sliding || counter.id.is_lease();
+        (may_have_more || counter.previous == 0).then_some(counter)
     }
 
     /// Identity, start in milliseconds, count and previous count, eight bytes each, little-endian.

@@ -17,6 +17,18 @@ pub struct Limit {
     counter: CounterId,
     /// Whether our own counter alone can refuse a request.
     holds: bool,
+    counting: Counting,
+}
+
+/// Who counts a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counting {
+    /// This Envoy alone.
+    Here,
+    /// A rate limit service, for each request.
+    Service,
+    /// A rate limit service, which grants leases.
+    Leases,
 }
 
 /// What is said about a limit, and needed by few requests.
@@ -29,6 +41,8 @@ struct Texts {
 /// Where a limit is counted that holds across replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Across {
+    /// Whether quota is taken in advance.
+    pub leases: bool,
     /// The rate limit service, as an index into the policy's providers.
     pub provider: usize,
     /// What the service calls the limit: where it is listed, whose usage it counts, its metric and window.
@@ -42,6 +56,8 @@ pub struct Across {
 pub struct CounterId {
     window: Window,
     shape: Shape,
+    /// Whether it is not a count, but the state of a lease.
+    is_lease: bool,
     metric: [u8; 7],
 }
 
@@ -75,7 +91,7 @@ impl Limit {
         }
         let counter = CounterId::new(metric, window, shape);
         let texts = Texts { name: format!("{metric}-{window}").into(), across: None };
-        Ok(Self { texts: texts.into(), metric: id, max, counter, holds: true })
+        Ok(Self { texts: texts.into(), metric: id, max, counter, holds: true, counting: Counting::Here })
     }
 
     /// Adds `label` before the name of the limit in headers, to distinguish the limits of different subjects:
@@ -91,8 +107,14 @@ impl Limit {
     /// refuse what the service admits.
     #[must_use]
     pub fn across_replicas(self, across: Across, holds: bool) -> Self {
+        let counting = if across.leases { Counting::Leases } else { Counting::Service };
         let texts = Texts { name: self.texts.name.clone(), across: Some(across) };
-        Self { texts: texts.into(), holds, ..self }
+        Self { texts: texts.into(), holds, counting, ..self }
+    }
+
+    /// Who counts the limit.
+    pub(super) const fn counting(&self) -> Counting {
+        self.counting
     }
 
     /// Where the limit is counted if it holds across replicas.
@@ -147,12 +169,23 @@ impl Limit {
 }
 
 const SLIDING: u8 = 0x80;
+const LEASE: u8 = 0x40;
 
 impl CounterId {
     fn new(metric: &str, window: Window, shape: Shape) -> Self {
         let digest = Digest::of(metric.as_bytes());
         let metric = digest.bytes().first_chunk().copied().unwrap_or_default();
-        Self { window, shape, metric }
+        Self { window, shape, is_lease: false, metric }
+    }
+
+    /// The counter that holds the state of the lease of a limit with this counter.
+    pub(super) const fn leased(self) -> Self {
+        Self { is_lease: true, ..self }
+    }
+
+    /// Whether it is the state of a lease.
+    pub(super) const fn is_lease(self) -> bool {
+        self.is_lease
     }
 
     /// The window that the counter counts in.
@@ -179,13 +212,14 @@ impl CounterId {
             Window::Eternity => 8,
         };
         let shape = if self.shape == Shape::Sliding { SLIDING } else { 0 };
+        let lease = if self.is_lease { LEASE } else { 0 };
         let [a, b, c, d, e, f, g] = self.metric;
-        [window | shape, a, b, c, d, e, f, g]
+        [window | shape | lease, a, b, c, d, e, f, g]
     }
 
     /// The identity that [`to_bytes`](Self::to_bytes) encoded; `None` if the bytes are invalid.
     pub(super) fn from_bytes([kind, a, b, c, d, e, f, g]: [u8; 8]) -> Option<Self> {
-        let window = match kind & !SLIDING {
+        let window = match kind & !SLIDING & !LEASE {
             1 => Window::Second,
             2 => Window::Minute,
             3 => Window::Hour,
@@ -197,9 +231,11 @@ impl CounterId {
             _ => return None,
         };
         let shape = if kind & SLIDING == 0 { Shape::Fixed } else { Shape::Sliding };
-        (shape == Shape::Fixed || window.can_slide()).then_some(Self {
+        let is_lease = kind & LEASE != 0;
+        (shape == Shape::Fixed || window.can_slide() && !is_lease).then_some(Self {
             window,
             shape,
+            is_lease,
             metric: [a, b, c, d, e, f, g],
         })
     }
@@ -251,6 +287,9 @@ mod tests {
                 let id = CounterId::new("hits", window, shape);
                 let valid = shape == Shape::Fixed || window.can_slide();
                 assert_eq!(CounterId::from_bytes(id.to_bytes()), valid.then_some(id));
+                let lease = id.leased();
+                let valid = shape == Shape::Fixed;
+                assert_eq!(CounterId::from_bytes(lease.to_bytes()), valid.then_some(lease));
             }
         }
         let bytes = CounterId::new("hits", Window::Day, Shape::Sliding).to_bytes();

@@ -7,8 +7,9 @@ use std::num::NonZeroU32;
 
 use super::{
     counter::{Counter, Reading, SIZE},
-    limit::{CounterId, Limit},
-    standing::Standing,
+    limit::{CounterId, Counting, Limit},
+    remote::Lease,
+    standing::{Cover, Standing},
 };
 use crate::{
     credential::Digest,
@@ -85,8 +86,24 @@ pub(super) fn assess(
     for limit in demand.limits.iter().filter(|limit| limit.is_touched(usage)) {
         let reading = Reading::of(limit.counter(), meter.counter(limit.counter()), now);
         let amount = usage.of(limit.metric());
-        let remaining = limit.max().saturating_sub(reading.used());
-        let refuses = amount > remaining && limit.holds();
+        let mut remaining = limit.max().saturating_sub(reading.used());
+        let mut refuses = amount > remaining && limit.holds();
+        let mut cover = Cover::Here;
+        match limit.counting() {
+            Counting::Here => {}
+            Counting::Service => cover = Cover::Service,
+            Counting::Leases => {
+                let lease = Lease::of(meter.counter(limit.counter().leased()), reading.counter.start);
+                let count = reading.used().saturating_add(amount);
+                cover = if lease.covers(count) {
+                    Cover::Lease { is_due: lease.is_due(count) }
+                } else {
+                    refuses |= lease.is_exhausted();
+                    Cover::Service
+                };
+                remaining = remaining.min(lease.left(reading.used()).unwrap_or(remaining));
+            }
+        }
         admits &= !refuses;
         let reset = if refuses { reading.admits_at(limit.max(), amount) } else { reading.span.end };
         standings.push(Standing {
@@ -97,6 +114,7 @@ pub(super) fn assess(
             refuses,
             meter: demand.meter,
             reading,
+            cover,
         });
     }
     Assessed { admits, corrupt }
@@ -159,6 +177,19 @@ pub(super) fn refund(payload: Option<&mut [u8]>, charged: &[Standing], usage: &U
         return Change::Keep;
     }
     edit(payload, |counter| Counter { count: counter.count.saturating_sub(amount(&counter)), ..counter })
+}
+
+/// Puts a counter into a payload, or replaces it. `decide` finds the counters of the payload.
+pub(super) fn amend<T>(
+    payload: Option<&[u8]>,
+    now: Timestamp,
+    decide: impl FnOnce(&dyn Fn(CounterId) -> Option<Counter>) -> (Option<Counter>, T),
+) -> (Change, T) {
+    let meter = payload.and_then(Meter::parse).unwrap_or_default();
+    let (new, outcome) = decide(&|id| meter.counter(id));
+    let Some(new) = new else { return (Change::Keep, outcome) };
+    let others = meter.counters().filter(|counter| counter.id != new.id && counter.forgettable() > now);
+    (put([new].into_iter().chain(others)), outcome)
 }
 
 /// The counter of the standing's limit after the charge.

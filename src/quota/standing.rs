@@ -47,6 +47,21 @@ pub struct Standing {
     pub refuses: bool,
     pub(super) meter: MeterId,
     pub(super) reading: Reading,
+    pub(super) cover: Cover,
+}
+
+/// Who has to agree to a charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cover {
+    /// Nobody but our own meter.
+    Here,
+    /// A rate limit service, which has to be asked.
+    Service,
+    /// A rate limit service, which granted a lease. The next one may be due.
+    Lease {
+        /// Whether it is.
+        is_due: bool,
+    },
 }
 
 impl Standing {

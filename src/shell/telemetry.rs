@@ -14,7 +14,8 @@ use crate::{
     gate::{ProviderCall, Trail},
     identity::Lookup,
     policy::{Policy, Provider},
-    provider::CallOutcome,
+    ports::Report,
+    provider::{CallOutcome, CallRecord},
     quota::remote::Fallen,
     refusal::{Cause, Code},
     store::Tally,
@@ -47,6 +48,8 @@ pub enum Measure {
     ProviderCalls(usize, &'static str),
     /// How long calls to a provider took, in milliseconds.
     ProviderCallMilliseconds(usize),
+    /// How much quota each lease of a rate limit service is.
+    LeasedQuota(usize),
     /// Requests that passed although a rate limit service did not count them, by service and result.
     QuotaFallbacks(usize, &'static str),
     /// Policies loaded or rejected.
@@ -90,9 +93,24 @@ impl Telemetry {
             self.count(host, policy, Measure::IdentityLookups(lookup), 1);
         }
         for ProviderCall { provider, record } in &trail.calls {
-            self.count(host, policy, Measure::ProviderCalls(*provider, record.outcome.label()), 1);
-            let millis = u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX);
-            self.record(host, policy, Measure::ProviderCallMilliseconds(*provider), millis);
+            self.called(host, &trail.policy, *provider, record);
+        }
+    }
+
+    /// Counts a call to a provider.
+    fn called(&self, host: &impl TelemetryHost, policy: &Policy, provider: usize, call: &CallRecord) {
+        let policy = Some(policy);
+        self.count(host, policy, Measure::ProviderCalls(provider, call.outcome.label()), 1);
+        let millis = u64::try_from(call.took.as_millis()).unwrap_or(u64::MAX);
+        self.record(host, policy, Measure::ProviderCallMilliseconds(provider), millis);
+    }
+
+    /// Counts what background work did.
+    pub fn reported(&self, host: &impl TelemetryHost, policy: &Policy, report: &Report) {
+        let Report { provider, call, leased } = report;
+        self.called(host, policy, *provider, call);
+        if *leased > 0 {
+            self.record(host, Some(policy), Measure::LeasedQuota(*provider), *leased);
         }
     }
 
@@ -138,7 +156,7 @@ impl Telemetry {
 
     fn record(&self, host: &impl TelemetryHost, policy: Option<&Policy>, measure: Measure, value: u64) {
         let kind = match measure {
-            Measure::ProviderCallMilliseconds(_) => MeasureKind::Histogram,
+            Measure::ProviderCallMilliseconds(_) | Measure::LeasedQuota(_) => MeasureKind::Histogram,
             _ => MeasureKind::Gauge,
         };
         if let Some(id) = self.id(host, policy, measure, kind) {
@@ -186,7 +204,7 @@ impl Load {
 
 impl Measure {
     /// One measure of each kind, for the documentation test.
-    pub const fn all() -> [Self; 13] {
+    pub const fn all() -> [Self; 14] {
         [
             Self::Decisions(None, Decision::Admitted),
             Self::QuotaRefusals(None),
@@ -198,6 +216,7 @@ impl Measure {
             Self::RefundsLost,
             Self::ProviderCalls(0, NONE),
             Self::ProviderCallMilliseconds(0),
+            Self::LeasedQuota(0),
             Self::QuotaFallbacks(0, NONE),
             Self::PolicyLoads(Load::Accepted),
             Self::PolicyInForce,
@@ -232,6 +251,7 @@ impl Measure {
             Self::ProviderCallMilliseconds(index) => {
                 format!("sidegate.provider=.={};.;provider_call_milliseconds", provider(index))
             }
+            Self::LeasedQuota(index) => format!("sidegate.provider=.={};.;leased_quota", provider(index)),
             Self::QuotaFallbacks(index, result) => {
                 format!("sidegate.provider=.={};.;result=.={result};.;quota_fallbacks", provider(index))
             }

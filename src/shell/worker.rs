@@ -241,9 +241,13 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
     /// any call. The root has no turn there, so a task that nobody stops does nothing.
     pub fn spawn<F: Future<Output = ()> + 'static>(&self, task: impl FnOnce(Rc<Ports<S>>) -> F) {
         self.called_back(Home::Root);
+        self.start(task(Rc::clone(&self.ports)));
+    }
+
+    /// Starts a background task at the root's next turn, in whatever callback.
+    fn start<F: Future<Output = ()> + 'static>(&self, task: F) {
         self.last_task.set(self.last_task.get().wrapping_add(1));
         let ports = Rc::clone(&self.ports);
-        let task = task(Rc::clone(&self.ports));
         let running = Running::new(&self.ports, async move {
             if ports.sleep_until(ports.now()).await == Wake::Due {
                 task.await;
@@ -319,6 +323,9 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         };
         loop {
             self.report_incidents();
+            for errand in self.ports.take_errands() {
+                self.start(errand(Rc::clone(&self.ports)));
+            }
             match progress {
                 Progress::Done(ending) => {
                     return match (waiting.party, ending) {
@@ -542,6 +549,9 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
 
     fn report_incidents(&self) {
         self.telemetry.incidents(&self.host, self.ports.take_incidents());
+        for report in self.ports.take_reports() {
+            self.telemetry.reported(&self.host, &self.policy, &report);
+        }
     }
 }
 

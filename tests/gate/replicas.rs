@@ -19,7 +19,7 @@ use super::{
 };
 
 /// `acme` on a plan with these limits, and a service with these settings.
-fn policy(service: Value, limits: Value) -> Value {
+pub fn policy(service: Value, limits: Value) -> Value {
     let mut acme = consumer("acme");
     acme["plan"] = json!("basic");
     let introspection = json!({"introspection": {"provider": "hydra"}});

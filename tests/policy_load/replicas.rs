@@ -49,6 +49,15 @@ fn services_that_cannot_be_asked() {
                 "providers.s.rate_limit_service.unavailable.allow_clients: the list of allowed clients must not be empty",
             ],
         ),
+        (with_service(r#","lease":{"up_to":{"share":50,"lasts":"100ms","most":1}}"#, ""), &[]),
+        (
+            with_service(r#","lease":{"up_to":{"share":51,"lasts":"0s","most":0}}"#, ""),
+            &[
+                "providers.s.rate_limit_service.lease.up_to.share: not between 1 and 50",
+                "providers.s.rate_limit_service.lease.up_to.most: not between 1 and 1000000",
+                "providers.s.rate_limit_service.lease.up_to.lasts: must be longer than zero",
+            ],
+        ),
     ]);
 }
 

@@ -1,5 +1,7 @@
 //! Rate limit services in a few lines, as envoyproxy/ratelimit and Limitador count.
 
+#![allow(dead_code, reason = "each test uses some of it")]
+
 use std::{cell::RefCell, collections::BTreeMap};
 
 use prost::Message as _;

@@ -138,8 +138,9 @@ pub(super) fn compile(
                     report.add_resting_on(&format!("{path}.{attribute}"), error, rests_on);
                     continue;
                 }
-                let id = scope.id(of, &limit, metrics);
-                limit.across_replicas(Across { provider: index, id }, settings.fallback.holds())
+                let leases = settings.leases.is_some();
+                let across = Across { leases, provider: index, id: scope.id(of, &limit, metrics) };
+                limit.across_replicas(across, settings.fallback.holds())
             }
         };
         let set = set_of(&mut sets, of, scope);
@@ -162,13 +163,13 @@ pub(super) fn merge(
     scope: Scope<'_>,
     metrics: &Metrics,
 ) -> LimitSets {
-    let counted_by = |limit: &Limit| limit.across().map(|across| across.provider);
+    let counted_by = |limit: &Limit| limit.across().map(|across| (across.provider, across.leases));
     for LimitSet { of, scope: _, limits } in further {
         let set = set_of(&mut sets, *of, scope);
         for limit in limits {
             let limit = match counted_by(limit) {
-                Some(provider) => {
-                    let across = Across { provider, id: scope.id(*of, limit, metrics) };
+                Some((provider, leases)) => {
+                    let across = Across { leases, provider, id: scope.id(*of, limit, metrics) };
                     limit.clone().across_replicas(across, limit.holds())
                 }
                 None => limit.clone(),

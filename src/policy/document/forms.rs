@@ -2,7 +2,7 @@
 
 /// The choices of the document that are maps with one entry: the name of the type, the entry, and how both
 /// are written.
-const FORMS: [(&str, &str, &str); 12] = [
+const FORMS: [(&str, &str, &str); 13] = [
     ("Access", "introspection", "{introspection: {provider: NAME}}"),
     ("Audience", "all", "{all: [AUDIENCE]}"),
     ("Audience", "any", "{any: [AUDIENCE]}"),
@@ -11,6 +11,7 @@ const FORMS: [(&str, &str, &str); 12] = [
     ("Authentication", "post", "{post: {id: ID, secret: {env: NAME}}}"),
     ("FilterState", "only", "{only: [api, code]}"),
     ("Grant", "methods", "{methods: [GET]}"),
+    ("Lease", "up_to", "{up_to: {share: 10, lasts: 1s, most: 1000}}"),
     ("Provider", "introspection", "{introspection: {cluster: NAME, url: URL}}"),
     ("Provider", "rate_limit_service", "{rate_limit_service: {cluster: NAME}}"),
     ("QuotaUnavailable", "allow_clients", "{allow_clients: [CLIENT]}"),
@@ -29,7 +30,8 @@ mod tests {
 
     use super::{
         super::{
-            Access, Audience, Authentication, FilterState, Grant, Provider, QuotaUnavailable, Unavailable,
+            Access, Audience, Authentication, FilterState, Grant, Lease, Provider, QuotaUnavailable,
+            Unavailable,
         },
         *,
     };
@@ -46,6 +48,7 @@ mod tests {
                 "Authentication" => reads::<Authentication>(form),
                 "FilterState" => reads::<FilterState>(form),
                 "Grant" => reads::<Grant>(form),
+                "Lease" => reads::<Lease>(form),
                 "Provider" => reads::<Provider>(form),
                 "QuotaUnavailable" => reads::<QuotaUnavailable>(form),
                 "Unavailable" => reads::<Unavailable>(form),

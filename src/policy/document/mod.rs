@@ -83,7 +83,7 @@ pub use lists::{Bindings, Building, BuildingBindings, BuildingConsumers, Consume
 pub use metering::{Metering, MeteringMatch};
 pub use plans::{Across, Limit, Metric, Plan};
 pub use providers::{
-    Authentication, BearerToken, Cache, Client, Introspection, Lease, Provider, QuotaUnavailable,
+    Authentication, BearerToken, Cache, Client, Introspection, Lease, LeaseTerms, Provider, QuotaUnavailable,
     RateLimitService, Unavailable,
 };
 pub use rules::{Access, Audience, IntrospectionAccess, Rule, ScopeStrategy};

@@ -1,10 +1,14 @@
 //! Asks rate limit services whether limits across replicas have room for a request.
 
+use std::time::Duration;
+
 use super::{
     super::{
         charge::{Receipt, not_now},
-        standing::{Denied, Standing},
+        meter::Meters,
+        standing::{Cover, Denied, Standing},
     },
+    lease::{self, Errand, Heard},
     service::{Count, Fallback, Service, Take},
 };
 use crate::{
@@ -16,6 +20,9 @@ use crate::{
     store::Store,
 };
 
+/// How long a task may have to wait for its first turn.
+const TURN: Duration = Duration::from_millis(100);
+
 /// The result of asking.
 pub struct Confirmed<'a, S: Store> {
     /// The receipt, which now includes what the services counted; or why the request must not pass.
@@ -24,6 +31,8 @@ pub struct Confirmed<'a, S: Store> {
     pub calls: Vec<(usize, CallRecord)>,
     /// The services that gave no usable answer although the request may pass.
     pub fallen: Vec<Fallen>,
+    /// The leases that are to be taken in the background.
+    pub errands: Vec<Errand>,
 }
 
 /// A service that gave no usable answer although the request may pass.
@@ -44,7 +53,8 @@ pub enum Refused {
     Lost(ProviderFault),
 }
 
-/// Asks the services of all limits across replicas that `receipt` was charged for. `services` finds a service
+/// Asks the services of all limits across replicas that `receipt` was charged for, unless a lease covers the
+/// charge. `services` finds a service
 /// by the index of its provider; `client` is the caller's OAuth2 client.
 ///
 /// If the future is dropped while it waits, our own meters get back their charges.
@@ -55,8 +65,7 @@ pub async fn confirm<'a, 's, S: Store>(
     rests: &Rests,
     ports: &Ports<S>,
 ) -> Confirmed<'a, S> {
-    let mut known =
-        Known { counts: vec![None; receipt.standings().len()], calls: Vec::new(), fallen: Vec::new() };
+    let mut known = Known { counts: vec![None; receipt.standings().len()], ..Known::default() };
     let mut providers: Vec<usize> = Vec::new();
     for across in receipt.standings().iter().filter_map(|standing| standing.limit.across()) {
         if !providers.contains(&across.provider) {
@@ -68,6 +77,7 @@ pub async fn confirm<'a, 's, S: Store>(
             Some(service) => ask(service, provider, &receipt, &mut known, rests, ports).await,
             None => Err(ProviderFault::UnknownCluster),
         };
+        known.note(&receipt, provider, services(provider), ports);
         if let Err(fault) = asked {
             if !services(provider).is_some_and(|service| service.settings().fallback.admits(client)) {
                 return known.end(Err(Refused::Lost(fault)));
@@ -96,8 +106,10 @@ async fn ask<S: Store>(
     ports: &Ports<S>,
 ) -> Result<(), ProviderFault> {
     let settings = service.settings();
-    let is_its =
-        |standing: &Standing| standing.limit.across().is_some_and(|across| across.provider == provider);
+    let is_its = |standing: &Standing| {
+        standing.cover == Cover::Service
+            && standing.limit.across().is_some_and(|across| across.provider == provider)
+    };
     let standings = receipt.standings().iter().enumerate().filter(|(_, standing)| is_its(standing));
     let (places, takes): (Vec<_>, Vec<_>) =
         standings.map(|(place, standing)| (place, take(receipt, standing))).unzip();
@@ -124,6 +136,7 @@ fn take<'s, S: Store>(receipt: &Receipt<'_, S>, standing: &'s Standing) -> Take<
         payer: standing.meter,
         span: standing.reading.span,
         amount: receipt.amount(standing.limit.metric()),
+        may_be_cut: false,
     }
 }
 
@@ -158,26 +171,78 @@ async fn call<S: Store>(
     (counts, Some(CallRecord { outcome, took: answered.took }))
 }
 
+/// Takes a lease. It is noted in the meter that it was taken, also if it was not granted.
+pub async fn run<S: Store>(
+    errand: &Errand,
+    service: &Service,
+    meters: &Meters,
+    rests: &Rests,
+    ports: &Ports<S>,
+) -> Option<(CallRecord, u64)> {
+    let Errand { limit, payer, span, size, .. } = errand;
+    let take = Take { limit, payer: *payer, span: *span, amount: u64::from(*size), may_be_cut: true };
+    let (counts, record) = call(service, &[take], rests, ports).await;
+    let count = counts.ok().and_then(|counts| counts.first().copied());
+    // Limitador does not count what it refuses, so a smaller lease may be granted.
+    let granted = count.filter(|count| count.admits || service.settings().engine.counts_refused());
+    lease::end(ports, meters, errand, granted.map(|count| (count.granted, count.remaining)));
+    record.map(|record| (record, granted.map_or(0, |count| count.granted)))
+}
+
 /// What is known so far.
+#[derive(Default)]
 struct Known {
     /// What the services said about each standing of the receipt.
     counts: Vec<Option<Count>>,
     calls: Vec<(usize, CallRecord)>,
     fallen: Vec<Fallen>,
+    errands: Vec<Errand>,
 }
 
 impl Known {
+    /// Notes in the meters what the service granted to requests, and begins to take leases that are due.
+    fn note<S: Store>(
+        &mut self,
+        receipt: &Receipt<'_, S>,
+        provider: usize,
+        service: Option<&Service>,
+        ports: &Ports<S>,
+    ) {
+        let Some(settings) = service.map(Service::settings) else { return };
+        let Some(terms) = &settings.leases else { return };
+        for (standing, count) in receipt.standings().iter().zip(&self.counts) {
+            if standing.limit.across().is_none_or(|across| across.provider != provider) {
+                continue;
+            }
+            let amount = receipt.amount(standing.limit.metric());
+            let heard = match (standing.cover, count) {
+                (Cover::Lease { is_due: true }, _) => Heard::Nothing,
+                (Cover::Service, Some(count)) if count.admits => Heard::Granted(amount, count.remaining),
+                // What Limitador refuses, it does not count: less may still be granted.
+                (Cover::Service, Some(_)) if settings.engine.counts_refused() || amount == 1 => {
+                    Heard::Exhausted
+                }
+                _ => continue,
+            };
+            let (payer, limit, span) = (standing.meter, &standing.limit, standing.reading.span);
+            let busy = settings.timeout.saturating_mul(2).saturating_add(TURN);
+            let size = lease::note(ports, receipt.meters(), (payer, limit, span), heard, terms, busy);
+            let errand = |size| Errand { provider, limit: limit.clone(), payer, span, size };
+            self.errands.extend(size.map(errand));
+        }
+    }
+
     /// Shows in `standings` what the services said.
     fn apply<S: Store>(&self, standings: &mut [Standing], ports: &Ports<S>) {
         for (standing, count) in standings.iter_mut().zip(&self.counts) {
-            if let Some(Count { admits, remaining }) = *count {
+            if let Some(Count { admits, remaining, .. }) = *count {
                 standing.counted(!admits, remaining, ports.now());
             }
         }
     }
 
     fn end<S: Store>(self, result: Result<Receipt<'_, S>, Refused>) -> Confirmed<'_, S> {
-        Confirmed { result, calls: self.calls, fallen: self.fallen }
+        Confirmed { result, calls: self.calls, fallen: self.fallen, errands: self.errands }
     }
 }
 

@@ -80,6 +80,14 @@ impl Engine {
         }
     }
 
+    /// Whether it also counts what it refuses.
+    pub(super) const fn counts_refused(self) -> bool {
+        match self {
+            Self::Envoy => true,
+            Self::Limitador => false,
+        }
+    }
+
     /// How many descriptors one call may have.
     pub(super) const fn most_descriptors(self) -> usize {
         match self {

@@ -9,11 +9,14 @@
 
 mod confirm;
 mod engine;
+mod lease;
 mod message;
 mod service;
 
-pub use confirm::{Confirmed, Fallen, Refused, confirm};
+pub use confirm::{Confirmed, Fallen, Refused, confirm, run};
 pub use engine::{CannotCount, Engine};
+pub(super) use lease::Lease;
+pub use lease::{Errand, Terms};
 #[cfg(not(target_family = "wasm"))]
 #[doc(hidden)]
 pub use message::{Descriptor, Entry, OK, OVER_LIMIT, Override, RateLimitRequest, RateLimitResponse, Status};

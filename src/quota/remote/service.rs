@@ -7,6 +7,7 @@ use prost::Message as _;
 use super::{
     super::limit::Limit,
     engine::{Engine, Unit},
+    lease::Terms,
     message::{
         Descriptor, Entry, METHOD, OK, OVER_LIMIT, Override, RateLimitRequest, RateLimitResponse, SERVICE,
     },
@@ -41,6 +42,8 @@ pub struct Settings {
     pub fallback: Fallback,
     /// How long the service rests after a failure.
     pub cooldown: Duration,
+    /// How large leases are; none if each request is a call.
+    pub leases: Option<Terms>,
 }
 
 /// What happens to a request when the service gives no usable answer.
@@ -88,13 +91,17 @@ pub(super) struct Take<'a> {
     pub(super) payer: MeterId,
     pub(super) span: Span,
     pub(super) amount: u64,
+    /// Whether a part of it may be granted.
+    pub(super) may_be_cut: bool,
 }
 
 /// What the service says about one limit after it counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Count {
-    /// Whether the limit had room for what was to be counted.
+    /// Whether the limit had room for what was to be counted, or for a part of it where that is enough.
     pub(super) admits: bool,
+    /// How much of it there was room for.
+    pub(super) granted: u64,
     /// How much it has left.
     pub(super) remaining: u64,
 }
@@ -222,13 +229,13 @@ fn read_statuses(takes: &[Take<'_>], response: &RateLimitResponse) -> Option<Vec
     if response.statuses.len() != takes.len() {
         return None;
     }
-    let count = |(take, status): (&Take<'_>, &super::message::Status)| {
+    let read = |(take, status): (&Take<'_>, &super::message::Status)| {
         let applied = status.current_limit?;
         let admits = admits(status.code)?;
         let is_ours = applied == limit_of(take);
-        is_ours.then_some(Count { admits, remaining: status.limit_remaining.into() })
+        is_ours.then(|| count(take, admits, status.limit_remaining))
     };
-    let counts: Vec<_> = takes.iter().zip(&response.statuses).map(count).collect::<Option<_>>()?;
+    let counts: Vec<_> = takes.iter().zip(&response.statuses).map(read).collect::<Option<_>>()?;
     // In its shadow mode, the service says that all is well although a descriptor is over its limit.
     let is_over = counts.iter().any(|count| !count.admits);
     (admits(response.overall_code)? || is_over).then_some(counts)
@@ -245,15 +252,34 @@ fn read_headers(takes: &[Take<'_>], response: &RateLimitResponse) -> Option<Vec<
             .map(|header| header.value.as_str())
     };
     let limit = header("x-ratelimit-limit")?.split([',', ';']).next()?.trim();
-    let remaining = header("x-ratelimit-remaining")?.trim().parse().ok()?;
+    let remaining: u64 = header("x-ratelimit-remaining")?.trim().parse().ok()?;
     let admits = admits(response.overall_code)?;
     let is_ours = limit.parse() == Ok(take.limit.max());
-    is_ours.then(|| vec![Count { admits, remaining }])
+    let granted = if admits { take.amount } else { 0 };
+    is_ours.then(|| vec![Count { admits, granted, remaining }])
 }
 
-/// The limit that the service is to apply.
+/// The limit that the service is to apply. What may be cut is over the limit only if nothing at all is left:
+/// the limit is larger by what may be over.
 fn limit_of(take: &Take<'_>) -> Override {
-    Override { requests_per_unit: number(take.limit.max()), unit: Unit::for_window(take.span).number() }
+    let over = if take.may_be_cut { take.amount.saturating_sub(1) } else { 0 };
+    Override {
+        requests_per_unit: number(take.limit.max().saturating_add(over)),
+        unit: Unit::for_window(take.span).number(),
+    }
+}
+
+/// What the service says about a take, which was within the limit that it was to apply or was not.
+fn count(take: &Take<'_>, admits: bool, remaining: u32) -> Count {
+    let remaining = u64::from(remaining);
+    if !admits {
+        return Count { admits, granted: 0, remaining: 0 };
+    }
+    if !take.may_be_cut {
+        return Count { admits, granted: take.amount, remaining };
+    }
+    let left = remaining.saturating_add(1);
+    Count { admits, granted: left.min(take.amount), remaining: left.saturating_sub(take.amount) }
 }
 
 fn admits(code: i32) -> Option<bool> {
@@ -286,6 +312,7 @@ mod tests {
             timeout: Duration::ZERO,
             fallback: Fallback::AllowClients(BTreeSet::new()),
             cooldown: Duration::ZERO,
+            leases: None,
         };
         let faults = Service::new(settings).unwrap_err();
         let attributes: Vec<_> = faults.into_iter().map(InvalidService::attribute).collect();

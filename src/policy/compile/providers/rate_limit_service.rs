@@ -1,7 +1,7 @@
 //! Compiles rate limit services.
 
 use super::super::{Report, document};
-use crate::quota::remote::{Fallback, Service, Settings};
+use crate::quota::remote::{Fallback, Service, Settings, Terms};
 
 pub(super) fn compile(
     name: String,
@@ -29,7 +29,28 @@ pub(super) fn compile(
             Fallback::AllowClients(clients.into_iter().collect())
         }
     };
-    let document::Lease::None = lease;
+    let leases = match lease {
+        document::Lease::None => None,
+        document::Lease::Adaptive => Some(document::LeaseTerms::default()),
+        document::Lease::UpTo(terms) => {
+            let path = format!("{path}.lease.up_to");
+            if !(1..=50).contains(&terms.share) {
+                report.add(&format!("{path}.share"), "not between 1 and 50");
+            }
+            if !(1..=1_000_000).contains(&terms.most) {
+                report.add(&format!("{path}.most"), "not between 1 and 1000000");
+            }
+            if terms.lasts.duration().is_zero() {
+                report.add(&format!("{path}.lasts"), "must be longer than zero");
+            }
+            Some(terms)
+        }
+    };
+    let terms = |terms: document::LeaseTerms| Terms {
+        share: terms.share,
+        lasts: terms.lasts.duration(),
+        most: terms.most,
+    };
     let compiled = Service::new(Settings {
         name,
         cluster,
@@ -38,6 +59,7 @@ pub(super) fn compile(
         timeout: timeout.duration(),
         fallback,
         cooldown: cooldown.duration(),
+        leases: leases.map(terms),
     });
     if let Err(errors) = &compiled {
         for error in errors {

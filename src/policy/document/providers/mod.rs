@@ -4,7 +4,7 @@ mod introspection;
 mod rate_limit_service;
 
 pub use introspection::{Authentication, BearerToken, Cache, Client, Introspection, Unavailable};
-pub use rate_limit_service::{Lease, QuotaUnavailable, RateLimitService};
+pub use rate_limit_service::{Lease, LeaseTerms, QuotaUnavailable, RateLimitService};
 
 choice! {
     /// A service that vouches for credentials or counts.

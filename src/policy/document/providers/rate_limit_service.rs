@@ -24,6 +24,21 @@ document! {
         /// How much quota is taken at once.
         pub lease = default: Lease,
     }
+
+    /// How large leases are.
+    pub struct LeaseTerms {
+        /// The largest part of what the service has left, in percent: 1 to 50.
+        #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 1, max = 50)))]
+        #[serde(default = "default_share")]
+        pub share: u32,
+        /// How long a lease should last at the rate at which the last one was spent.
+        #[serde(default = "default_lasts")]
+        pub lasts: DurationText,
+        /// The largest lease: 1 to 1,000,000.
+        #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 1, max = 1_000_000)))]
+        #[serde(default = "default_most")]
+        pub most: u32,
+    }
 }
 
 choice! {
@@ -42,12 +57,34 @@ choice! {
     }
 
     /// How much quota is taken at once.
-    #[derive(Copy, Default)]
+    #[derive(Default)]
     pub enum Lease {
-        /// As much as a request uses: one call for each request.
+        /// As much as is used in a second, up to a tenth of what the service has left and up to 1,000.
         #[default]
+        Adaptive,
+        /// As much as a request uses: one call for each request.
         None,
+        /// The same as `adaptive`, with other bounds.
+        UpTo(LeaseTerms),
     }
+}
+
+impl Default for LeaseTerms {
+    fn default() -> Self {
+        Self { share: default_share(), lasts: default_lasts(), most: default_most() }
+    }
+}
+
+const fn default_share() -> u32 {
+    10
+}
+
+const fn default_lasts() -> DurationText {
+    DurationText::from_millis(1_000)
+}
+
+const fn default_most() -> u32 {
+    1_000
 }
 
 fn default_domain() -> String {
