@@ -324,11 +324,84 @@ fn options_of_render_that_contradict_each_other_are_reported() {
         ("--as envoy --for sidecar", "`--as envoy` does not take `--for`"),
         ("--as envoy --namespace a", "`--as envoy` does not take `--namespace`"),
         ("--as envoy --selector a=b", "`--as envoy` does not take `--selector`"),
+        ("--as envoy --provider a", "`--as envoy` does not take `--provider`"),
+        ("--as ratelimit --name a", "`--as ratelimit` does not take `--name`"),
+        ("--as ratelimit --image a", "`--as ratelimit` does not take `--image`"),
+        ("--as limitador --namespace a", "`--as limitador` does not take `--namespace`"),
+        ("--as limitador --module /a", "`--as limitador` does not take `--module`"),
+        ("--as ratelimit", "the policy has no rate limit service with `engine: envoy`"),
+        ("--as limitador --provider a", "`a` is not a rate limit service with `engine: limitador`"),
     ] {
         let options = options.replace("DIGEST", &digest);
         let arguments: Vec<_> = ["render", "--policy", "-"].into_iter().chain(options.split(' ')).collect();
         let ended = sidegate(&arguments, RIGHT);
         assert_eq!((ended.code, ended.output.as_str()), (2, ""), "{options}");
+        assert_eq!(ended.errors, format!("sidegate: {message}\n"));
+    }
+}
+
+/// Two services of one kind and one of the other, and the same limit in two sizes.
+const REPLICATED: &str = r#"
+sidegate: v1
+metrics: {hits: {}, reads: {}}
+providers:
+  one: {rate_limit_service: {cluster: a, domain: "first: of all", lease: none}}
+  two: {rate_limit_service: {cluster: b, lease: none}}
+  kept: {rate_limit_service: {cluster: c, domain: shop, engine: limitador, lease: none}}
+plans:
+  free: {limits: [{metric: hits, max: 10, per: month, across: replicas, provider: kept}]}
+  paid:
+    limits:
+      - {metric: hits, max: 90, per: month, across: replicas, provider: kept}
+      - {metric: reads, max: 5, per: second, across: replicas, provider: kept}
+      - {metric: reads, max: 7, per: minute, across: replicas, provider: one}
+      - {metric: hits, max: 7, per: minute}
+consumers: [{name: acme, plan: free}]
+apis:
+  - name: orders
+    access: [api_key]
+    rules: [{path: /**}]
+    bindings: [{consumer: acme, plan: paid, allow: all}]
+    limits: [{metric: hits, max: 1000, per: year, of: api, across: replicas, provider: kept}]
+"#;
+
+#[test]
+fn render_prints_what_a_rate_limit_service_must_know() {
+    let render = |options: &[&str]| {
+        let ended = sidegate(&[&["render", "--policy", "-", "--as"], options].concat(), REPLICATED);
+        assert_eq!((ended.code, ended.errors.as_str()), (0, ""), "{options:?}");
+        assert!(ended.output.starts_with("# sidegate render, policy digest "), "{}", ended.output);
+        serde_norway::from_str::<serde_json::Value>(&ended.output).unwrap()
+    };
+    assert_eq!(render(&["ratelimit", "--provider", "one"]), json!({"domain": "first: of all"}));
+    assert_eq!(render(&["ratelimit", "--provider", "two"]), json!({"domain": "sidegate"}));
+
+    let limit = |id: &str, max: u64, seconds: u64| {
+        json!({
+            "namespace": "shop", "max_value": max, "seconds": seconds,
+            "conditions": [format!("descriptors[0].limit == \"{id}\""), format!("descriptors[0].max == \"{max}\"")],
+            "variables": ["descriptors[0].payer", "descriptors[0].window"],
+        })
+    };
+    let month = 31 * 86_400 + 60;
+    assert_eq!(
+        render(&["limitador"]),
+        json!([
+            limit("api:orders/api/hits/year", 1000, 366 * 86_400 + 60),
+            limit("binding:orders/consumer/hits/month", 90, month),
+            limit("binding:orders/consumer/reads/second", 5, 61),
+            limit("plan/consumer/hits/month", 10, month),
+            limit("plan/consumer/hits/month", 90, month),
+            limit("plan/consumer/reads/second", 5, 61),
+        ])
+    );
+
+    for (options, message) in [
+        (&["ratelimit"][..], "several rate limit services have `engine: envoy`: choose one by `--provider`"),
+        (&["ratelimit", "--provider", "kept"], "`kept` is not a rate limit service with `engine: envoy`"),
+    ] {
+        let ended = sidegate(&[&["render", "--policy", "-", "--as"], options].concat(), REPLICATED);
+        assert_eq!((ended.code, ended.output.as_str()), (2, ""), "{options:?}");
         assert_eq!(ended.errors, format!("sidegate: {message}\n"));
     }
 }

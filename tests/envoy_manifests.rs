@@ -10,6 +10,8 @@ mod gotchas;
 mod rendered;
 #[path = "envoy_manifests/schemas.rs"]
 mod schemas;
+#[path = "envoy_manifests/services.rs"]
+mod services;
 
 use std::{
     fs,

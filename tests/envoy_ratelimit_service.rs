@@ -95,7 +95,7 @@ async fn all_counters_of_a_call_count_even_if_one_of_them_is_over() {
 
     let looks_first = Counting::start(&[("STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT", "true")]).await;
     looks_first.count(both()).await;
-    assert_eq!(looks_first.reached("wide").await, 0, "only if the service is told to look first");
+    assert_eq!(looks_first.reached("wide").await, 0, "only if its settings say so");
     assert_eq!(looks_first.reached("full").await, 1);
 }
 

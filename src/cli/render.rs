@@ -1,12 +1,16 @@
-//! `sidegate render`: puts the policy into the manifest for Istio, or into the file that Envoy watches.
+//! `sidegate render`: puts the policy into the manifest for Istio, or into the file that Envoy watches, or
+//! prints what a rate limit service must know of it.
 
 mod arguments;
 mod numbers;
+mod service;
 mod template;
+mod values;
 
 use std::{cell::RefCell, collections::BTreeSet, io};
 
 pub use arguments::Arguments;
+use arguments::Printed;
 use serde_json::Value;
 
 use super::{
@@ -35,7 +39,7 @@ pub fn run(
     process: &dyn Fn(&str) -> Option<String>,
     streams: &mut Streams<'_>,
 ) -> io::Result<Status> {
-    let manifest = arguments.manifest()?;
+    let printed = arguments.printed()?;
     let environment = arguments.environment.environment(process)?;
     let variables = RefCell::new(BTreeSet::new());
     // The module will read the same variables.
@@ -49,7 +53,7 @@ pub fn run(
     };
     drop(noting);
     let policy: Value = serde_json::from_slice(&loaded.configuration)?;
-    if manifest.rounds_numbers() {
+    if printed.rounds_numbers() {
         let rounded = numbers::rounded(&policy);
         if !rounded.is_empty() {
             print(&arguments.policy, &loaded.text, rounded, |number| &number.path, streams)?;
@@ -58,7 +62,12 @@ pub fn run(
     }
     let text = policy.to_string();
     let contents = Contents { policy, text, variables: variables.into_inner() };
-    let written = template::fill(&manifest, contents)?;
+    let written = match &printed {
+        Printed::Manifest(manifest) => template::fill(manifest, contents)?,
+        Printed::Service { engine, provider } => {
+            service::configuration(&loaded.policy, *engine, provider.as_deref())?
+        }
+    };
     streams.output.write_all(written.as_bytes())?;
     Ok(Status::Done)
 }

@@ -4,7 +4,12 @@ use std::io;
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::{environment, input::Source};
+use super::values::{digest, label, name};
+
+use crate::{
+    cli::{environment, input::Source},
+    quota::remote::Engine,
+};
 
 /// What to render.
 #[derive(Args)]
@@ -17,6 +22,7 @@ Examples:
   sidegate render --policy policy.yaml --as envoyfilter --selector app=orders
   sidegate render --policy policy.yaml --as envoyfilter --for gateway --module https://modules.example.com/sidegate.wasm --sha256 DIGEST
   sidegate render --policy policy.yaml --as envoy > filter.yaml
+  sidegate render --policy policy.yaml --as ratelimit > runtime/config/sidegate.yaml
 
 The policy is checked first; nothing is printed if it is invalid. The module gets the variables that its secrets name (`{env: NAME}`)
 from the environment of the proxy; their values are not printed.
@@ -31,9 +37,9 @@ pub struct Arguments {
     /// Where the module runs; `sidecar` by default
     #[arg(long = "for", value_name = "PLACE")]
     place: Option<Place>,
-    /// The name of the manifest, and of the filter in Envoy
-    #[arg(long, default_value = "sidegate", value_parser = name)]
-    name: String,
+    /// The name of the manifest, and of the filter in Envoy; `sidegate` by default
+    #[arg(long, value_parser = name)]
+    name: Option<String>,
     /// The namespace; chosen by `kubectl` by default
     #[arg(long, value_parser = name)]
     namespace: Option<String>,
@@ -53,6 +59,9 @@ pub struct Arguments {
     /// The secret for the registry, in the same namespace
     #[arg(long, value_name = "NAME", value_parser = name)]
     pull_secret: Option<String>,
+    /// The rate limit service, if the policy has several
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
     #[command(flatten)]
     pub(super) environment: environment::Arguments,
 }
@@ -72,6 +81,12 @@ enum Form {
     /// The filter file that an Envoy on its own watches
     #[value(name = "envoy")]
     Envoy,
+    /// The configuration of envoyproxy/ratelimit, where the policy's limits across replicas are counted
+    #[value(name = "ratelimit")]
+    RateLimit,
+    /// The limits file of Limitador, where the policy's limits across replicas are counted
+    #[value(name = "limitador")]
+    Limitador,
 }
 
 /// The kinds of proxies in a mesh.
@@ -81,6 +96,19 @@ pub(super) enum Place {
     Sidecar,
     /// Requests into the mesh
     Gateway,
+}
+
+/// What is printed.
+pub(super) enum Printed {
+    /// A manifest with the policy in it.
+    Manifest(Manifest),
+    /// The configuration of a rate limit service.
+    Service {
+        /// What kind of service it is.
+        engine: Engine,
+        /// Its name in the policy, if the operator chose one of several.
+        provider: Option<String>,
+    },
 }
 
 /// A manifest, with exactly the values that its kind needs.
@@ -139,21 +167,26 @@ pub(super) enum Module {
     },
 }
 
-impl Manifest {
+impl Printed {
     /// Whether the policy passes through floating-point numbers.
     pub(super) fn rounds_numbers(&self) -> bool {
-        matches!(self, Self::Extension { .. })
+        matches!(self, Self::Manifest(Manifest::Extension { .. }))
     }
 }
 
 impl Arguments {
-    /// The manifest that the options describe.
+    /// What the options ask for.
     ///
     /// # Errors
     ///
-    /// The options cannot be combined.
-    pub(super) fn manifest(&self) -> io::Result<Manifest> {
+    /// They cannot be combined.
+    pub(super) fn printed(&self) -> io::Result<Printed> {
+        if !matches!(self.form, Form::RateLimit | Form::Limitador) {
+            self.refuse(&[("--provider", self.provider.is_some())])?;
+        }
         match self.form {
+            Form::RateLimit => self.service(Engine::Envoy),
+            Form::Limitador => self.service(Engine::Limitador),
             Form::WasmPlugin | Form::TrafficExtension => {
                 self.refuse(&[("--module", self.module.is_some())])?;
                 let image = self.image.clone().ok_or_else(|| self.wrong("needs `--image`"))?;
@@ -163,33 +196,55 @@ impl Arguments {
                 if image.starts_with("file:") {
                     self.refuse_digest_of_file()?;
                 }
-                Ok(Manifest::Extension {
+                Ok(Printed::Manifest(Manifest::Extension {
                     traffic: self.form == Form::TrafficExtension,
                     object: self.object()?,
                     image,
                     sha256: self.sha256.clone(),
                     pull_secret: self.pull_secret.clone(),
-                })
+                }))
             }
             Form::EnvoyFilter => {
                 self.refuse(&self.of_images())?;
-                Ok(Manifest::EnvoyFilter { object: self.object()?, module: self.module()? })
+                Ok(Printed::Manifest(Manifest::EnvoyFilter {
+                    object: self.object()?,
+                    module: self.module()?,
+                }))
             }
             Form::Envoy => {
                 self.refuse(&self.of_images())?;
-                self.refuse(&[
-                    ("--for", self.place.is_some()),
-                    ("--namespace", self.namespace.is_some()),
-                    ("--selector", !self.selector.is_empty()),
-                ])?;
+                self.refuse(&self.of_objects())?;
                 let Module::File(module) = self.module()? else {
                     return Err(self.wrong(
                         "takes the module as a file only: while Envoy fetches a module for a filter file, all requests pass",
                     ));
                 };
-                Ok(Manifest::Envoy { name: self.name.clone(), module })
+                Ok(Printed::Manifest(Manifest::Envoy { name: self.filter(), module }))
             }
         }
+    }
+
+    fn service(&self, engine: Engine) -> io::Result<Printed> {
+        self.refuse(&self.of_images())?;
+        self.refuse(&self.of_objects())?;
+        self.refuse(&[
+            ("--name", self.name.is_some()),
+            ("--module", self.module.is_some()),
+            ("--sha256", self.sha256.is_some()),
+        ])?;
+        Ok(Printed::Service { engine, provider: self.provider.clone() })
+    }
+
+    fn filter(&self) -> String {
+        self.name.clone().unwrap_or_else(|| "sidegate".to_owned())
+    }
+
+    fn of_objects(&self) -> [(&'static str, bool); 3] {
+        [
+            ("--for", self.place.is_some()),
+            ("--namespace", self.namespace.is_some()),
+            ("--selector", !self.selector.is_empty()),
+        ]
     }
 
     fn of_images(&self) -> [(&'static str, bool); 2] {
@@ -201,7 +256,7 @@ impl Arguments {
         if place == Place::Sidecar && self.selector.is_empty() {
             return Err(self.wrong("needs `--selector`: the labels of the pods"));
         }
-        let (name, namespace, selector) = (self.name.clone(), self.namespace.clone(), self.selector.clone());
+        let (name, namespace, selector) = (self.filter(), self.namespace.clone(), self.selector.clone());
         Ok(Object { name, namespace, place, selector })
     }
 
@@ -247,41 +302,4 @@ impl Arguments {
 /// Whether the URL has one of the schemes, or none.
 fn has_scheme(url: &str, schemes: &[&str]) -> bool {
     url.split_once("://").is_none_or(|(scheme, _)| schemes.contains(&scheme))
-}
-
-fn name(text: &str) -> Result<String, String> {
-    let is_part =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
-    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    let bytes = text.as_bytes();
-    if bytes.len() <= 253
-        && bytes.iter().copied().all(is_part)
-        && is_end(bytes.first())
-        && is_end(bytes.last())
-    {
-        Ok(text.to_owned())
-    } else {
-        Err("a name is lower-case letters, digits, `-` and `.`, with a letter or digit at both ends"
-            .to_owned())
-    }
-}
-
-fn label(text: &str) -> Result<(String, String), String> {
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
-    let is_key = !key.is_empty() && key.bytes().all(|byte| is_part(byte) || byte == b'/');
-    if is_key && value.len() <= 63 && value.bytes().all(is_part) {
-        Ok((key.to_owned(), value.to_owned()))
-    } else {
-        Err("keys and values of labels are letters, digits, `-`, `_` and `.`".to_owned())
-    }
-}
-
-fn digest(text: &str) -> Result<String, String> {
-    let digits = text.strip_prefix("sha256:").unwrap_or(text);
-    if digits.len() == 64 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-        Ok(digits.to_owned())
-    } else {
-        Err("a digest is 64 hexadecimal digits in lower case".to_owned())
-    }
 }

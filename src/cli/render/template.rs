@@ -141,7 +141,7 @@ fn broken(error: impl std::fmt::Display) -> io::Error {
 }
 
 /// YAML that YAML 1.1 readers, such as Kubernetes, read as the same values. No line is folded.
-fn to_yaml(value: &Value) -> io::Result<String> {
+pub fn to_yaml(value: &Value) -> io::Result<String> {
     let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
     serde_saphyr::to_string_with_options(value, options).map_err(io::Error::other)
 }

@@ -1,5 +1,5 @@
-//! A client of rate limit services, and the messages of `envoy.service.ratelimit.v3`, declared again: tests must
-//! not read what they check with the code that they check.
+//! A client of rate limit services, and the messages of `envoy.service.ratelimit.v3`, declared again: tests
+//! must not read what they check with the code that they check.
 
 use std::{io, net::SocketAddr};
 

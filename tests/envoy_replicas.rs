@@ -1,0 +1,244 @@
+//! One quota over three real Envoys: limits across replicas, counted by the real rate limit service in a real
+//! Redis, also while these fail.
+//!
+//! Envoys take long to start, so a test goes through several cases with the same three. Each case has callers
+//! of its own. Limits here are per day, so that no window ends during a test, except where one must.
+#![cfg(test)]
+#![cfg(not(target_family = "wasm"))]
+#![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
+#![expect(clippy::disallowed_methods, reason = "what is measured here is how long real requests take")]
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+use sidegate::credential::Digest;
+use sidegate_harness::{
+    Callers, Envoy, GrpcAnswer, GrpcServer, Listener, RateLimit, Redis, Request, Response, Setup, Wasm,
+    direct_response, eventually, send_all,
+};
+
+/// The number of Envoys.
+const REPLICAS: usize = 3;
+
+/// How many each caller is admitted.
+const MAX: usize = 60;
+
+/// The number of callers of each kind.
+const CALLERS: usize = 30;
+
+/// Kinds of callers, with what the provider of their limit says that is not the default.
+const KINDS: [(&str, &str, u32, &str, &str); 5] = [
+    // Longer than anything takes on a busy machine.
+    ("patient", "day", 60, "30s", "deny"),
+    ("brief", "second", 5, "30s", "deny"),
+    // Shorter than a test may take, and long enough for an answer on a busy machine.
+    ("deny", "day", 60, "2s", "deny"),
+    ("local", "day", 60, "2s", "local"),
+    ("allow", "day", 60, "2s", "allow"),
+];
+
+/// Callers such as `patient-7`. The key of each is its name.
+fn policy() -> Value {
+    let (mut providers, mut plans, mut consumers) = (json!({}), json!({}), Vec::new());
+    for (kind, per, max, timeout, unavailable) in KINDS {
+        providers[kind] = json!({"rate_limit_service": {
+            "cluster": "ratelimit", "lease": "none",
+            "timeout": timeout, "unavailable": unavailable, "cooldown": "100ms",
+        }});
+        let limit = json!({"metric": "hits", "max": max, "per": per, "across": "replicas", "provider": kind});
+        plans[kind] = json!({"limits": [limit]});
+        consumers.extend((0..CALLERS).map(|number| {
+            let name = format!("{kind}-{number}");
+            json!({"name": name, "plan": kind, "keys": [{"sha256": Digest::of(name.as_bytes()).to_hex()}]})
+        }));
+    }
+    json!({
+        "sidegate": "v1", "providers": providers, "plans": plans, "consumers": consumers,
+        "apis": [{"name": "all", "access": ["api_key"], "rules": [{"path": "/**"}]}],
+    })
+}
+
+/// Three Envoys whose cluster `ratelimit` is the given service.
+struct Fleet {
+    addresses: Vec<SocketAddr>,
+    _envoys: Vec<Envoy>,
+}
+
+impl Fleet {
+    async fn start(service: SocketAddr) -> Self {
+        let (mut envoys, mut addresses) = (Vec::new(), Vec::new());
+        let listener =
+            Listener::new("main").wasm(&Wasm::sidegate(&policy())).route(direct_response(200, "ok"));
+        for _ in 0..REPLICAS {
+            let setup = Setup::new(listener.clone()).http2_cluster("ratelimit", &[service]).workers(2);
+            let envoy = Envoy::start(setup).await;
+            addresses.push(envoy.address().await);
+            envoys.push(envoy);
+        }
+        Self { addresses, _envoys: envoys }
+    }
+
+    /// Sends so many requests of a caller to each replica, all at the same time.
+    async fn send(&self, caller: &str, requests: [usize; REPLICAS]) -> Vec<Response> {
+        let replicas = self.addresses.iter().zip(requests);
+        let sending: Vec<_> = replicas
+            .map(|(address, requests)| {
+                let (address, request) = (*address, by(caller));
+                tokio::spawn(async move { send_all(address, 8, vec![request; requests]).await })
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for each in sending {
+            answers.extend(each.await.unwrap());
+        }
+        answers
+    }
+}
+
+fn by(caller: &str) -> Request {
+    Request::get("/").header("apikey", caller)
+}
+
+/// The number of answers with this status.
+fn count(answers: &[Response], status: u16) -> usize {
+    answers.iter().filter(|answer| answer.status == status).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_replicas_admit_together_exactly_as_many_as_the_limit_says() {
+    let mut redis = Redis::start_persistent().await;
+    let mut service = RateLimit::start(redis.address()).await;
+    let fleet = Fleet::start(service.address()).await;
+    exactly_the_limit(&fleet, 2).await;
+    every_window_admits_as_many_again(&fleet).await;
+
+    // A service that is restarted counts on, and so does a Redis that writes to disk.
+    let mut admitted = count(&fleet.send("patient-20", [MAX / 6; REPLICAS]).await, 200);
+    assert_eq!(admitted, MAX / 2);
+    service.restart().await;
+    redis.restart().await;
+    eventually("all to be connected again", async || {
+        (count(&fleet.send("patient-21", [2; REPLICAS]).await, 200) == 2 * REPLICAS).then_some(())
+    })
+    .await;
+    admitted += count(&fleet.send("patient-20", [MAX; REPLICAS]).await, 200);
+    assert_eq!(admitted, MAX);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the same twenty times"]
+async fn three_replicas_admit_exactly_as_many_every_time() {
+    let redis = Redis::start().await;
+    let service = RateLimit::start(redis.address()).await;
+    exactly_the_limit(&Fleet::start(service.address()).await, 20).await;
+}
+
+/// Ten times the limit, from callers who share it out to the replicas in different ways.
+async fn exactly_the_limit(fleet: &Fleet, runs: usize) {
+    let evenly = [10 * MAX / 3; REPLICAS];
+    let skewed = [9 * MAX, MAX / 2, MAX / 2];
+    for run in 0..runs {
+        let requests = if run % 2 == 0 { evenly } else { skewed };
+        let answers = fleet.send(&format!("patient-{run}"), requests).await;
+        assert_eq!((count(&answers, 200), count(&answers, 429)), (MAX, 9 * MAX), "run {run}: {requests:?}");
+        let mut refused = answers.iter().filter(|answer| answer.status == 429);
+        assert!(refused.all(|answer| answer.code() == Some("14") && answer.header("retry-after").is_some()));
+    }
+}
+
+async fn every_window_admits_as_many_again(fleet: &Fleet) {
+    const SECONDS: usize = 4;
+    let (mut callers, first) = (Vec::new(), second());
+    for address in &fleet.addresses {
+        callers.push(Callers::start(2, *address, &by("brief-0")));
+    }
+    eventually("some seconds to pass", async || (second() >= first + SECONDS).then_some(())).await;
+    let (mut admitted, mut refused) = (0, 0);
+    for each in callers {
+        let tally = each.stop().await;
+        assert_eq!(tally.lost, 0);
+        admitted += tally.answered.get(&200).copied().unwrap_or_default();
+        refused += tally.answered.get(&429).copied().unwrap_or_default();
+    }
+    let windows = second() - first + 1;
+    assert!(refused > 0 && admitted <= 5 * windows, "{admitted} in {windows} windows");
+    assert!(admitted >= 5 * (SECONDS - 1), "{admitted}: the first and the last window may not be whole");
+}
+
+fn second() -> usize {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap()
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Outage {
+    ServiceEnds,
+    ServiceHangs,
+    RedisEnds,
+    RedisHangs,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_an_outage_requests_get_at_once_what_the_policy_says() {
+    let mut redis = Redis::start().await;
+    let mut service = RateLimit::start(redis.address()).await;
+    let fleet = Fleet::start(service.address()).await;
+    let outages = [Outage::ServiceEnds, Outage::ServiceHangs, Outage::RedisEnds, Outage::RedisHangs];
+    for (number, outage) in outages.into_iter().enumerate() {
+        // Each caller has used a third of its quota, at the first replica.
+        for kind in ["deny", "local", "allow"] {
+            let answers = fleet.send(&format!("{kind}-{number}"), [MAX / 3, 0, 0]).await;
+            assert_eq!(count(&answers, 200), MAX / 3, "before {outage:?}");
+        }
+        match outage {
+            Outage::ServiceEnds => service.stop(),
+            Outage::ServiceHangs => service.process().freeze(),
+            Outage::RedisEnds => redis.stop(),
+            Outage::RedisHangs => redis.process().freeze(),
+        }
+        for (kind, admitted) in [("deny", 0), ("local", REPLICAS * MAX - MAX / 3), ("allow", REPLICAS * MAX)]
+        {
+            let began = Instant::now();
+            let answers = fleet.send(&format!("{kind}-{number}"), [MAX; REPLICAS]).await;
+            let took = began.elapsed();
+            assert!(took < Duration::from_secs(20), "one timeout, not one for each request: {took:?}");
+            assert_eq!(count(&answers, 200), admitted, "{kind} in {outage:?}");
+            let refused = if kind == "deny" { 503 } else { 429 };
+            assert_eq!(count(&answers, refused), REPLICAS * MAX - admitted, "{kind} in {outage:?}");
+            let mut lost = answers.iter().filter(|answer| answer.status == 503);
+            assert!(lost.all(|answer| answer.code() == Some("25")));
+        }
+        redis.restart().await;
+        service.restart().await;
+        eventually("the quota to be counted again", async || {
+            let answers = fleet.send("deny-20", [1; REPLICAS]).await;
+            (count(&answers, 503) == 0).then_some(())
+        })
+        .await;
+        let again = format!("deny-{}", 10 + number);
+        assert_eq!(count(&fleet.send(&again, [MAX; REPLICAS]).await, 200), MAX, "after {outage:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nonsense_admits_nobody() {
+    let service = GrpcServer::start(GrpcAnswer::Garbled).await;
+    let fleet = Fleet::start(service.address()).await;
+    // The last is `OK` without a word about any limit.
+    for answer in [
+        GrpcAnswer::Garbled,
+        GrpcAnswer::NoMessage,
+        GrpcAnswer::Nonsense(200),
+        GrpcAnswer::Status(2),
+        GrpcAnswer::Break,
+        GrpcAnswer::Close,
+        GrpcAnswer::Message(b"\xff".to_vec()),
+        GrpcAnswer::Message(b"\x08\x01".to_vec()),
+    ] {
+        service.now(answer.clone());
+        let answers = fleet.send("deny-0", [3; REPLICAS]).await;
+        assert_eq!(count(&answers, 503), 3 * REPLICAS, "{answer:?}: {answers:?}");
+    }
+}
