@@ -27,6 +27,8 @@ mod introspection;
 mod leases;
 #[path = "gate/limits.rs"]
 mod limits;
+#[path = "gate/metering.rs"]
+mod metering;
 #[path = "gate/refusals.rs"]
 mod refusals;
 #[path = "gate/replicas.rs"]

@@ -44,6 +44,7 @@ async fn admit<'r, S: Store + 'static>(
         Found::Open => return Ok(()),
     };
     request.check_parameters(place.api, place.query)?;
+    place.check_metered(trail)?;
     let caller = identify(&place, request, ports, trail).await?;
     let grant = authorize(&place, caller, trail)?;
     let receipt = charge(&place, &grant, request, ports, trail).await?;

@@ -3,7 +3,7 @@
 use super::{request::RequestLine, trail::Trail};
 use crate::{
     matching::{self, MeteringRule, Usage},
-    policy::{Api, Policy, Preflight, Rule, Unmatched},
+    policy::{Api, Policy, Preflight, Rule, Unmatched, Unmetered},
     query::Query,
     refusal::{Cause, Refusal},
 };
@@ -74,13 +74,30 @@ impl<'a> Place<'a> {
     pub(super) fn usage<'t>(&self, trail: &'t mut Trail) -> &'t Usage {
         let usage = trail.usage.take().unwrap_or_else(|| {
             let mut usage = Usage::new();
+            let mut is_metered = false;
             for (entry, rule) in self.metering() {
                 trail.metered(entry);
-                usage.add(&self.policy.metrics, rule.metric, rule.by);
+                is_metered = true;
+                for (metric, by) in &rule.usages {
+                    usage.add(&self.policy.metrics, *metric, *by);
+                }
             }
+            trail.is_metered = is_metered;
             usage
         });
         trail.usage.insert(usage)
+    }
+
+    /// Refuses a request that matches no metering entry, if the API wants that.
+    pub(super) fn check_metered(&self, trail: &mut Trail) -> Result<(), Refusal> {
+        match self.api.unmetered {
+            Unmetered::Admit => Ok(()),
+            Unmetered::Refuse => {
+                self.usage(trail);
+                let refusal = || Cause::NoRoute.because("no metering entry for the request");
+                if trail.is_metered { Ok(()) } else { Err(refusal()) }
+            }
+        }
     }
 
     /// The metering entries that the request matches, with their indexes.

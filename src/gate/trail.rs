@@ -40,6 +40,8 @@ pub struct Trail {
     pub fallen: Vec<Fallen>,
     /// What the request uses of each metric, once that was asked for.
     pub usage: Option<Usage>,
+    /// Whether a metering entry matched, once the usage was asked for.
+    pub(super) is_metered: bool,
     /// The metering entries that matched, as indexes into the API's entries. Empty unless the caller may see
     /// an explanation.
     pub metering: Vec<usize>,
@@ -108,6 +110,7 @@ impl Trail {
             calls: Vec::new(),
             fallen: Vec::new(),
             usage: None,
+            is_metered: false,
             metering: Vec::new(),
             standings: Vec::new(),
             refusal: None,

@@ -56,6 +56,9 @@ pub enum TooComplex {
     /// The paths of such a list are too long.
     #[error("the paths have more than {MOST_BYTES} bytes together")]
     TooLong,
+    /// The entries count too many metrics.
+    #[error("the entries count more than {MOST_PATHS} metrics together")]
+    TooManyMetrics,
     /// There are too many conditions on queries.
     #[error("there are more than {MOST_CONDITIONS} conditions on queries")]
     TooManyConditions,

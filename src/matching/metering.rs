@@ -33,14 +33,12 @@ pub struct Metering {
 pub struct MeteringRule {
     /// Paths inside the API.
     pub path: MeteringPath,
-    /// Methods; `GET` covers `HEAD` unless a rule for the same path and query lists `HEAD`.
+    /// Methods. With a template, `GET` covers `HEAD` unless a rule for the same path and query lists `HEAD`.
     pub methods: Methods,
     /// Query parameters that must be present, by decoded name.
     pub query: Vec<(String, QueryValue)>,
-    /// The metric that is counted.
-    pub metric: MetricId,
-    /// How much a request adds.
-    pub by: u64,
+    /// The metrics that are counted, and how much a request adds to each.
+    pub usages: Vec<(MetricId, u64)>,
     /// Whether later rules are skipped when this one matches.
     pub last: bool,
 }
@@ -71,6 +69,8 @@ struct Conditions {
     /// By the number of the name.
     by_name: Vec<Values>,
     count: usize,
+    /// Whether a condition is on the last value.
+    ask_last: bool,
 }
 
 /// The conditions on one parameter.
@@ -80,6 +80,8 @@ struct Values {
     any: Option<usize>,
     /// The condition that a value meets.
     exactly: Names,
+    /// The condition that a value meets if no other follows it.
+    last: Names,
 }
 
 impl Metering {
@@ -95,6 +97,9 @@ impl Metering {
         if rules.iter().map(|rule| rule.query.len()).sum::<usize>() > MOST_CONDITIONS {
             return Err(TooComplex::TooManyConditions);
         }
+        if rules.iter().map(|rule| rule.usages.len()).sum::<usize>() > MOST_PATHS {
+            return Err(TooComplex::TooManyMetrics);
+        }
         let bytes = |rule: &MeteringRule| match &rule.path.0 {
             Kind::Template(template) => template.bytes(),
             Kind::Prefix(_) => 0,
@@ -104,7 +109,7 @@ impl Metering {
         }
         let names_head = |rule: &&MeteringRule| rule.methods.names().iter().any(|name| name == "HEAD");
         let heads: Vec<_> = rules.iter().filter(names_head).cloned().collect();
-        for rule in &mut rules {
+        for rule in rules.iter_mut().filter(|rule| !rule.is_prefix()) {
             if !heads.iter().any(|head| head.path == rule.path && head.query == rule.query) {
                 rule.methods.cover_head();
             }
@@ -167,44 +172,51 @@ impl Metering {
     }
 }
 
+impl MeteringRule {
+    /// Whether the rule is read as a mapping rule of 3scale.
+    const fn is_prefix(&self) -> bool {
+        matches!(self.path.0, Kind::Prefix(_))
+    }
+}
+
 impl Conditions {
     /// The conditions of all rules, and those of each rule.
     fn of(rules: &[MeteringRule]) -> (Self, Vec<Vec<usize>>) {
         let mut names: Vec<&str> = Vec::new();
-        let mut exactly: Vec<Vec<(&str, usize)>> = Vec::new();
-        let mut any: Vec<Option<usize>> = Vec::new();
-        let mut numbers: HashMap<(&str, &QueryValue), usize> = HashMap::new();
+        let mut values: Vec<BuildingValues> = Vec::new();
+        let mut numbers: HashMap<(&str, &QueryValue, bool), usize> = HashMap::new();
         let mut places: HashMap<&str, usize> = HashMap::new();
         let mut needs = Vec::with_capacity(rules.len());
+        let mut ask_last = false;
         for rule in rules {
             let mut of_rule = Vec::with_capacity(rule.query.len());
             for (name, value) in &rule.query {
+                let is_last = rule.is_prefix() && *value != QueryValue::Any;
+                ask_last |= is_last;
                 let next = numbers.len();
-                let number = *numbers.entry((name, value)).or_insert(next);
+                let number = *numbers.entry((name, value, is_last)).or_insert(next);
                 of_rule.push(number);
                 let place = *places.entry(name).or_insert(names.len());
                 if place == names.len() {
                     names.push(name);
-                    exactly.push(Vec::new());
-                    any.push(None);
+                    values.push(BuildingValues::default());
                 }
+                let Some(values) = values.get_mut(place) else { continue };
                 match value {
-                    QueryValue::Any => any.get_mut(place).into_iter().for_each(|any| *any = Some(number)),
-                    QueryValue::Exactly(value) => {
-                        exactly.get_mut(place).into_iter().for_each(|values| values.push((value, number)));
-                    }
+                    QueryValue::Any => values.any = Some(number),
+                    QueryValue::Exactly(value) if is_last => values.last.push((value, number)),
+                    QueryValue::Exactly(value) => values.exactly.push((value, number)),
                 }
             }
             needs.push(of_rule);
         }
-        let by_name = any.into_iter().zip(exactly);
-        let by_name = by_name.map(|(any, exactly)| Values { any, exactly: Names::new(exactly) }).collect();
+        let by_name = values.into_iter().map(BuildingValues::finish).collect();
         let names = Names::new(names.iter().enumerate().map(|(place, name)| (*name, place)));
-        (Self { names, by_name, count: numbers.len() }, needs)
+        (Self { names, by_name, count: numbers.len(), ask_last }, needs)
     }
 
-    /// For each condition, whether the query meets it. One matching value is enough: otherwise, a second
-    /// value could hide a request from a rule.
+    /// For each condition, whether the query meets it. For templates, one matching value is enough: otherwise,
+    /// a second value could hide a request from a rule. For prefixes, the last value decides, as in 3scale.
     fn met(&self, query: &Query<'_>) -> Vec<bool> {
         let mut met = vec![false; self.count];
         let mut meet = |condition: Option<usize>| {
@@ -213,18 +225,38 @@ impl Conditions {
             }
         };
         let mut room = Vec::new();
+        // The last value of each name.
+        let mut last = vec![None; if self.ask_last { self.by_name.len() } else { 0 }];
         for parameter in query.parameters() {
             if parameter.pair.is_empty() {
                 continue;
             }
-            let name = self.names.find(&parameter.name);
-            let Some(values) = name.and_then(|name| self.by_name.get(name)) else { continue };
+            let Some(name) = self.names.find(&parameter.name) else { continue };
+            let Some(values) = self.by_name.get(name) else { continue };
+            last.get_mut(name).into_iter().for_each(|last| *last = Some(parameter.value));
             meet(values.any);
             if !values.exactly.is_empty() {
                 meet(values.exactly.find_encoded(parameter.value, &mut room));
             }
         }
+        for (values, last) in self.by_name.iter().zip(last) {
+            meet(last.and_then(|last| values.last.find_encoded(last, &mut room)));
+        }
         met
+    }
+}
+
+/// The conditions on one parameter, while they are collected.
+#[derive(Default)]
+struct BuildingValues<'r> {
+    any: Option<usize>,
+    exactly: Vec<(&'r str, usize)>,
+    last: Vec<(&'r str, usize)>,
+}
+
+impl BuildingValues<'_> {
+    fn finish(self) -> Values {
+        Values { any: self.any, exactly: Names::new(self.exactly), last: Names::new(self.last) }
     }
 }
 
@@ -275,7 +307,7 @@ mod tests {
             Some(text) => MeteringPath::prefix(text).unwrap(),
             None => MeteringPath::template(path).unwrap(),
         };
-        MeteringRule { path, methods, query: Vec::new(), metric: metric(number), by, last: false }
+        MeteringRule { path, methods, query: Vec::new(), usages: vec![(metric(number), by)], last: false }
     }
 
     fn build(rules: Vec<MeteringRule>) -> Metering {
@@ -298,7 +330,7 @@ mod tests {
         assert_eq!(matching(&metering, "GET", "/x"), [0]);
         let found: Vec<_> = metering
             .matching("/orders/7", &Query::default(), "GET")
-            .map(|(_, rule)| (rule.metric, rule.by))
+            .flat_map(|(_, rule)| rule.usages.clone())
             .collect();
         assert_eq!(found, [(metric(0), 1), (metric(1), 5)]);
     }
@@ -318,6 +350,84 @@ mod tests {
         assert_eq!(matching(&metering, "HEAD", "/b"), [2, 3]);
     }
 
+    /// Mapping rules of 3scale, one property each. A rule is a method, a pattern with its query part, and
+    /// amounts of the metrics `a` and `b`. The expected sums are those of APIcast.
+    #[test]
+    fn mapping_rules_count_as_in_3scale() {
+        type Rule = (&'static str, &'static str, &'static [(usize, u64)]);
+        type Row = (&'static [Rule], &'static str, &'static str, Option<[u64; 2]>);
+        const A: &[(usize, u64)] = &[(0, 1)];
+        const B: &[(usize, u64)] = &[(1, 1)];
+        let rows: &[Row] = &[
+            // Anchored at the start only.
+            (&[("GET", "/", A)], "GET", "/anything/below", Some([1, 0])),
+            (&[("GET", "/auto", A)], "GET", "/auto-matic", Some([1, 0])),
+            (&[("GET", "/auto", A)], "GET", "/x/auto", None),
+            (&[("GET", "/auto", A)], "GET", "/Auto", None),
+            // `$` is the end, and nothing may follow it, not even a slash.
+            (&[("GET", "/auto$", A)], "GET", "/auto", Some([1, 0])),
+            (&[("GET", "/auto$", A)], "GET", "/auto/", None),
+            (&[("GET", "/auto/$", A)], "GET", "/auto/", Some([1, 0])),
+            (&[("GET", "/$", A)], "GET", "/", Some([1, 0])),
+            (&[("GET", "/$", A)], "GET", "/a", None),
+            // Slashes collapse in patterns; paths are normalised before.
+            (&[("GET", "//auto///x", A)], "GET", "/auto/x", Some([1, 0])),
+            // `{x}` is one segment, or a part of one, and never empty.
+            (&[("GET", "/a/{id}/b", A)], "GET", "/a/7~x;y=1,@/b", Some([1, 0])),
+            (&[("GET", "/a/{id}/b", A)], "GET", "/a/7/8/b", None),
+            (&[("GET", "/a/{id}", A)], "GET", "/a/", None),
+            (&[("GET", "/a/{id}.json$", A)], "GET", "/a/7.json", Some([1, 0])),
+            // A dot is a dot.
+            (&[("GET", "/a.b", A)], "GET", "/axb", None),
+            // Methods are equal, or there is none in the rule.
+            (&[("GET", "/", A)], "HEAD", "/", None),
+            (&[("GET", "/", A)], "get", "/", None),
+            (&[("*", "/", A)], "PURGE", "/", Some([1, 0])),
+            // Query: literal values are equal, in any order; the last of a repeated parameter counts.
+            (&[("GET", "/a?x=1&y=2", A)], "GET", "/a?y=2&z=3&x=1", Some([1, 0])),
+            (&[("GET", "/a?x=1", A)], "GET", "/a?x=10", None),
+            (&[("GET", "/a?x=1", A)], "GET", "/a", None),
+            (&[("GET", "/a?x=1", A)], "GET", "/a?x=2&x=1", Some([1, 0])),
+            (&[("GET", "/a?x=1", A)], "GET", "/a?x=1&x=2", None),
+            (&[("GET", "/a?x=1", A)], "GET", "/a?x=1&x", None),
+            (&[("GET", "/a?x=b c", A)], "GET", "/a?x=0&x=b+c", Some([1, 0])),
+            // `{x}` in a query: the parameter is present.
+            (&[("GET", "/a?x={v}", A)], "GET", "/a?x=", Some([1, 0])),
+            (&[("GET", "/a?x={v}&y=2", A)], "GET", "/a?x=7&x=8&y=2", Some([1, 0])),
+            (&[("GET", "/a?x={v}", A)], "GET", "/a?y=1", None),
+            // Amounts add up, also of one metric; a rule may have several metrics, and amounts of 0.
+            (&[("GET", "/", A), ("GET", "/a", A), ("GET", "/a", &[(1, 5)])], "GET", "/a", Some([2, 5])),
+            (&[("GET", "/", &[(0, 2), (1, 3)])], "GET", "/", Some([2, 3])),
+            (&[("GET", "/", &[(0, 0)])], "GET", "/", Some([0, 0])),
+            (&[("GET", "/", &[(0, 0), (1, 1)])], "GET", "/", Some([0, 1])),
+            // `last` (here `!`) stops after a match, in the order of the list, and only then.
+            (&[("GET!", "/a", A), ("GET", "/", B)], "GET", "/a", Some([1, 0])),
+            (&[("GET!", "/a", A), ("GET", "/", B)], "GET", "/b", Some([0, 1])),
+            (&[("GET", "/", B), ("GET!", "/a", A)], "GET", "/a", Some([1, 1])),
+            (&[("PUT!", "/a", A), ("GET", "/", B)], "GET", "/a", Some([0, 1])),
+        ];
+        for (rules, method, target, expected) in rows {
+            let rules = rules.iter().map(|(methods, pattern, usages)| {
+                let (methods, last) = methods.strip_suffix('!').map_or((*methods, false), |name| (name, true));
+                let (path, query) = pattern.split_once('?').unwrap_or((pattern, ""));
+                let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+                let query = pairs.map(|(name, value)| (name.to_owned(), QueryValue::parse(value))).collect();
+                let usages = usages.iter().map(|(number, by)| (metric(*number), *by)).collect();
+                MeteringRule { query, usages, last, ..rule(methods, &format!("^{path}"), 0, 0) }
+            });
+            let metering = build(rules.collect());
+            let (path, query) = target.split_once('?').map_or((*target, None), |(path, query)| (path, Some(query)));
+            let query = Query::new(query);
+            let matched: Vec<_> = metering.matching(path, &query, method).collect();
+            let sum = |number: usize| {
+                let usages = matched.iter().flat_map(|(_, rule)| &rule.usages);
+                usages.filter(|(id, _)| *id == metric(number)).map(|(_, by)| by).sum()
+            };
+            let counted = (!matched.is_empty()).then(|| [sum(0), sum(1)]);
+            assert_eq!(counted, *expected, "{method} {target}");
+        }
+    }
+
     #[test]
     fn what_would_take_too_long_is_an_error() {
         let build = |rules: Vec<MeteringRule>| Metering::new(rules, &Effort::default()).map(|_| ());
@@ -329,6 +439,12 @@ mod tests {
         };
         assert_eq!(build(vec![asking(4_000)]), Ok(()));
         assert_eq!(build(vec![asking(4_000), asking(1)]), Err(TooComplex::TooManyConditions));
+        let counting = |count: usize| MeteringRule {
+            usages: vec![(metric(0), 1); count],
+            ..rule("*", "/**", 0, 1)
+        };
+        assert_eq!(build(vec![counting(1_000)]), Ok(()));
+        assert_eq!(build(vec![counting(1_000), counting(1)]), Err(TooComplex::TooManyMetrics));
         let long = "/".to_owned() + &"a".repeat(1_023);
         assert_eq!(build(vec![rule("*", &long, 0, 1); 64]), Ok(()));
         assert_eq!(build(vec![rule("*", &long, 0, 1); 65]), Err(TooComplex::TooLong));

@@ -40,12 +40,9 @@ impl PrefixPattern {
         if path.ends_with('/') {
             expression.push('/');
         }
-        expression.push_str(match (exact, path.ends_with('/')) {
-            (false, _) => ".*",
-            (true, true) => "",
-            // A trailing slash is ignored, because otherwise it would hide a request from its rule.
-            (true, false) => "/?",
-        });
+        if !exact {
+            expression.push_str(".*");
+        }
         let hir = parse(&expression).map_err(|_| InvalidPath::TooLong)?;
         Ok(Self { text: expression, hir })
     }
@@ -104,12 +101,12 @@ mod tests {
             ("/", &["/", "/a", "/a/b"][..], &[][..]),
             ("/$", &["/"], &["/a"]),
             ("/auto", &["/auto", "/automatic", "/auto/x"], &["/aut", "/x/auto", "/Auto"]),
-            ("/auto$", &["/auto", "/auto/"], &["/automatic", "/auto/x"]),
+            ("/auto$", &["/auto"], &["/automatic", "/auto/", "/auto/x"]),
             ("/auto/", &["/auto/", "/auto/x"], &["/auto", "/automatic"]),
             ("/auto/$", &["/auto/"], &["/auto", "/auto/x"]),
             ("//a///b", &["/a/b", "/a/bc"], &["/a"]),
             ("/a/{id}", &["/a/1", "/a/1/b", "/a/x.y;z"], &["/a", "/a/"]),
-            ("/a/{id}$", &["/a/1", "/a/1/"], &["/a/1/b", "/a/"]),
+            ("/a/{id}$", &["/a/1"], &["/a/1/", "/a/1/b", "/a/"]),
             ("/a/{id}/c", &["/a/1/c", "/a/1/cd"], &["/a/1/2/c", "/a//c"]),
             ("/a/{id}.json$", &["/a/1.json", "/a/1.json.json"], &["/a/1xjson", "/a/.json", "/a/1.json2"]),
             ("/a.b{c}", &["/a.bc"], &["/axbc"]),

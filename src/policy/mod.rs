@@ -18,7 +18,7 @@ mod read;
 use std::{cell::OnceCell, rc::Rc};
 
 pub use consumers::{Consumer, Consumers};
-pub use document::{Preflight, StateName, Unmatched};
+pub use document::{Preflight, StateName, Unmatched, Unmetered};
 pub use problem::{Further, Problem, Problems};
 pub use read::Text;
 
@@ -121,6 +121,8 @@ pub struct Api {
     pub default_credentials: Option<DefaultCredentials>,
     /// What requests count.
     pub metering: Metering,
+    /// What happens to a request that matches no metering entry.
+    pub unmetered: Unmetered,
     /// By consumer: what it may do here. Without bindings, every consumer may call.
     pub bindings: Option<Bindings>,
     /// Limits of the API itself.

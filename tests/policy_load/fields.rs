@@ -68,7 +68,7 @@ fn unknown_fields() {
         (
             r#"{"/apis/0/colour":1}"#,
             &[
-                "apis[0] (orders).colour: unknown field `colour`, expected one of `name`, `hosts`, `base_path`, `credentials`, `default_credentials`, `access`, `rules`, `metering`, `bindings`, `limits`, `forward`, `shadow`",
+                "apis[0] (orders).colour: unknown field `colour`, expected one of `name`, `hosts`, `base_path`, `credentials`, `default_credentials`, `access`, `rules`, `metering`, `unmetered`, `bindings`, `limits`, `forward`, `shadow`",
             ],
         ),
         (
@@ -110,7 +110,7 @@ fn unknown_fields() {
         (
             r#"{"/apis/0/metering/0/colour":1}"#,
             &[
-                "apis[0] (orders).metering[0].colour: unknown field `colour`, expected one of `path`, `match`, `query`, `methods`, `metric`, `by`, `last`",
+                "apis[0] (orders).metering[0].colour: unknown field `colour`, expected one of `path`, `match`, `query`, `methods`, `metric`, `by`, `metrics`, `last`",
             ],
         ),
         (
@@ -183,7 +183,7 @@ fn missing_fields() {
             &["providers.p.introspection: missing field `cluster`"],
         ),
         (r#"{"-/plans/basic/limits/0/per":null}"#, &["plans.basic.limits[0]: missing field `per`"]),
-        (r#"{"-/apis/0/metering/0/metric":null}"#, &["apis[0] (orders).metering[0]: missing field `metric`"]),
+        (r#"{"-/apis/0/metering/0/metric":null}"#, &["apis[0] (orders).metering[0]: give exactly one of `metric` and `metrics`"]),
         (
             r#"{"-/apis/0/bindings/0/consumer":null}"#,
             &["apis[0] (orders).bindings[0]: missing field `consumer`"],

@@ -67,3 +67,35 @@ fn metering_may_match_and_count_nothing() {
         (r#"{"/apis/0/metering/0":{"path":"/health","metric":"hits","by":0,"last":true}}"#, &[]),
     ]);
 }
+
+#[test]
+fn invalid_metrics_of_metering_entries() {
+    let entry = |rest: &str| format!(r#"{{"/apis/0/metering/0":{{"path":"/**",{rest}}}}}"#);
+    check(&[
+        (&entry(r#""metrics":{"hits":1,"reads":0}"#), &[]),
+        (
+            &entry(r#""metric":"hits","metrics":{"hits":1}"#),
+            &["apis[0] (orders).metering[0]: give exactly one of `metric` and `metrics`"],
+        ),
+        (
+            &entry(r#""metrics":{"hits":1},"by":1"#),
+            &["apis[0] (orders).metering[0].by: is for `metric`: `metrics` says how much of each"],
+        ),
+        (&entry(r#""metrics":{}"#), &["apis[0] (orders).metering[0].metrics: names no metric"]),
+        (
+            &entry(r#""metrics":{"visits":1}"#),
+            &["apis[0] (orders).metering[0].metrics.visits: there is no metric `visits`"],
+        ),
+        (
+            &entry(r#""metrics":{"hits":11}"#),
+            &[
+                "apis[0] (orders).metering[0].metrics.hits: 11 is above plan `basic`'s limit `hits-second` of 10: no such request could ever pass",
+            ],
+        ),
+        (r#"{"/apis/0/unmetered":"refuse"}"#, &[]),
+        (
+            r#"{"/apis/1/unmetered":"refuse"}"#,
+            &["apis[1] (open).unmetered: without `metering` every request is metered"],
+        ),
+    ]);
+}

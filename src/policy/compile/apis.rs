@@ -3,7 +3,7 @@
 use std::{cell::OnceCell, collections::HashSet};
 
 use super::{
-    super::{Access, Api},
+    super::{Access, Api, Unmetered},
     Names, Report, bindings, credentials, document, forward,
     limits::{self, Scope},
     metering::{self, Applying},
@@ -96,6 +96,7 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
         access,
         rules,
         metering,
+        unmetered,
         bindings,
         limits,
         forward,
@@ -125,6 +126,13 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
     let own = metering.as_ref().map(|_| Applying::of_api(&limits, bindings.as_ref(), names));
     let all = Some(&names.applying).filter(|_| bindings.is_none());
     let applying: Vec<_> = own.iter().chain(all).collect();
+    if unmetered == Unmetered::Refuse && metering.is_none() {
+        report.add_resting_on(
+            &format!("{path}.unmetered"),
+            "without `metering` every request is metered",
+            vec![format!("{path}.metering")],
+        );
+    }
     let metering_path = at(metering.is_some(), "metering");
     let metering = metering::compile(metering, names, &applying, &metering_path, report);
     let document::Forward { remove_credentials, headers } = forward;
@@ -142,6 +150,7 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
         token_locations: places.tokens(),
         default_credentials,
         metering,
+        unmetered,
         bindings,
         limits,
         remove_credentials,

@@ -93,8 +93,7 @@ pub(super) fn compile(
             path,
             methods: Methods::ALL,
             query: Vec::new(),
-            metric,
-            by: 1,
+            usages: vec![(metric, 1)],
             last: false,
         });
         return Metering::new(rule.into_iter().collect(), names.effort).unwrap_or_default();
@@ -123,15 +122,52 @@ fn metering_rule(
     path: &str,
     report: &mut Report,
 ) -> Option<MeteringRule> {
-    let document::Metering { path: text, r#match, query, methods: named, metric, by, last } = rule;
+    let document::Metering { path: text, r#match, query, methods: named, metric, by, metrics, last } = rule;
     let pattern = match r#match {
         document::MeteringMatch::Template => MeteringPath::template(&text),
         document::MeteringMatch::Prefix => MeteringPath::prefix(&text),
     };
     let pattern = report.take(&format!("{path}.path"), pattern);
     let methods = methods(named, &|| format!("{path}.methods"), report);
-    let Some(id) = names.metrics.find(&metric) else {
-        report.add_unknown(&format!("{path}.metric"), Kind::Metric, &metric);
+    let usages = match (metric, metrics) {
+        (Some(metric), None) => {
+            let at = [format!("{path}.metric"), format!("{path}.by")];
+            vec![usage(&metric, by.unwrap_or(1), names, applying, &at, report)]
+        }
+        (None, Some(metrics)) => {
+            if by.is_some() {
+                report.add(&format!("{path}.by"), "is for `metric`: `metrics` says how much of each");
+            }
+            if metrics.0.is_empty() {
+                report.add(&format!("{path}.metrics"), "names no metric");
+            }
+            let usages = metrics.0.iter().map(|(metric, by)| {
+                let at = format!("{path}.metrics.{metric}");
+                usage(metric, *by, names, applying, &[at.clone(), at], report)
+            });
+            usages.collect()
+        }
+        _ => {
+            report.add(path, "give exactly one of `metric` and `metrics`");
+            return None;
+        }
+    };
+    let usages = usages.into_iter().collect::<Option<_>>()?;
+    let query = query.0.into_iter().map(|(name, value)| (name, QueryValue::parse(&value))).collect();
+    Some(MeteringRule { path: pattern?, methods, query, usages, last })
+}
+
+/// A metric and how much of it is counted; the paths are those of the metric's name and of the amount.
+fn usage(
+    metric: &str,
+    by: u64,
+    names: &Names,
+    applying: &[&Applying],
+    [name_path, by_path]: &[String; 2],
+    report: &mut Report,
+) -> Option<(MetricId, u64)> {
+    let Some(id) = names.metrics.find(metric) else {
+        report.add_unknown(name_path, Kind::Metric, metric);
         return None;
     };
     let limits = names
@@ -145,7 +181,6 @@ fn metering_rule(
             format!("{by} is above {whose}'s limit `{name}` of {max}: no such request could ever pass")
         })
         .collect();
-    messages.into_iter().for_each(|message| report.add(&format!("{path}.by"), message));
-    let query = query.0.into_iter().map(|(name, value)| (name, QueryValue::parse(&value))).collect();
-    Some(MeteringRule { path: pattern?, methods, query, metric: id, by, last })
+    messages.into_iter().for_each(|message| report.add(by_path, message));
+    Some((id, by))
 }

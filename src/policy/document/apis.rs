@@ -1,6 +1,6 @@
 //! `apis`: hosts and base paths that belong together, and where their credentials sit.
 
-use super::{Access, Bindings, Forward, Limit, Metering, Rule, value::Secret};
+use super::{Access, Bindings, Forward, Limit, Metering, Rule, Unmetered, value::Secret};
 
 document! {
     /// Hosts and a base path that belong together.
@@ -21,6 +21,8 @@ document! {
         pub rules: Vec<Rule>,
         /// What requests count; one of `hits` each if absent.
         pub metering?: Vec<Metering>,
+        /// What happens to a request that matches no entry of `metering`.
+        pub unmetered = default: Unmetered,
         /// Who may call it; every consumer if absent.
         pub bindings?: Bindings,
         /// Limits on top of those of plans.

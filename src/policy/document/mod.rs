@@ -80,7 +80,7 @@ pub(super) use forms::form;
 pub use forward::Forward;
 pub use gate::{Capacity, Debug, ErrorFormat, Errors, FilterState, Gate, Preflight, StateName, Unmatched};
 pub use lists::{Bindings, Building, BuildingBindings, BuildingConsumers, Consumers, Given, Terms};
-pub use metering::{Metering, MeteringMatch};
+pub use metering::{Metering, MeteringMatch, Unmetered};
 pub use plans::{Across, Limit, Metric, Plan};
 pub use providers::{
     Authentication, BearerToken, Cache, Client, Introspection, Lease, LeaseTerms, Provider, QuotaUnavailable,

@@ -79,7 +79,9 @@ pub(in crate::policy) fn everything() -> Value {
                     {"path": "/", "match": "prefix", "query": {"q": "{v}"}, "methods": ["GET"], "metric": "hits",
                      "by": 0, "last": true},
                     {"path": "/**", "metric": "hits", "by": 1},
+                    {"path": "/x", "metrics": {"hits": 1, "reads": 0}},
                 ],
+                "unmetered": "refuse",
                 "bindings": [
                     {
                         "consumer": "acme", "plan": "basic", "allow": {"methods": ["GET"]},

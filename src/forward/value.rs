@@ -1,0 +1,24 @@
+//! Values of headers for the service.
+
+use super::{Field, HeaderTemplate};
+use crate::credential::ProviderSecret;
+
+/// The value of a header for the service.
+#[derive(Clone, Debug)]
+pub enum HeaderValue {
+    /// Text with fields that are filled in for each request.
+    Template(HeaderTemplate),
+    /// A secret that the service and the gate share. It shows the service that a request came through the
+    /// gate.
+    Secret(ProviderSecret),
+}
+
+impl HeaderValue {
+    /// The value with its fields filled in; `None` if a field has no value that a header can carry.
+    pub fn fill<'a>(&self, value: impl Fn(Field) -> Option<&'a str>) -> Option<String> {
+        match self {
+            Self::Template(template) => template.fill(value),
+            Self::Secret(secret) => Some(secret.secret().to_owned()),
+        }
+    }
+}
