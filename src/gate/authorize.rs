@@ -1,9 +1,10 @@
-//! Authorization: is the consumer active, is it bound to the API, and does the binding grant the method and
-//! path?
+//! Authorization: may requests of the consumer come from this site, is the consumer active and bound to the
+//! API, and does the binding grant the method and path?
 
 use super::{
     identify::{Caller, Credential},
     place::Place,
+    request::Request,
     trail::Trail,
 };
 use crate::{
@@ -24,8 +25,14 @@ pub(super) struct Grant<'a> {
 pub(super) fn authorize<'a>(
     place: &Place<'a>,
     caller: Caller,
+    request: &Request,
     trail: &mut Trail,
 ) -> Result<Grant<'a>, Refusal> {
+    if let Some(consumer) = caller.consumer
+        && !place.policy.consumers.referrers().permit(consumer, request.headers().values("referer"))
+    {
+        return Err(Cause::Forbidden.because("the referrer is missing or not one of the consumer's"));
+    }
     let binding = binding(place, &caller).map_err(|reason| {
         // Kanali's callers expect 13 for every problem with an API key.
         match caller.credential {

@@ -46,7 +46,7 @@ async fn admit<'r, S: Store + 'static>(
     request.check_parameters(place.api, place.query)?;
     place.check_metered(trail)?;
     let caller = identify(&place, request, ports, trail).await?;
-    let grant = authorize(&place, caller, trail)?;
+    let grant = authorize(&place, caller, request, trail)?;
     let receipt = charge(&place, &grant, request, ports, trail).await?;
     trail.standings = receipt.settle();
     Ok(())

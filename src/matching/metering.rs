@@ -408,7 +408,8 @@ mod tests {
         ];
         for (rules, method, target, expected) in rows {
             let rules = rules.iter().map(|(methods, pattern, usages)| {
-                let (methods, last) = methods.strip_suffix('!').map_or((*methods, false), |name| (name, true));
+                let (methods, last) =
+                    methods.strip_suffix('!').map_or((*methods, false), |name| (name, true));
                 let (path, query) = pattern.split_once('?').unwrap_or((pattern, ""));
                 let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
                 let query = pairs.map(|(name, value)| (name.to_owned(), QueryValue::parse(value))).collect();
@@ -416,7 +417,8 @@ mod tests {
                 MeteringRule { query, usages, last, ..rule(methods, &format!("^{path}"), 0, 0) }
             });
             let metering = build(rules.collect());
-            let (path, query) = target.split_once('?').map_or((*target, None), |(path, query)| (path, Some(query)));
+            let (path, query) =
+                target.split_once('?').map_or((*target, None), |(path, query)| (path, Some(query)));
             let query = Query::new(query);
             let matched: Vec<_> = metering.matching(path, &query, method).collect();
             let sum = |number: usize| {
@@ -439,10 +441,8 @@ mod tests {
         };
         assert_eq!(build(vec![asking(4_000)]), Ok(()));
         assert_eq!(build(vec![asking(4_000), asking(1)]), Err(TooComplex::TooManyConditions));
-        let counting = |count: usize| MeteringRule {
-            usages: vec![(metric(0), 1); count],
-            ..rule("*", "/**", 0, 1)
-        };
+        let counting =
+            |count: usize| MeteringRule { usages: vec![(metric(0), 1); count], ..rule("*", "/**", 0, 1) };
         assert_eq!(build(vec![counting(1_000)]), Ok(()));
         assert_eq!(build(vec![counting(1_000), counting(1)]), Err(TooComplex::TooManyMetrics));
         let long = "/".to_owned() + &"a".repeat(1_023);

@@ -1,6 +1,6 @@
 //! The known callers of a policy. There may be hundreds of thousands, so each takes few bytes.
 
-use crate::{credential::Digest, texts::Texts};
+use crate::{access::Referrers, credential::Digest, texts::Texts};
 
 /// The known callers, in the order of the document.
 #[derive(Default)]
@@ -9,6 +9,7 @@ pub struct Consumers {
     entries: Vec<Entry>,
     clients: Ids,
     applications: Ids,
+    referrers: Referrers,
 }
 
 /// A known caller.
@@ -48,7 +49,7 @@ pub(super) struct Ids {
 impl Consumers {
     pub(super) fn new(mut names: Texts, entries: Vec<Entry>, clients: Ids, applications: Ids) -> Self {
         names.shrink_to_fit();
-        Self { names, entries, clients, applications }
+        Self { names, entries, clients, applications, referrers: Referrers::default() }
     }
 
     /// The consumer at an index.
@@ -66,6 +67,16 @@ impl Consumers {
     /// The index of the consumer that has an application.
     pub fn by_application(&self, id: &str) -> Option<usize> {
         self.applications.owner(id)
+    }
+
+    /// The sites that requests may come from, by consumer.
+    pub const fn referrers(&self) -> &Referrers {
+        &self.referrers
+    }
+
+    /// Adds the sites that requests may come from.
+    pub(super) fn with_referrers(self, referrers: Referrers) -> Self {
+        Self { referrers, ..self }
     }
 
     /// The names of all.

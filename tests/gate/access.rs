@@ -239,3 +239,24 @@ fn the_trail_says_what_matched() {
     let record = CallRecord { outcome: CallOutcome::Answered, took: Duration::ZERO };
     assert_eq!(trail.calls, [ProviderCall { provider: 0, record }]);
 }
+
+#[test]
+fn requests_of_a_consumer_come_from_its_referrers() {
+    let mut acme = consumer("acme");
+    acme["referrers"] = json!(["*.acme.com"]);
+    let api = json!({"name": "a", "access": [{"introspection": {"provider": "hydra"}}, "api_key"], "rules": [{"path": "/**"}]});
+    let gate = gate(&document(json!([acme, consumer("globex")]), json!([api])));
+    for (key, referer, expected) in [
+        ("key-of-acme", Some("https://www.acme.com/shop"), "ok"),
+        ("key-of-acme", Some("https://evil.example/.acme.com"), "27"),
+        ("key-of-acme", Some("*"), "27"),
+        ("key-of-acme", None, "27"),
+        ("key-of-globex", None, "ok"),
+        ("wrong", None, "13"),
+    ] {
+        let ask = referer.iter().fold(get("/a").key(key), |ask, referer| ask.with("referer", referer));
+        assert_eq!(asked(&gate, &ask), expected, "{key} {referer:?}");
+    }
+    let vouched = answer(&json!({"active": true, "client_id": "acme-web"}));
+    assert_eq!(verdict(&through(&gate, &get("/a").token("t"), &vouched)), "27");
+}

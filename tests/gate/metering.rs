@@ -22,12 +22,14 @@ fn metered(unmetered: &Value, metering: &Value) -> Value {
 
 #[test]
 fn an_entry_may_count_several_metrics() {
-    let gate = gate(&metered(&json!("admit"), &json!([
-        {"path": "/a", "match": "prefix", "metrics": {"reads": 2, "bytes": 0, "hits": 1}},
-        {"path": "/", "match": "prefix", "metric": "bytes", "by": 7},
-    ])));
-    for (path, expected) in
-        [("/a", &[("hits", 3), ("reads", 2), ("bytes", 7)][..]), ("/b", &[("bytes", 7)])]
+    let gate = gate(&metered(
+        &json!("admit"),
+        &json!([
+            {"path": "/a", "match": "prefix", "metrics": {"reads": 2, "bytes": 0, "hits": 1}},
+            {"path": "/", "match": "prefix", "metric": "bytes", "by": 7},
+        ]),
+    ));
+    for (path, expected) in [("/a", &[("hits", 3), ("reads", 2), ("bytes", 7)][..]), ("/b", &[("bytes", 7)])]
     {
         let step = begin(&gate, &get(path).key("key-of-acme"));
         let trail = trail(&step);
@@ -63,6 +65,9 @@ fn requests_that_match_no_entry_are_refused_where_the_api_wants_that() {
 
 #[test]
 fn a_refused_key_costs_no_metering() {
-    let step = begin(&gate(&metered(&json!("admit"), &json!([{"path": "/**", "metric": "hits"}]))), &get("/a").key("wrong"));
+    let step = begin(
+        &gate(&metered(&json!("admit"), &json!([{"path": "/**", "metric": "hits"}]))),
+        &get("/a").key("wrong"),
+    );
     assert_eq!((verdict(&step), &trail(&step).usage), ("13", &None));
 }

@@ -272,3 +272,29 @@ fn invalid_default_credentials() {
         ),
     ]);
 }
+
+#[test]
+fn invalid_referrers() {
+    let many = (0..65).map(|number| format!("\"h{number}\"")).collect::<Vec<_>>().join(",");
+    check(&[
+        (r#"{"/consumers/0/referrers":["*.acme.com","shop.acme.*"]}"#, &[]),
+        (
+            r#"{"/consumers/0/referrers":[]}"#,
+            &["consumers[0] (acme).referrers: the list is empty: leave it out, or give it an entry"],
+        ),
+        (
+            r#"{"/consumers/0/referrers":["a","b c"]}"#,
+            &[
+                "consumers[0] (acme).referrers[1]: not a referrer: 1 to 253 visible ASCII characters, such as `*.example.com`",
+            ],
+        ),
+        (
+            r#"{"/consumers/0/referrers":["*********"]}"#,
+            &["consumers[0] (acme).referrers[0]: has more than 8 wildcards"],
+        ),
+        (
+            &format!(r#"{{"/consumers/0/referrers":[{many}]}}"#),
+            &["consumers[0] (acme).referrers: has 65 referrers, but at most 64 are possible"],
+        ),
+    ]);
+}

@@ -56,7 +56,7 @@ fn unknown_fields() {
         (
             r#"{"/consumers/0/colour":1}"#,
             &[
-                "consumers[0] (acme).colour: unknown field `colour`, expected one of `name`, `state`, `plan`, `keys`, `application`, `clients`",
+                "consumers[0] (acme).colour: unknown field `colour`, expected one of `name`, `state`, `plan`, `keys`, `application`, `clients`, `referrers`",
             ],
         ),
         (
@@ -183,7 +183,10 @@ fn missing_fields() {
             &["providers.p.introspection: missing field `cluster`"],
         ),
         (r#"{"-/plans/basic/limits/0/per":null}"#, &["plans.basic.limits[0]: missing field `per`"]),
-        (r#"{"-/apis/0/metering/0/metric":null}"#, &["apis[0] (orders).metering[0]: give exactly one of `metric` and `metrics`"]),
+        (
+            r#"{"-/apis/0/metering/0/metric":null}"#,
+            &["apis[0] (orders).metering[0]: give exactly one of `metric` and `metrics`"],
+        ),
         (
             r#"{"-/apis/0/bindings/0/consumer":null}"#,
             &["apis[0] (orders).bindings[0]: missing field `consumer`"],

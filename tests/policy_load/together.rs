@@ -74,7 +74,7 @@ fn names_of_faulty_parts_are_known() {
         (
             r#"{"/consumers/0":{"name":"acme","colour":1}}"#,
             &[
-                "consumers[0] (acme).colour: unknown field `colour`, expected one of `name`, `state`, `plan`, `keys`, `application`, `clients`",
+                "consumers[0] (acme).colour: unknown field `colour`, expected one of `name`, `state`, `plan`, `keys`, `application`, `clients`, `referrers`",
             ],
         ),
     ]);

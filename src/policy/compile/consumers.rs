@@ -12,6 +12,7 @@ use super::{
     report::{check_name, check_text},
 };
 use crate::{
+    access::{Referrer, Referrers},
     identity::{
         api_key::{ApiKeys, KeyId, KeyList},
         application::ApplicationKeys,
@@ -24,6 +25,9 @@ const MOST: usize = 250_000;
 
 /// The most API keys of all consumers, and likewise the most clients, and keys of applications.
 const MOST_CREDENTIALS: usize = 500_000;
+
+/// The most referrers of one consumer. That of a request is compared with each of them.
+const MOST_REFERRERS: usize = 64;
 
 /// The most keys of one consumer.
 const MOST_KEYS: usize = 1_000;
@@ -47,6 +51,7 @@ pub(super) fn compile(
         applications,
         application_owners,
         application_keys,
+        referrers,
     } = consumers.unwrap_or_default();
     report.at_most(MOST, "consumers", entries.len(), "consumers");
     report.at_most(MOST_CREDENTIALS, "API keys", keys.records().len(), "consumers");
@@ -120,7 +125,26 @@ pub(super) fn compile(
         let fault = taken(&format!("the application `{id}`"), name, owner, other);
         report.add(&format!("consumers[{other}].application.id"), fault);
     }
-    (Consumers::new(names, compiled, clients, applications), keys, application_keys)
+    let referrers = compile_referrers(referrers, report);
+    let consumers = Consumers::new(names, compiled, clients, applications).with_referrers(referrers);
+    (consumers, keys, application_keys)
+}
+
+fn compile_referrers(list: Vec<(u32, Vec<String>)>, report: &mut Report) -> Referrers {
+    let mut compiled = Vec::with_capacity(list.len());
+    for (owner, texts) in list {
+        let path = format!("consumers[{owner}].referrers");
+        if texts.is_empty() {
+            report.add_empty(&path);
+        }
+        report.at_most(MOST_REFERRERS, "referrers", texts.len(), &path);
+        let patterns = texts
+            .iter()
+            .enumerate()
+            .filter_map(|(place, text)| report.take_at(|| format!("{path}[{place}]"), Referrer::parse(text)));
+        compiled.push((owner, patterns.collect()));
+    }
+    Referrers::new(compiled)
 }
 
 /// The consumers by name.

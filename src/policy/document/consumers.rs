@@ -17,6 +17,9 @@ document! {
         pub application?: Application,
         /// OAuth2 client ids that are this consumer.
         pub clients?: Vec<String>,
+        /// Sites that its requests may come from, by the host of the `Referer`; `*` covers one or more
+        /// characters. Any if absent.
+        pub referrers?: Vec<String>,
     }
 
     /// An id, and keys of which a request presents one.

@@ -43,6 +43,8 @@ pub struct Consumers {
     pub application_owners: Vec<u32>,
     /// The keys of the applications of all of them.
     pub application_keys: KeyList,
+    /// The referrers of those who have any, by consumer.
+    pub referrers: Vec<(u32, Vec<String>)>,
 }
 
 /// A known caller without its name, keys and clients.
@@ -162,7 +164,7 @@ impl Building for BuildingConsumers {
     type List = Consumers;
 
     fn push(&mut self, consumer: Consumer) {
-        let Consumer { name, state, plan, keys, application, clients } = consumer;
+        let Consumer { name, state, plan, keys, application, clients, referrers } = consumer;
         let list = &mut self.list;
         let owner = u32::try_from(list.entries.len()).unwrap_or(u32::MAX);
         list.names.push(&name);
@@ -180,6 +182,7 @@ impl Building for BuildingConsumers {
         let application_keys = Given::of(application_keys);
         list.entries.push(Entry { plan, state, keys: own_keys, clients: own_clients, application_keys });
         push_keys(&mut list.keys, owner, keys);
+        list.referrers.extend(referrers.map(|referrers| (owner, referrers)));
         if let Some(Application { id, keys }) = application {
             list.applications.push(&id);
             list.application_owners.push(owner);
@@ -230,6 +233,7 @@ impl Consumers {
         let (mut keys, mut clients) = (self.keys.records(), self.clients.iter().zip(&self.client_owners));
         let mut applications = self.applications.iter().zip(&self.application_owners).peekable();
         let mut application_keys = self.application_keys.records();
+        let mut referrers = self.referrers.iter().peekable();
         let mut next_client = clients.next();
         self.names.iter().zip(&self.entries).enumerate().map(move |(index, (name, entry))| {
             let own = keys_of(index, &mut keys);
@@ -253,6 +257,7 @@ impl Consumers {
                 keys: written(entry.keys, &self.keys, own),
                 application,
                 clients: (entry.clients != Given::Absent).then_some(own_clients),
+                referrers: referrers.next_if(|(owner, _)| is(*owner, index)).map(|(_, list)| list.clone()),
             }
         })
     }

@@ -42,7 +42,7 @@ pub(in crate::policy) fn everything() -> Value {
         },
         "consumers": [
             {
-                "name": "acme", "state": "suspended", "plan": "basic", "clients": ["w"],
+                "name": "acme", "state": "suspended", "plan": "basic", "clients": ["w"], "referrers": ["*.a.example"],
                 "application": {"id": "app", "keys": [
                     {"id": "1", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "state": "inactive"},
                     {"sha256": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752", "not_after": "2027-01-01T00:00:00Z"},
