@@ -10,6 +10,8 @@ mod callers;
 mod header_lines;
 #[path = "envoy_gate/targets.rs"]
 mod targets;
+#[path = "envoy_gate/threescale.rs"]
+mod threescale;
 
 use serde_json::{Value, json};
 use sidegate::credential::Digest;

@@ -38,6 +38,8 @@ mod request;
 #[path = "gate/shadow.rs"]
 mod shadow;
 mod support;
+#[path = "gate/threescale.rs"]
+mod threescale;
 
 use std::rc::Rc;
 

@@ -1,4 +1,5 @@
-//! What an identified caller may do: bindings, referrers, and the scopes and audiences that a token must have.
+//! What an identified caller may do: bindings, referrers, and the scopes and audiences that a token must
+//! have.
 
 mod audience;
 mod binding;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, rc::Rc};
 
 use rustc_hash::FxHashSet;
 
-use super::{Field, HeaderTemplate};
+use super::{Field, HeaderValue};
 use crate::{
     credential::{Locations, removal},
     headers::HeaderMap,
@@ -96,11 +96,11 @@ impl Edits {
     /// has no value.
     pub fn identify<'a>(
         &mut self,
-        headers: &[(Rc<str>, HeaderTemplate)],
+        headers: &[(Rc<str>, HeaderValue)],
         value: impl Fn(Field) -> Option<&'a str>,
     ) {
-        for (name, template) in headers {
-            if let Some(value) = template.fill(&value) {
+        for (name, wanted) in headers {
+            if let Some(value) = wanted.fill(&value) {
                 self.remove.retain(|removed| **removed != **name);
                 self.set.push((Rc::clone(name), value.into_bytes()));
             }

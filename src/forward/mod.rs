@@ -2,6 +2,8 @@
 
 mod edits;
 mod template;
+mod value;
 
 pub use edits::{Edits, OWN_PREFIX, ReservedNames, Stripping};
 pub use template::{Field, HeaderTemplate, InvalidTemplate};
+pub use value::HeaderValue;

@@ -101,7 +101,10 @@ impl End<'_> {
         let mut further = quota::headers(trail.policy.rate_limit_headers, &trail.standings);
         explain(&trail, &mut further);
         let correlation = self.correlation();
-        let reply = render(&refusal.cause, &trail.policy.replies, trail.challenges(), &correlation, further);
+        let texts = trail.matched_api().and_then(|api| api.texts.as_ref());
+        let text = texts.and_then(|texts| texts.of(&refusal.cause));
+        let policy = &trail.policy;
+        let reply = render(&refusal.cause, &policy.replies, trail.challenges(), text, &correlation, further);
         trail.refusal = Some(refusal.clone());
         Refused { refusal, reply, protocol: self.head.protocol, correlation, trail }
     }

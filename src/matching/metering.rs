@@ -31,6 +31,8 @@ pub struct Metering {
 /// One metering rule: which requests count, for which metric, and how much.
 #[derive(Clone, Debug)]
 pub struct MeteringRule {
+    /// The pattern as it is written, with its conditions on the query, in characters that headers can carry.
+    pub name: Box<str>,
     /// Paths inside the API.
     pub path: MeteringPath,
     /// Methods. With a template, `GET` covers `HEAD` unless a rule for the same path and query lists `HEAD`.
@@ -128,6 +130,11 @@ impl Metering {
         Ok(Self { rules, needs, conditions, prefixes, prefix_rules })
     }
 
+    /// The rule at an index.
+    pub fn get(&self, index: usize) -> Option<&MeteringRule> {
+        self.rules.get(index)
+    }
+
     /// Whether a rule has a condition on the query.
     pub fn reads_query(&self) -> bool {
         !self.conditions.names.is_empty()
@@ -215,8 +222,9 @@ impl Conditions {
         (Self { names, by_name, count: numbers.len(), ask_last }, needs)
     }
 
-    /// For each condition, whether the query meets it. For templates, one matching value is enough: otherwise,
-    /// a second value could hide a request from a rule. For prefixes, the last value decides, as in 3scale.
+    /// For each condition, whether the query meets it. For templates, one matching value is enough:
+    /// otherwise, a second value could hide a request from a rule. For prefixes, the last value decides, as
+    /// in 3scale.
     fn met(&self, query: &Query<'_>) -> Vec<bool> {
         let mut met = vec![false; self.count];
         let mut meet = |condition: Option<usize>| {
@@ -307,7 +315,14 @@ mod tests {
             Some(text) => MeteringPath::prefix(text).unwrap(),
             None => MeteringPath::template(path).unwrap(),
         };
-        MeteringRule { path, methods, query: Vec::new(), usages: vec![(metric(number), by)], last: false }
+        MeteringRule {
+            name: "".into(),
+            path,
+            methods,
+            query: Vec::new(),
+            usages: vec![(metric(number), by)],
+            last: false,
+        }
     }
 
     fn build(rules: Vec<MeteringRule>) -> Metering {

@@ -25,12 +25,12 @@ pub use read::Text;
 use crate::{
     access::Bindings,
     credential::{Digest, Locations, ProviderSecret},
-    forward::{HeaderTemplate, ReservedNames},
+    forward::{HeaderValue, ReservedNames},
     identity::{IdentityCache, Requirement, api_key::ApiKeys, application::ApplicationKeys, introspection},
     matching::{ApiMatch, ApiTable, Metering, Metrics, RequestPath, RuleTable},
     provider::rest::Rests,
     quota::{HeaderStyle, LimitSets, Meters, api_payer, remote},
-    refusal::{Challenges, Replies},
+    refusal::{Challenges, Replies, Texts},
 };
 
 /// A compiled policy.
@@ -53,6 +53,8 @@ pub struct Policy {
     pub filter_state: Vec<StateName>,
     /// The digest of the secret that callers send to get explanation headers.
     pub debug: Option<Digest>,
+    /// The name of the machine or pod, for explanation headers.
+    pub hostname: Option<String>,
     /// The providers.
     pub providers: Vec<Provider>,
     /// Whether a provider is a rate limit service: only then do limits hold across replicas.
@@ -130,7 +132,9 @@ pub struct Api {
     /// Whether credentials are removed.
     pub remove_credentials: bool,
     /// Headers that are set for the service.
-    pub headers: Vec<(Rc<str>, HeaderTemplate)>,
+    pub headers: Vec<(Rc<str>, HeaderValue)>,
+    /// What refused callers get in place of Sidegate's own wording.
+    pub texts: Option<Box<Texts>>,
     /// Whether requests pass that would be refused.
     pub shadow: bool,
 }

@@ -8,10 +8,12 @@
 mod catalogue;
 mod reason;
 mod render;
+mod texts;
 
 pub use catalogue::{Blame, Cause, Code, Row};
 pub use reason::Reason;
 pub use render::{Challenges, ErrorFormat, Replies, Style, render};
+pub use texts::{Text, Texts};
 
 /// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

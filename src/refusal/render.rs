@@ -4,7 +4,7 @@ use std::{borrow::Cow, rc::Rc};
 
 use serde::Serialize;
 
-use super::{Cause, Code, Row};
+use super::{Cause, Code, Row, Text};
 use crate::{
     headers::HeaderList,
     reply::{GrpcStatus, Reply},
@@ -86,28 +86,36 @@ impl Replies {
 
 /// Renders the reply for `cause`.
 ///
-/// `correlation` is the id by which the operator finds the request. `further` are headers to add, such as
-/// rate limits.
+/// `text` is what the API says in words of its own. `correlation` is the id by which the operator finds the
+/// request. `further` are headers to add, such as rate limits.
 pub fn render(
     cause: &Cause,
     replies: &Replies,
     challenges: Challenges,
+    text: Option<&Text>,
     correlation: &str,
     further: HeaderList,
 ) -> Reply {
     let row = cause.row();
     let mut headers = HeaderList::with_capacity(10);
-    headers.push(
-        "content-type",
-        match replies.format {
-            ErrorFormat::Kanali => "application/json",
-            ErrorFormat::Problem => "application/problem+json",
-        },
-    );
+    let status = text.and_then(|text| text.status).unwrap_or(row.status);
+    match text.and_then(|text| text.content_type.as_ref()) {
+        Some(content_type) => headers.push("content-type", content_type.clone()),
+        None => headers.push(
+            "content-type",
+            match replies.format {
+                ErrorFormat::Kanali => "application/json",
+                ErrorFormat::Problem => "application/problem+json",
+            },
+        ),
+    }
     headers.push("x-sidegate-code", row.code.digits());
     headers.push("x-sidegate-correlation-id", correlation.to_owned());
     headers.push("cache-control", "no-store");
     challenge(cause, replies, challenges, &mut headers);
+    if status == 401 && headers.get("www-authenticate").is_none() {
+        any_challenge(replies, challenges, &mut headers);
+    }
     match cause {
         Cause::MethodNotAllowed { allow } => headers.push("allow", allow.clone()),
         Cause::LimitReached { retry_after: Some(seconds) }
@@ -119,7 +127,8 @@ pub fn render(
     }
     headers.append(further);
     let grpc = GrpcStatus { code: row.grpc_status, message: Cow::Borrowed(wording(&row, replies.format)) };
-    Reply { status: row.status, grpc, headers, body: replies.body(row.code) }
+    let body = text.and_then(|text| text.body.clone()).unwrap_or_else(|| replies.body(row.code));
+    Reply { status, grpc, headers, body }
 }
 
 const fn wording(row: &Row, format: ErrorFormat) -> &'static str {
@@ -156,6 +165,20 @@ fn challenge(cause: &Cause, replies: &Replies, challenges: Challenges, headers: 
             push(bearer(&format!(", error=\"insufficient_scope\", scope=\"{required}\"")));
         }
         _ => {}
+    }
+}
+
+/// The challenges of a 401 that is one only in the API's own words.
+fn any_challenge(replies: &Replies, challenges: Challenges, headers: &mut HeaderList) {
+    let mut push = |challenge: String| headers.push("www-authenticate", challenge);
+    if challenges.token {
+        push([replies.bearer.as_str(), &replies.resource_metadata].concat());
+    }
+    if challenges.key || !challenges.token {
+        push(replies.key_challenge.clone());
+    }
+    if challenges.basic {
+        push(replies.basic_challenge.clone());
     }
 }
 
@@ -239,6 +262,7 @@ mod tests {
             &Cause::LimitReached { retry_after: Some(7) },
             &Replies::new(&style()),
             BOTH,
+            None,
             "id",
             HeaderList::new(),
         );
@@ -250,9 +274,79 @@ mod tests {
     }
 
     #[test]
+    fn an_api_may_say_it_in_words_of_its_own() {
+        let text = |status, content_type: Option<&str>, body: Option<&str>| {
+            Text::new(status, content_type.map(str::to_owned), body.map(str::to_owned))
+        };
+        let limit = Cause::LimitReached { retry_after: Some(7) };
+        let key = Challenges { token: false, ..BOTH };
+        let apikey = "ApiKey realm=\"api.example.com\"";
+        let challenged: &[&str] = &[apikey];
+        for (cause, text, status, content_type, body, challenges) in [
+            (
+                &limit,
+                text(Some(403), None, Some("slow down")),
+                403,
+                "text/plain; charset=utf-8",
+                "slow down",
+                &[][..],
+            ),
+            (&limit, text(None, Some("text/html"), Some("<p>")), 429, "text/html", "<p>", &[]),
+            (
+                &Cause::KeyMissing,
+                text(Some(401), None, Some("")),
+                401,
+                "text/plain; charset=utf-8",
+                "",
+                challenged,
+            ),
+            (
+                &Cause::KeyRefused,
+                text(Some(403), None, Some("no")),
+                403,
+                "text/plain; charset=utf-8",
+                "no",
+                challenged,
+            ),
+            (
+                &Cause::NoRoute,
+                text(Some(401), None, Some("no")),
+                401,
+                "text/plain; charset=utf-8",
+                "no",
+                challenged,
+            ),
+        ] {
+            let replies = Replies::new(&style());
+            let plain = render(cause, &replies, key, None, "id", HeaderList::from([("x-further", "f")]));
+            let reply =
+                render(cause, &replies, key, Some(&text), "id", HeaderList::from([("x-further", "f")]));
+            assert_eq!((reply.status, &*reply.body), (status, body), "{cause:?}");
+            assert_eq!(headers(&reply, "content-type"), [content_type]);
+            assert_eq!(headers(&reply, "www-authenticate"), challenges, "{cause:?}");
+            for name in
+                ["x-sidegate-code", "x-sidegate-correlation-id", "cache-control", "retry-after", "x-further"]
+            {
+                assert_eq!(headers(&reply, name), headers(&plain, name));
+            }
+            assert_eq!(reply.grpc, plain.grpc);
+        }
+        let only_status = text(Some(404), None, None);
+        let reply = render(
+            &Cause::Forbidden,
+            &Replies::new(&style()),
+            key,
+            Some(&only_status),
+            "id",
+            HeaderList::new(),
+        );
+        assert_eq!((reply.status, headers(&reply, "content-type")), (404, vec!["application/json"]));
+    }
+
+    #[test]
     fn the_body_is_problem_details_if_configured() {
         let style = Style { format: ErrorFormat::Problem, ..style() };
-        let reply = render(&Cause::NoRoute, &Replies::new(&style), BOTH, "id", HeaderList::new());
+        let reply = render(&Cause::NoRoute, &Replies::new(&style), BOTH, None, "id", HeaderList::new());
         assert_eq!(
             &*reply.body,
             r#"{"type":"https://docs.example.com/errors#00","title":"No API matches the request.","status":404,"code":0}"#
@@ -263,8 +357,14 @@ mod tests {
     #[test]
     fn every_reply_carries_code_and_correlation_id() {
         for cause in Cause::all() {
-            let reply =
-                render(&cause, &Replies::new(&style()), BOTH, "id-1", HeaderList::from([("x-further", "f")]));
+            let reply = render(
+                &cause,
+                &Replies::new(&style()),
+                BOTH,
+                None,
+                "id-1",
+                HeaderList::from([("x-further", "f")]),
+            );
             assert_eq!(headers(&reply, "x-sidegate-code"), [cause.code().digits()]);
             assert_eq!(headers(&reply, "x-sidegate-correlation-id"), ["id-1"]);
             assert_eq!(headers(&reply, "x-further"), ["f"]);
@@ -283,7 +383,7 @@ mod tests {
                 Challenges { key: true, basic: false, token: false },
                 Challenges { key: false, basic: false, token: true },
             ] {
-                let reply = render(&cause, &Replies::new(&style()), challenges, "", HeaderList::new());
+                let reply = render(&cause, &Replies::new(&style()), challenges, None, "", HeaderList::new());
                 assert!(
                     reply.status != 401 || !headers(&reply, "www-authenticate").is_empty(),
                     "{cause:?} {challenges:?}"
@@ -324,7 +424,7 @@ mod tests {
         for (cause, challenges, expected) in cases {
             assert_eq!(
                 headers(
-                    &render(cause, &Replies::new(&style()), *challenges, "", HeaderList::new()),
+                    &render(cause, &Replies::new(&style()), *challenges, None, "", HeaderList::new()),
                     "www-authenticate"
                 ),
                 *expected
@@ -335,7 +435,7 @@ mod tests {
     #[test]
     fn a_bearer_challenge_names_the_resource_metadata() {
         let style = Style { resource_metadata: Some("https://a/.well-known/x".to_owned()), ..style() };
-        let reply = render(&Cause::TokenMissing, &Replies::new(&style), BOTH, "", HeaderList::new());
+        let reply = render(&Cause::TokenMissing, &Replies::new(&style), BOTH, None, "", HeaderList::new());
         assert_eq!(
             headers(&reply, "www-authenticate").first(),
             Some(&"Bearer realm=\"api.example.com\", resource_metadata=\"https://a/.well-known/x\"")
@@ -352,7 +452,10 @@ mod tests {
             (Cause::IdentityUnavailable { retry_after: None }, vec![]),
         ] {
             assert_eq!(
-                headers(&render(&cause, &Replies::new(&style()), BOTH, "", HeaderList::new()), "retry-after"),
+                headers(
+                    &render(&cause, &Replies::new(&style()), BOTH, None, "", HeaderList::new()),
+                    "retry-after"
+                ),
                 expected
             );
         }
@@ -362,7 +465,7 @@ mod tests {
     fn a_405_names_the_methods() {
         let cause = Cause::MethodNotAllowed { allow: "GET, HEAD".to_owned() };
         assert_eq!(
-            headers(&render(&cause, &Replies::new(&style()), BOTH, "", HeaderList::new()), "allow"),
+            headers(&render(&cause, &Replies::new(&style()), BOTH, None, "", HeaderList::new()), "allow"),
             ["GET, HEAD"]
         );
     }
@@ -370,7 +473,7 @@ mod tests {
     #[test]
     fn quotes_and_backslashes_in_the_realm_are_escaped() {
         let style = Style { realm: r#"the "gate" \ x"#.to_owned(), ..style() };
-        let reply = render(&Cause::KeyRefused, &Replies::new(&style), BOTH, "", HeaderList::new());
+        let reply = render(&Cause::KeyRefused, &Replies::new(&style), BOTH, None, "", HeaderList::new());
         assert_eq!(headers(&reply, "www-authenticate"), [r#"ApiKey realm="the \"gate\" \\ x""#]);
     }
 }

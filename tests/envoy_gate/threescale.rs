@@ -9,9 +9,7 @@ use super::{Gate, get, sha256};
 const SECRET: &str = "between-gate-and-service";
 
 fn policy() -> Value {
-    let text = |status: u16, body: &str| {
-        json!({"status": status, "content_type": "text/plain; charset=us-ascii", "body": body})
-    };
+    let text = |status: u16, body: &str| json!({"status": status, "content_type": "text/plain; charset=us-ascii", "body": body});
     json!({
         "sidegate": "v1",
         "gate": {"realm": "contacts", "debug": {"secret_sha256": sha256("show-me")}},
@@ -48,9 +46,11 @@ fn policy() -> Value {
 
 async fn start() -> Gate {
     let service = Upstream::echo("orders").await;
-    let wasm = Wasm::sidegate(&policy()).environment("PROXY_SECRET", SECRET).environment("HOSTNAME", "gateway-7");
+    let wasm =
+        Wasm::sidegate(&policy()).environment("PROXY_SECRET", SECRET).environment("HOSTNAME", "gateway-7");
     let setup = Setup::new(Listener::new("main").wasm(&wasm).route(route("orders")));
-    let envoy = Envoy::start(setup.component_log_level("wasm:debug").cluster("orders", service.address())).await;
+    let envoy =
+        Envoy::start(setup.component_log_level("wasm:debug").cluster("orders", service.address())).await;
     Gate { envoy, service }
 }
 
@@ -104,7 +104,8 @@ async fn a_service_of_3scale_is_served_without_its_backend() {
         ("x-3scale-usage", "usage%5Bhits%5D=1&usage%5Blist%5D=1"),
         ("x-3scale-hostname", "gateway-7"),
     ];
-    for answer in [gate.admitted(list()).await, gate.admitted(list()).await, gate.refused("14", list()).await] {
+    for answer in [gate.admitted(list()).await, gate.admitted(list()).await, gate.refused("14", list()).await]
+    {
         for (name, value) in explained {
             assert_eq!(answer.header(name), Some(value), "{name}: {answer:?}");
         }

@@ -68,7 +68,7 @@ fn unknown_fields() {
         (
             r#"{"/apis/0/colour":1}"#,
             &[
-                "apis[0] (orders).colour: unknown field `colour`, expected one of `name`, `hosts`, `base_path`, `credentials`, `default_credentials`, `access`, `rules`, `metering`, `unmetered`, `bindings`, `limits`, `forward`, `shadow`",
+                "apis[0] (orders).colour: unknown field `colour`, expected one of `name`, `hosts`, `base_path`, `credentials`, `default_credentials`, `access`, `rules`, `metering`, `unmetered`, `bindings`, `limits`, `forward`, `errors`, `shadow`",
             ],
         ),
         (

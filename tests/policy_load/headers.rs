@@ -192,3 +192,54 @@ fn invalid_filter_state() {
 fn a_realm_may_have_quotes_and_backslashes() {
     check(&[(r#"{"/gate/realm":"the \"orders\" \\ realm"}"#, &[])]);
 }
+
+#[test]
+fn invalid_secrets_in_headers() {
+    let header = |value: &str| format!(r#"{{"/apis/0/forward/headers":{{"x-a":{value}}}}}"#);
+    check(&[
+        (&header(r#"{"env":"SECRET"}"#), &[]),
+        (
+            &header(r#"{"env":"MISSING"}"#),
+            &[
+                "apis[0] (orders).forward.headers.x-a: the environment has no variable `MISSING`, or an empty one",
+            ],
+        ),
+        (
+            &header(r#"{"env":"a b"}"#),
+            &[
+                "apis[0] (orders).forward.headers.x-a: not the name of a variable: expected ASCII letters, digits and `_`",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn invalid_texts_of_an_api() {
+    let no_match = |text: &str| format!(r#"{{"/apis/0/errors":{{"no_match":{text}}}}}"#);
+    let long = format!(r#"{{"body":"{}"}}"#, "a".repeat(16_385));
+    check(&[
+        (&no_match(r#"{"status":404,"content_type":"text/plain; charset=us-ascii","body":""}"#), &[]),
+        (
+            &no_match("{}"),
+            &["apis[0] (orders).errors.no_match: changes nothing: give `status`, `content_type` or `body`"],
+        ),
+        (
+            &no_match(r#"{"status":200}"#),
+            &["apis[0] (orders).errors.no_match.status: not a status of an error: 400 to 599"],
+        ),
+        (
+            &no_match(r#"{"content_type":"text/plain\r\nx: y"}"#),
+            &["apis[0] (orders).errors.no_match.content_type: not a media type such as `text/plain`"],
+        ),
+        (
+            &no_match(&long),
+            &["apis[0] (orders).errors.no_match.body: has 16385 bytes, but at most 16384 are possible"],
+        ),
+        (
+            r#"{"/apis/0/errors":{"colour":{}}}"#,
+            &[
+                "apis[0] (orders).errors.colour: unknown field `colour`, expected one of `missing_credentials`, `refused_credentials`, `limits_exceeded`, `no_match`",
+            ],
+        ),
+    ]);
+}

@@ -4,7 +4,7 @@ use std::{cell::OnceCell, collections::HashSet};
 
 use super::{
     super::{Access, Api, Unmetered},
-    Names, Report, bindings, credentials, document, forward,
+    Names, Report, bindings, credentials, document, errors, forward,
     limits::{self, Scope},
     metering::{self, Applying},
     report::check_name,
@@ -100,6 +100,7 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
         bindings,
         limits,
         forward,
+        errors,
         shadow,
     } = api;
     report.take_at(|| format!("{path}.name"), check_name(&name));
@@ -137,7 +138,8 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
     let metering = metering::compile(metering, names, &applying, &metering_path, report);
     let document::Forward { remove_credentials, headers } = forward;
     let headers_path = at(!headers.0.is_empty(), "forward.headers");
-    let headers = forward::headers(headers, &headers_path, report);
+    let headers = forward::headers(headers, names, &headers_path, report);
+    let texts = errors.map(|errors| Box::new(errors::texts(errors, &format!("{path}.errors"), report)));
     Api {
         payer: OnceCell::new(),
         name,
@@ -155,6 +157,7 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
         limits,
         remove_credentials,
         headers,
+        texts,
         shadow,
     }
 }

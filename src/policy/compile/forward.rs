@@ -2,10 +2,14 @@
 
 use std::rc::Rc;
 
-use super::{super::document::value::Named, Report};
+use super::{
+    super::document::value::{Named, Secret},
+    Names, Report,
+    secrets::{Characters, resolve},
+};
 use crate::{
     credential::Location,
-    forward::{HeaderTemplate, OWN_PREFIX},
+    forward::{HeaderTemplate, HeaderValue, OWN_PREFIX},
 };
 
 /// Headers that Envoy, HTTP itself or the caller's session needs, and that no policy may set.
@@ -23,18 +27,30 @@ const MOST_FIELDS: usize = 8;
 
 /// Compiles the headers that are set for the service.
 pub(super) fn headers(
-    headers: Named<String>,
+    headers: Named<Secret>,
+    names: &Names,
     path: &str,
     report: &mut Report,
-) -> Vec<(Rc<str>, HeaderTemplate)> {
+) -> Vec<(Rc<str>, HeaderValue)> {
     report.at_most(MOST_HEADERS, "headers", headers.0.len(), path);
-    let mut compiled: Vec<(Rc<str>, HeaderTemplate)> = Vec::new();
-    for (name, template) in headers.0 {
+    let mut compiled: Vec<(Rc<str>, HeaderValue)> = Vec::new();
+    for (name, value) in headers.0 {
         let path = format!("{path}.{name}");
-        report.at_most(MOST_BYTES, "bytes", template.len(), &path);
-        report.at_most(MOST_FIELDS, "fields", template.matches('{').count(), &path);
         let lower = name.to_ascii_lowercase();
-        let Some(template) = report.take(&path, HeaderTemplate::parse(&template)) else { continue };
+        let value = match value {
+            Secret::Inline(template) => {
+                report.at_most(MOST_BYTES, "bytes", template.len(), &path);
+                report.at_most(MOST_FIELDS, "fields", template.matches('{').count(), &path);
+                let template = report.take(&path, HeaderTemplate::parse(&template));
+                template.map(HeaderValue::Template)
+            }
+            secret @ Secret::Env(_) => {
+                let secret = resolve(secret, Characters::Printable, names.environment, &path, report);
+                report.at_most(MOST_BYTES, "bytes", secret.secret().len(), &path);
+                Some(HeaderValue::Secret(secret))
+            }
+        };
+        let Some(value) = value else { continue };
         if lower != "cookie" && Location::header(&lower, None).is_err() {
             report.add(&path, "not a header name");
         } else if RESERVED.contains(&lower.as_str()) || lower.starts_with(OWN_PREFIX) {
@@ -42,7 +58,7 @@ pub(super) fn headers(
         } else if compiled.iter().any(|(other, _)| **other == *lower) {
             report.add(&path, "this header appears twice: upper and lower case make no difference");
         } else {
-            compiled.push((lower.into(), template));
+            compiled.push((lower.into(), value));
         }
     }
     compiled

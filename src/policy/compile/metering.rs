@@ -1,6 +1,8 @@
 //! Compiles metering: which requests count how much.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 
 use super::{
     super::{LimitSets, Plan, problem::Kind},
@@ -90,6 +92,7 @@ pub(super) fn compile(
     let Some(metering) = metering else {
         let everything = MeteringPath::template("/**").ok().zip(names.metrics.find(DEFAULT_METRIC));
         let rule = everything.map(|(path, metric)| MeteringRule {
+            name: "/**".into(),
             path,
             methods: Methods::ALL,
             query: Vec::new(),
@@ -153,8 +156,17 @@ fn metering_rule(
         }
     };
     let usages = usages.into_iter().collect::<Option<_>>()?;
+    let name = shown(&text, &query.0);
     let query = query.0.into_iter().map(|(name, value)| (name, QueryValue::parse(&value))).collect();
-    Some(MeteringRule { path: pattern?, methods, query, usages, last })
+    Some(MeteringRule { name, path: pattern?, methods, query, usages, last })
+}
+
+/// A pattern with its conditions on the query, as 3scale writes it, in characters that headers can carry.
+fn shown(path: &str, query: &BTreeMap<String, String>) -> Box<str> {
+    let pairs: Vec<_> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let separator = if pairs.is_empty() { "" } else { "?" };
+    let text = [path, separator, &pairs.join("&")].concat();
+    utf8_percent_encode(&text, CONTROLS).to_string().into()
 }
 
 /// A metric and how much of it is counted; the paths are those of the metric's name and of the amount.

@@ -6,6 +6,7 @@ mod apis;
 mod bindings;
 mod consumers;
 mod credentials;
+mod errors;
 mod forward;
 mod gate;
 mod limits;
@@ -88,6 +89,8 @@ pub(super) fn compile(
         max_path_length: gate.max_path_length,
         rate_limit_headers: gate.rate_limit_headers,
         filter_state: gate.filter_state,
+        // Only explanation headers show it.
+        hostname: gate.debug.and_then(|_| environment(HOSTNAME)).filter(|name| is_hostname(name)),
         debug: gate.debug,
         has_services: providers.has_services(),
         providers: providers.list,
@@ -119,6 +122,13 @@ struct Names<'a> {
     applying: Applying,
     /// What is left for compiling expressions.
     effort: &'a Effort,
+}
+
+/// The variable that has the name of the machine, or of the pod.
+const HOSTNAME: &str = "HOSTNAME";
+
+fn is_hostname(name: &str) -> bool {
+    (1..=253).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Where each name of a map is in the list made of it.

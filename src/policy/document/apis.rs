@@ -1,6 +1,6 @@
 //! `apis`: hosts and base paths that belong together, and where their credentials sit.
 
-use super::{Access, Bindings, Forward, Limit, Metering, Rule, Unmetered, value::Secret};
+use super::{Access, ApiErrors, Bindings, Forward, Limit, Metering, Rule, Unmetered, value::Secret};
 
 document! {
     /// Hosts and a base path that belong together.
@@ -29,6 +29,8 @@ document! {
         pub limits?: Vec<Limit>,
         /// What the service behind the API sees.
         pub forward = default: Forward,
+        /// What refused callers get in place of Sidegate's own wording.
+        pub errors?: ApiErrors,
         /// Decide, log and count, but never refuse.
         pub shadow = default: bool,
     }

@@ -1,6 +1,6 @@
 //! `forward`: what the service behind an API sees.
 
-use super::value::Named;
+use super::value::{Named, Secret};
 
 document! {
     /// What the service behind the API sees.
@@ -9,8 +9,8 @@ document! {
         #[serde(default = "default_true")]
         pub remove_credentials: bool,
         /// Headers to set, by name. Values may hold `{api}` `{rule}` `{consumer}` `{plan}` `{environment}`
-        /// `{client_id}` `{subject}` `{scope}`.
-        pub headers = default: Named<String>,
+        /// `{client_id}` `{subject}` `{scope}`, or be a secret: `{env: NAME}`.
+        pub headers = default: Named<Secret>,
     }
 }
 

@@ -63,6 +63,7 @@ macro_rules! choice {
 mod apis;
 mod bindings;
 mod consumers;
+mod errors;
 mod forms;
 mod forward;
 mod gate;
@@ -76,6 +77,7 @@ pub mod value;
 pub use apis::{Api, BasicPart, Credentials, DefaultCredentials, Location};
 pub use bindings::{Binding, Grant, PathGrant};
 pub use consumers::{Application, Consumer, ConsumerState, Key, KeyState};
+pub use errors::{ApiErrors, ErrorText};
 pub(super) use forms::form;
 pub use forward::Forward;
 pub use gate::{Capacity, Debug, ErrorFormat, Errors, FilterState, Gate, Preflight, StateName, Unmatched};

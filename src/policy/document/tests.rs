@@ -91,7 +91,11 @@ pub(in crate::policy) fn everything() -> Value {
                     {"consumer": "globex", "allow": "all"},
                 ],
                 "limits": [{"metric": "hits", "max": 1, "per": "minute", "of": "api"}],
-                "forward": {"remove_credentials": false, "headers": {"x-a": "{api}"}},
+                "forward": {"remove_credentials": false, "headers": {"x-a": "{api}", "x-b": {"env": "S"}}},
+                "errors": {
+                    "missing_credentials": {"status": 401}, "refused_credentials": {"content_type": "text/plain"},
+                    "limits_exceeded": {"body": "b"}, "no_match": {"status": 404, "content_type": "text/html", "body": "b"},
+                },
                 "shadow": true,
             },
             {
