@@ -17,6 +17,7 @@ use crate::{
     identity::{
         KeptAnswer,
         introspection::{Read, read},
+        jwt::{Jws, KeySet},
         threescale,
     },
     matching::{Metrics, Target, Usage, normalise},
@@ -32,11 +33,12 @@ use crate::{
 pub type NamedTarget = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [NamedTarget; 6] = [
+pub const TARGETS: [NamedTarget; 7] = [
     ("policy", policy),
     ("request", request),
     ("paths", paths),
     ("introspection", introspection),
+    ("jwt", jwt),
     ("store", store),
     ("threescale", self::threescale),
 ];
@@ -198,6 +200,40 @@ pub fn threescale(bytes: &[u8]) {
         }
         Err(_) => {}
     }
+}
+
+/// A token, and a key set: whatever the bytes are, no token is admitted, because the keys are of nobody.
+pub fn jwt(bytes: &[u8]) {
+    thread_local! {
+        static GATE: Rc<Policy> = {
+            let keys = include_str!("../tests/jwt/fixtures.json");
+            let fixtures: serde_json::Value = serde_json::from_str(keys).expect("the fixtures are JSON");
+            let keys = fixtures.get("keys").expect("the fixtures have keys").to_string();
+            let jwks = serde_json::json!({"jwks": {"issuer": "https://idp", "keys": keys}});
+            let api = serde_json::json!({"name": "a", "access": [{"jwt": {"provider": "p"}}], "rules": [{"path": "/**"}]});
+            let policy = serde_json::json!({"sidegate": "v1", "providers": {"p": jwks}, "apis": [api]});
+            Rc::new(Policy::load(policy.to_string().as_bytes(), &|_| None).expect("the policy is valid"))
+        };
+    }
+    let _set = KeySet::parse(bytes);
+    let Ok(token) = str::from_utf8(bytes) else { return };
+    let _written = KeySet::parse_written(token);
+    if let Ok(jws) = Jws::parse(token) {
+        assert_eq!(token.split('.').count(), 3);
+        assert!(!jws.signature.is_empty() && jws.signed.len() < token.len());
+    }
+    let driver = Driver::new(GATE.with(Rc::clone), Memory::new());
+    let headers = [
+        (":method", "GET".to_owned()),
+        (":authority", "a".to_owned()),
+        (":path", "/".to_owned()),
+        ("authorization", format!("Bearer {token}")),
+    ];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.into_bytes())).to_vec();
+    let request = Request::new(HeaderMap::from(headers), || None, 1);
+    // All tokens of the fixtures have expired at that time.
+    let ending = driver.decide(request, NOW, |_| panic!("a call"));
+    assert!(matches!(ending, Ending::Refused(_)));
 }
 
 /// Bytes in the store, as a whole slot and as the payload of an entry: they never admit more than the limit.

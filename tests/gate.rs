@@ -23,6 +23,8 @@ mod engine;
 mod forward;
 #[path = "gate/introspection.rs"]
 mod introspection;
+#[path = "gate/jwt.rs"]
+mod jwt;
 #[path = "gate/leases.rs"]
 mod leases;
 #[path = "gate/limits.rs"]

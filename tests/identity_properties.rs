@@ -12,7 +12,7 @@ use sidegate::{
     credential::{Location, Locations, MisplacedCredential, locate, removal},
     headers::{HeaderList, HeaderMap},
     identity::{
-        Audiences, Identity, KeptAnswer, Requirement, Terms, TokenFault, Vouched, check,
+        Audiences, Identity, KeptAnswer, Requirement, Terms, TokenFault, Tolerance, Vouched, check,
         introspection::{Read, read},
     },
     provider::{Body, Freshness, HttpResponse, Keeping, Response, WhenUnavailable},
@@ -239,7 +239,7 @@ proptest! {
             prop_assert!(entry.kept_until(&terms).is_some_and(|until| now < until));
         }
         if let Some(served) = entry.despite_fault(&terms, now) {
-            let verdict = check(&served, &Requirement::default(), now, Duration::ZERO);
+            let verdict = check(&served, &Requirement::default(), now, Tolerance::default());
             prop_assert_ne!(verdict, Err(TokenFault::Expired));
         }
     }

@@ -17,6 +17,8 @@ mod credentials;
 mod fields;
 #[path = "policy_load/headers.rs"]
 mod headers;
+#[path = "policy_load/jwks.rs"]
+mod jwks;
 #[path = "policy_load/limits.rs"]
 mod limits;
 #[path = "policy_load/lists.rs"]

@@ -1,6 +1,8 @@
 //! Identification: the rule's access strategies, tried in order. The first whose credential is present
 //! decides.
 
+use std::time::Duration;
+
 use super::{
     place::Place,
     request::Request,
@@ -12,12 +14,13 @@ use crate::{
         locate_application,
     },
     identity::{
-        Identity, Lookup, Requirement, TokenFault, Vouched,
+        Identity, Lookup, Requirement, TokenFault, Tolerance, Vouched,
         application::ApplicationFault,
         check,
-        introspection::{Consulted, introspect},
+        introspection::{self, Consulted, introspect},
+        jwt::{self, Unobtained, Unverified, Verified, verify},
     },
-    policy::{Access, DefaultCredentials, Provider},
+    policy::{Access, DefaultCredentials, Policy, Provider, Rule, TokenWay},
     ports::Ports,
     provider::ProviderFault,
     refusal::{Cause, Reason, Refusal},
@@ -64,17 +67,14 @@ pub(super) async fn identify<S: Store>(
                 return Ok(Caller { credential: Credential::None, consumer: None, identity: None });
             }
             Access::Deny => return Err(Cause::Forbidden.because("the rule denies all access")),
-            Access::ApiKey | Access::Application | Access::Introspection { .. } => {
-                present(place, access, request)
-                    .map_err(|misplaced| Cause::Malformed.because(Reason::of(&misplaced)))?
-            }
+            Access::ApiKey | Access::Application | Access::Token(_) => present(place, access, request)
+                .map_err(|misplaced| Cause::Malformed.because(Reason::of(&misplaced)))?,
         };
         let Some(presented) = presented else { continue };
         trail.credential = Some(presented.place());
         return match (access, presented) {
-            (Access::Introspection { provider, requirement }, Presented::Token(token)) => {
-                let token = AccessToken::new(token.credential);
-                by_token(place, *provider, requirement, &token, ports, trail).await
+            (Access::Token(_), Presented::Token(token)) => {
+                by_token(place, &AccessToken::new(token.credential), ports, trail).await
             }
             (_, Presented::Key(key)) => by_key(place, &key.credential, ports, trail),
             (_, Presented::Application(PresentedApplication { id, key })) => {
@@ -199,37 +199,100 @@ fn by_consumer(
     Ok(Caller { credential: Credential::Key, consumer: owner, identity: None })
 }
 
+/// Which of the rule's ways in decides about `token`. If there are several for tokens, that is the one for
+/// the issuer that the token names. Nothing verifies that name yet, so it can only choose who refuses.
+fn way_for<'a>(rule: &'a Rule, token: &str) -> Option<&'a TokenWay> {
+    let mut ways = rule.access.iter().filter_map(|access| match access {
+        Access::Token(way) => Some(way),
+        Access::Allow | Access::Deny | Access::ApiKey | Access::Application => None,
+    });
+    let (first, others) = (ways.next()?, ways);
+    if others.clone().next().is_none() {
+        return Some(first);
+    }
+    let issuer = jwt::claimed_issuer(token);
+    let mut ways = std::iter::once(first).chain(others);
+    match issuer {
+        Some(issuer) => ways
+            .clone()
+            .find(|way| way.issuers.contains(&issuer))
+            .or_else(|| ways.find(|way| way.takes_others)),
+        None => ways.find(|way| way.takes_others),
+    }
+}
+
 async fn by_token<S: Store>(
     place: &Place<'_>,
-    index: usize,
-    requirement: &Requirement,
     token: &AccessToken,
     ports: &Ports<S>,
     trail: &mut Trail,
 ) -> Result<Caller, Refusal> {
     let policy = place.policy;
-    let Some(Provider::Introspection(provider)) = policy.providers.get(index) else {
-        return Err(Cause::ProviderMissing.because("the provider does not exist"));
+    let Some(TokenWay { provider: index, requirement, .. }) = way_for(place.rule, token.secret()) else {
+        return Err(Cause::TokenInvalid.because(Reason::of(&TokenFault::WrongIssuer)));
     };
-    let Consulted { result, call } =
-        introspect(provider, token, &policy.identities, &policy.rests, ports).await;
-    trail.calls.extend(call.map(|record| ProviderCall { provider: index, record }));
-    let (introspected, lookup) = result.map_err(unavailable)?;
-    trail.lookup = Some(lookup);
-    let checked = match lookup {
-        Lookup::Foreign => Err(TokenFault::WrongIssuer),
-        // This also applies if the answer was cached for another rule.
-        Lookup::Hit | Lookup::Miss | Lookup::Stale => {
-            check(&introspected, requirement, ports.now(), provider.settings().leeway)
+    let (vouched, tolerance) = match policy.providers.get(*index) {
+        Some(Provider::Introspection(provider)) => {
+            let vouched = by_introspection(policy, *index, provider, token, ports, trail).await?;
+            (vouched, Tolerance { start: provider.settings().leeway, end: Duration::ZERO })
         }
+        Some(Provider::Jwks(provider)) => {
+            (by_signature(policy, *index, provider, token, ports, trail).await?, provider.tolerance())
+        }
+        _ => return Err(Cause::ProviderMissing.because("the provider does not exist")),
     };
-    checked.map_err(|fault| rejected(fault, requirement))?;
-    let Vouched::Active(claims) = introspected else {
+    // This also applies if the answer was cached for another rule.
+    check(&vouched, requirement, ports.now(), tolerance).map_err(|fault| rejected(fault, requirement))?;
+    let Vouched::Active(claims) = vouched else {
         return Err(rejected(TokenFault::Inactive, requirement));
     };
     let consumer = claims.client_id.as_deref().and_then(|client| policy.consumers.by_client(client));
     trail.consumer = consumer;
     Ok(Caller { credential: Credential::Token, consumer, identity: Some(claims) })
+}
+
+async fn by_introspection<S: Store>(
+    policy: &Policy,
+    index: usize,
+    provider: &introspection::Provider,
+    token: &AccessToken,
+    ports: &Ports<S>,
+    trail: &mut Trail,
+) -> Result<Vouched<'static>, Refusal> {
+    let Consulted { result, call } =
+        introspect(provider, token, &policy.identities, &policy.rests, ports).await;
+    trail.calls.extend(call.map(|record| ProviderCall { provider: index, record }));
+    let (vouched, lookup) = result.map_err(|fault| unavailable(fault, fault.retry_after()))?;
+    trail.lookup = Some(lookup);
+    if lookup == Lookup::Foreign {
+        return Err(Cause::TokenInvalid.because(Reason::of(&TokenFault::WrongIssuer)));
+    }
+    Ok(vouched)
+}
+
+async fn by_signature<S: Store>(
+    policy: &Policy,
+    index: usize,
+    provider: &jwt::Provider,
+    token: &AccessToken,
+    ports: &Ports<S>,
+    trail: &mut Trail,
+) -> Result<Vouched<'static>, Refusal> {
+    let tools = jwt::Tools {
+        cache: &policy.identities,
+        sets: &policy.key_sets,
+        verifications: &policy.verifications,
+    };
+    let Verified { result, lookup, call, verdict } = verify(provider, token, tools, ports).await;
+    trail.calls.extend(call.map(|record| ProviderCall { provider: index, record }));
+    trail.lookup = lookup;
+    trail.verification = verdict.map(|verdict| (index, verdict));
+    result.map_err(|unverified| match unverified {
+        Unverified::Invalid(fault) => Cause::TokenInvalid.because(Reason::of(&fault)),
+        Unverified::NoKeys(Unobtained { fault, retry_after }) => unavailable(fault, retry_after),
+        Unverified::TooMany => Cause::IdentityUnavailable { retry_after: Some(1) }
+            .because("too many signatures to verify in this second"),
+    })
 }
 
 fn rejected(fault: TokenFault, requirement: &Requirement) -> Refusal {
@@ -244,11 +307,11 @@ fn rejected(fault: TokenFault, requirement: &Requirement) -> Refusal {
     cause.because(Reason::of(&fault))
 }
 
-fn unavailable(fault: ProviderFault) -> Refusal {
+fn unavailable(fault: ProviderFault, retry_after: Option<u64>) -> Refusal {
     let cause = match fault {
         ProviderFault::UnknownCluster => Cause::ClusterUnknown,
         ProviderFault::NoHealthyHost => Cause::NoHealthyHost,
-        _ => Cause::IdentityUnavailable { retry_after: fault.retry_after() },
+        _ => Cause::IdentityUnavailable { retry_after },
     };
     cause.because(Reason::of(&fault))
 }

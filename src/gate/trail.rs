@@ -7,7 +7,7 @@ use super::{identify::Caller, request::Head};
 use crate::{
     credential::{Digest, Location},
     forward::Field,
-    identity::{Lookup, api_key::KeyId},
+    identity::{Lookup, api_key::KeyId, jwt::Verdict},
     matching::Usage,
     policy::{Api, Policy},
     provider::CallRecord,
@@ -34,6 +34,9 @@ pub struct Trail {
     pub plan: Option<usize>,
     /// How the caller's identity was obtained, if a provider vouches for it.
     pub lookup: Option<Lookup>,
+    /// What became of the signature of a token, if it was not in the cache: the provider, as an index into
+    /// the policy's providers, and the verdict.
+    pub verification: Option<(usize, Verdict)>,
     /// The calls that this request made.
     pub calls: Vec<ProviderCall>,
     /// The rate limit services that gave no usable answer although the request may pass.
@@ -107,6 +110,7 @@ impl Trail {
             key: None,
             plan: None,
             lookup: None,
+            verification: None,
             calls: Vec::new(),
             fallen: Vec::new(),
             usage: None,

@@ -32,7 +32,7 @@ use crate::{
     shell::{
         calls::Home,
         host::{CallHost, CallId, ContextId, MeasureId, MeasureKind, RequestHost, TelemetryHost, TimerHost},
-        loading,
+        loading, tasks,
         worker::{Action, Stream, Worker},
     },
     store::{Cas, Lost, Seed, Store},
@@ -49,7 +49,9 @@ pub type EnvoyWorker = Worker<Envoy, Envoy>;
 /// What runs in the module: Sidegate, or an extension of it.
 pub trait Plugin: 'static {
     /// A policy was loaded. This is where background tasks start.
-    fn start(_: &EnvoyWorker) {}
+    fn start(worker: &EnvoyWorker) {
+        tasks::start(worker);
+    }
 
     /// A request's headers have arrived.
     fn on_request(worker: &EnvoyWorker, stream: &Rc<Stream>) -> Action {

@@ -54,6 +54,8 @@ pub struct Terms {
     pub when_unavailable: WhenUnavailable,
     /// How long the provider rests after a failure.
     pub cooldown: Duration,
+    /// How long after a token's `exp` an answer about it may still be used.
+    pub leeway: Duration,
 }
 
 /// A provider's answer, and when it was received.
@@ -82,6 +84,10 @@ impl Lookup {
 impl Terms {
     /// The default time that a provider rests after a failure.
     pub const DEFAULT_COOLDOWN: Duration = Duration::from_secs(1);
+
+    fn not_past_exp(&self, claims: &Identity<'_>, moment: Timestamp) -> Timestamp {
+        claims.exp.map_or(moment, |exp| exp.saturating_add(self.leeway).min(moment))
+    }
 }
 
 impl Default for Terms {
@@ -90,6 +96,7 @@ impl Default for Terms {
             keeping: Keeping::default(),
             when_unavailable: WhenUnavailable::default(),
             cooldown: Self::DEFAULT_COOLDOWN,
+            leeway: Duration::ZERO,
         }
     }
 }
@@ -138,7 +145,7 @@ impl IdentityCache {
     ) {
         let now = store.now();
         let known_until = match &introspected {
-            Vouched::Active(claims) => not_past_exp(claims, now.saturating_add(KNOWN_FOR)),
+            Vouched::Active(claims) => terms.not_past_exp(claims, now.saturating_add(KNOWN_FOR)),
             Vouched::Inactive => now,
         };
         let answer = KeptAnswer::new(introspected, now);
@@ -190,7 +197,7 @@ impl<'a> KeptAnswer<'a> {
         let Keeping { ttl, negative_ttl, stale_if_error: _ } = terms.keeping;
         match &self.introspected {
             Vouched::Inactive => self.fetched_at.saturating_add(negative_ttl),
-            Vouched::Active(claims) => not_past_exp(claims, self.fetched_at.saturating_add(ttl)),
+            Vouched::Active(claims) => terms.not_past_exp(claims, self.fetched_at.saturating_add(ttl)),
         }
     }
 
@@ -233,7 +240,7 @@ impl<'a> KeptAnswer<'a> {
         let fresh_until = self.fresh_until(terms);
         match &self.introspected {
             Vouched::Active(claims) if terms.when_unavailable != WhenUnavailable::Deny => {
-                not_past_exp(claims, fresh_until.saturating_add(terms.keeping.stale_if_error))
+                terms.not_past_exp(claims, fresh_until.saturating_add(terms.keeping.stale_if_error))
             }
             Vouched::Active(_) | Vouched::Inactive => fresh_until,
         }
@@ -254,10 +261,6 @@ impl<'a> KeptAnswer<'a> {
             introspected: Vouched::decode(introspected)?,
         })
     }
-}
-
-fn not_past_exp(claims: &Identity<'_>, moment: Timestamp) -> Timestamp {
-    claims.exp.map_or(moment, |exp| exp.min(moment))
 }
 
 #[cfg(test)]
@@ -310,6 +313,13 @@ mod tests {
         );
         assert_eq!(active(Some(1_000)).kept_until(&stale), None);
         assert_eq!(active(Some(1)).kept_until(&stale), None);
+    }
+
+    #[test]
+    fn an_answer_may_outlive_exp_by_the_leeway() {
+        use Freshness::{Expired, Fresh};
+        let lenient = Terms { leeway: Duration::from_secs(5), ..Terms::default() };
+        assert_eq!(states(&active(Some(1_010)), &lenient, &[1_014, 1_015]), [Fresh, Expired]);
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub enum TokenFault {
     /// The server says that the token is inactive.
     #[error("the token is not active")]
     Inactive,
-    /// `token_use` is not `access_token`; or only `typ` is present, and names a refresh token or an ID token.
+    /// `token_use` is neither `access_token` nor `access`; or only `typ` is present, and names a refresh token
+    /// or an ID token.
     #[error("the token is not an access token")]
     NotAnAccessToken,
     /// `token_type` is neither `Bearer` nor `access_token`.
@@ -49,44 +50,65 @@ pub enum TokenFault {
     /// `cnf`: only the holder of a key may use the token, and we cannot verify that the caller is the holder.
     #[error("the token is bound to a key, which is not verified")]
     SenderConstrained,
+    /// The token is not a compact JWS, or its claims cannot be read.
+    #[error("the token is not a valid JWT")]
+    Malformed,
+    /// `crit`: the token must not be accepted by who does not understand an extension.
+    #[error("the header of the token names critical extensions")]
+    CriticalHeader,
+    /// `alg` is not one of the provider's algorithms.
+    #[error("the token is signed with an algorithm that is not allowed")]
+    WrongAlgorithm,
+    /// A JWT without `exp`.
+    #[error("the token does not say when it expires")]
+    NoExpiry,
+    /// A JWT without `iat`, where its lifetime is limited.
+    #[error("the token does not say when it was issued")]
+    NoIssuedAt,
+    /// From `iat` to `exp` it is longer than the provider's `max_lifetime`.
+    #[error("the lifetime of the token is too long")]
+    LivesTooLong,
+    /// No key has the name that the token gives.
+    #[error("the key of the token is unknown")]
+    UnknownKey,
+    /// The key that the token names is not for its algorithm; or it names none, and several fit.
+    #[error("no key or more than one fits the token")]
+    NoFittingKey,
+    /// The signature is not that of the key.
+    #[error("the signature of the token is invalid")]
+    BadSignature,
     /// A required scope is not granted (`insufficient_scope` in RFC 6750).
     #[error("the token lacks a required scope")]
     InsufficientScope,
 }
 
+/// How far the clock of whoever issued a token may differ from ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tolerance {
+    /// When `nbf` and `iat` are checked.
+    pub start: Duration,
+    /// When `exp` is checked. Nothing for an introspected token: the server that says "active" has already
+    /// checked it, and an answer must not outlive the token (RFC 7662 section 4).
+    pub end: Duration,
+}
+
 /// Runs the checks in a fixed order and returns the first failure. Scopes come last, so that only valid
 /// tokens get a 403.
 ///
-/// `leeway` applies to `nbf` and `iat`, but not to `exp`: the server that says "active" has already checked
-/// it, and an answer must not outlive the token (RFC 7662 section 4).
+/// # Errors
+///
+/// The token does not satisfy the rule.
 pub fn check(
-    introspected: &Vouched<'_>,
+    vouched: &Vouched<'_>,
     requirement: &Requirement,
     now: Timestamp,
-    leeway: Duration,
+    tolerance: Tolerance,
 ) -> Result<(), TokenFault> {
-    let Vouched::Active(claims) = introspected else {
+    let Vouched::Active(claims) = vouched else {
         return Err(TokenFault::Inactive);
     };
-    let holds = |condition: bool, fault: TokenFault| if condition { Ok(()) } else { Err(fault) };
-    let soon = now.saturating_add(leeway);
-
-    holds(
-        claims.token_use.as_deref().is_none_or(|found| found == "access_token"),
-        TokenFault::NotAnAccessToken,
-    )?;
-    holds(
-        claims.token_type.as_deref().is_none_or(|found| is_one_of(found, &["Bearer", "access_token"])),
-        TokenFault::NotABearerToken,
-    )?;
-    let is_named = claims.token_use.is_some() || claims.token_type.is_some();
-    holds(
-        is_named || claims.typ.as_deref().is_none_or(|found| is_one_of(found, &["Bearer", "JWT", "at+jwt"])),
-        TokenFault::NotAnAccessToken,
-    )?;
-    holds(claims.exp.is_none_or(|exp| now < exp), TokenFault::Expired)?;
-    holds(claims.nbf.is_none_or(|nbf| nbf <= soon), TokenFault::NotYetValid)?;
-    holds(claims.iat.is_none_or(|iat| iat <= soon), TokenFault::IssuedInFuture)?;
+    check_kind(claims)?;
+    check_times(claims, now, tolerance)?;
     holds(is_trusted(claims, &requirement.issuers), TokenFault::WrongIssuer)?;
     holds(
         requirement.audience.as_ref().is_none_or(|audience| audience.accepts(claims.audiences.iter())),
@@ -97,6 +119,39 @@ pub fn check(
         requirement.scopes.as_ref().is_none_or(|scopes| scopes.are_granted(claims.scopes())),
         TokenFault::InsufficientScope,
     )
+}
+
+/// Checks whether the token is an access token.
+pub(super) fn check_kind(claims: &Identity<'_>) -> Result<(), TokenFault> {
+    holds(
+        claims.token_use.as_deref().is_none_or(|found| matches!(found, "access_token" | "access")),
+        TokenFault::NotAnAccessToken,
+    )?;
+    holds(
+        claims.token_type.as_deref().is_none_or(|found| is_one_of(found, &["Bearer", "access_token"])),
+        TokenFault::NotABearerToken,
+    )?;
+    let is_named = claims.token_use.is_some() || claims.token_type.is_some();
+    holds(
+        is_named || claims.typ.as_deref().is_none_or(|found| is_one_of(found, &["Bearer", "JWT", "at+jwt"])),
+        TokenFault::NotAnAccessToken,
+    )
+}
+
+/// Checks whether the token is valid now.
+pub(super) fn check_times(
+    claims: &Identity<'_>,
+    now: Timestamp,
+    tolerance: Tolerance,
+) -> Result<(), TokenFault> {
+    let soon = now.saturating_add(tolerance.start);
+    holds(claims.exp.is_none_or(|exp| now < exp.saturating_add(tolerance.end)), TokenFault::Expired)?;
+    holds(claims.nbf.is_none_or(|nbf| nbf <= soon), TokenFault::NotYetValid)?;
+    holds(claims.iat.is_none_or(|iat| iat <= soon), TokenFault::IssuedInFuture)
+}
+
+fn holds(condition: bool, fault: TokenFault) -> Result<(), TokenFault> {
+    if condition { Ok(()) } else { Err(fault) }
 }
 
 fn is_one_of(found: &str, names: &[&str]) -> bool {
@@ -120,7 +175,7 @@ mod tests {
     use crate::access::ScopeStrategy;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_500);
-    const LEEWAY: Duration = Duration::from_secs(30);
+    const LEEWAY: Tolerance = Tolerance { start: Duration::from_secs(30), end: Duration::ZERO };
 
     fn strict() -> Requirement {
         Requirement {
@@ -222,6 +277,16 @@ mod tests {
             checked(Identity { iat: at(1_530_001), ..Identity::default() }, &lax),
             Err(TokenFault::IssuedInFuture)
         );
+    }
+
+    #[test]
+    fn a_token_may_outlive_its_expiry_by_a_tolerance() {
+        let tolerant = Tolerance { end: Duration::from_secs(30), ..LEEWAY };
+        let ends = |millis| {
+            let vouched = Vouched::Active(Identity { exp: at(millis), ..Identity::default() });
+            check(&vouched, &Requirement::default(), NOW, tolerant)
+        };
+        assert_eq!([ends(1_470_001), ends(1_470_000)], [Ok(()), Err(TokenFault::Expired)]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! * [`api_key`]: keys that the policy holds as digests
 //! * [`application`]: ids of applications, each with keys that confirm it
 //! * [`introspection`]: access tokens that an endpoint vouches for (RFC 7662)
+//! * [`jwt`]: access tokens that Sidegate verifies itself (RFC 7519)
 //! * [`threescale`]: applications that 3scale's Service Management API vouches for
 //! * [`IdentityCache`]: answers of all kinds of providers, shared by all workers
 //! * [`check`]: whether a token satisfies a rule. It runs on every request, including those with cached
@@ -12,11 +13,14 @@ pub mod api_key;
 pub mod application;
 mod cache;
 mod check;
+mod claims;
 mod encoding;
 pub mod introspection;
+pub mod jwt;
 mod record;
 pub mod threescale;
 
 pub use cache::{IdentityCache, KeptAnswer, Lookup, Terms};
-pub use check::{Requirement, TokenFault, check};
+pub use check::{Requirement, TokenFault, Tolerance, check};
+use check::{check_kind, check_times};
 pub use record::{Audiences, Identity, Vouched};

@@ -26,7 +26,13 @@ use crate::{
     access::Bindings,
     credential::{Digest, Locations, ProviderSecret},
     forward::{HeaderValue, ReservedNames},
-    identity::{IdentityCache, Requirement, api_key::ApiKeys, application::ApplicationKeys, introspection},
+    identity::{
+        IdentityCache, Requirement,
+        api_key::ApiKeys,
+        application::ApplicationKeys,
+        introspection,
+        jwt::{self, KeySets, Verifications},
+    },
     matching::{ApiMatch, ApiTable, Metering, Metrics, RequestPath, RuleTable},
     provider::rest::Rests,
     quota::{HeaderStyle, LimitSets, Meters, api_payer, remote},
@@ -71,6 +77,10 @@ pub struct Policy {
     pub meters: Meters,
     /// Where identities are cached.
     pub identities: IdentityCache,
+    /// The keys that issuers publish.
+    pub key_sets: KeySets,
+    /// How many signatures a worker verifies.
+    pub verifications: Verifications,
     /// Which providers are left alone after a failure.
     pub rests: Rests,
     /// The API keys.
@@ -87,6 +97,8 @@ pub enum Provider {
     Introspection(introspection::Provider),
     /// A rate limit service.
     RateLimitService(remote::Service),
+    /// An issuer of tokens that Sidegate verifies.
+    Jwks(Rc<jwt::Provider>),
 }
 
 /// A plan.
@@ -172,13 +184,20 @@ pub enum Access {
     ApiKey,
     /// For consumers with an application.
     Application,
-    /// For callers with an introspected token.
-    Introspection {
-        /// The provider's index.
-        provider: usize,
-        /// What the token must be.
-        requirement: Requirement,
-    },
+    /// For callers with a token that a provider vouches for.
+    Token(TokenWay),
+}
+
+/// A way in with a token.
+pub struct TokenWay {
+    /// The provider's index.
+    pub provider: usize,
+    /// What the token must be.
+    pub requirement: Requirement,
+    /// The issuers whose tokens this way takes if the rule has others for tokens.
+    pub issuers: Vec<String>,
+    /// Whether it then also takes tokens of issuers that no way names, and those that name none.
+    pub takes_others: bool,
 }
 
 impl Access {
@@ -186,7 +205,7 @@ impl Access {
     pub const fn takes_keys(&self) -> bool {
         match self {
             Self::ApiKey => true,
-            Self::Allow | Self::Deny | Self::Application | Self::Introspection { .. } => false,
+            Self::Allow | Self::Deny | Self::Application | Self::Token(_) => false,
         }
     }
 
@@ -194,14 +213,14 @@ impl Access {
     pub const fn takes_applications(&self) -> bool {
         match self {
             Self::Application => true,
-            Self::Allow | Self::Deny | Self::ApiKey | Self::Introspection { .. } => false,
+            Self::Allow | Self::Deny | Self::ApiKey | Self::Token(_) => false,
         }
     }
 
     /// Whether a token is a credential here.
     pub const fn takes_tokens(&self) -> bool {
         match self {
-            Self::Introspection { .. } => true,
+            Self::Token(_) => true,
             Self::Allow | Self::Deny | Self::ApiKey | Self::Application => false,
         }
     }
@@ -213,6 +232,7 @@ impl Provider {
         match self {
             Self::Introspection(provider) => &provider.settings().name,
             Self::RateLimitService(service) => &service.settings().name,
+            Self::Jwks(provider) => &provider.settings().name,
         }
     }
 }

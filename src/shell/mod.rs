@@ -4,6 +4,7 @@
 //! * [`calls`]: calls in flight, and who waits for each
 //! * [`timers`]: who waits for which moment
 //! * [`loading`]: loading and replacing a policy in a worker
+//! * [`tasks`]: what runs in the background
 //! * [`telemetry`], [`log`]: metrics and log lines
 //! * [`host`]: what the shell needs from a host, as one trait for each role
 //!
@@ -14,6 +15,7 @@ pub mod calls;
 pub mod host;
 pub mod loading;
 pub mod log;
+pub mod tasks;
 pub mod telemetry;
 pub mod timers;
 pub mod worker;

@@ -12,7 +12,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 use super::host::{MeasureId, MeasureKind, TelemetryHost};
 use crate::{
     gate::{ProviderCall, Trail},
-    identity::Lookup,
+    identity::{Lookup, jwt::Verdict},
     policy::{Policy, Provider},
     ports::Report,
     provider::{CallOutcome, CallRecord},
@@ -52,6 +52,8 @@ pub enum Measure {
     LeasedQuota(usize),
     /// Requests that passed although a rate limit service did not count them, by service and result.
     QuotaFallbacks(usize, &'static str),
+    /// Signatures of a provider's tokens by verdict.
+    Verifications(usize, Verdict),
     /// Policies loaded or rejected.
     PolicyLoads(Load),
     /// 1 for the revision and digest in force, 0 for those that were replaced.
@@ -91,6 +93,9 @@ impl Telemetry {
         }
         if let Some(lookup) = trail.lookup {
             self.count(host, policy, Measure::IdentityLookups(lookup), 1);
+        }
+        if let Some((provider, verdict)) = trail.verification {
+            self.count(host, policy, Measure::Verifications(provider, verdict), 1);
         }
         for ProviderCall { provider, record } in &trail.calls {
             self.called(host, &trail.policy, *provider, record);
@@ -204,7 +209,7 @@ impl Load {
 
 impl Measure {
     /// One measure of each kind, for the documentation test.
-    pub const fn all() -> [Self; 14] {
+    pub const fn all() -> [Self; 15] {
         [
             Self::Decisions(None, Decision::Admitted),
             Self::QuotaRefusals(None),
@@ -218,6 +223,7 @@ impl Measure {
             Self::ProviderCallMilliseconds(0),
             Self::LeasedQuota(0),
             Self::QuotaFallbacks(0, NONE),
+            Self::Verifications(0, Verdict::Valid),
             Self::PolicyLoads(Load::Accepted),
             Self::PolicyInForce,
         ]
@@ -254,6 +260,10 @@ impl Measure {
             Self::LeasedQuota(index) => format!("sidegate.provider=.={};.;leased_quota", provider(index)),
             Self::QuotaFallbacks(index, result) => {
                 format!("sidegate.provider=.={};.;result=.={result};.;quota_fallbacks", provider(index))
+            }
+            Self::Verifications(index, verdict) => {
+                let (provider, result) = (provider(index), verdict.as_str());
+                format!("sidegate.provider=.={provider};.;result=.={result};.;verifications")
             }
             Self::PolicyLoads(load) => format!("sidegate.result=.={};.;policy_loads", load.as_str()),
             Self::PolicyInForce => {

@@ -8,6 +8,7 @@
 //
 // Prints one line of JSON on standard output once it listens: {"port": …, "issuer": …}. Everything else goes to standard error.
 
+import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 
 console.info = console.warn = console.error;
@@ -19,7 +20,11 @@ const server = createServer();
 await new Promise((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve));
 const issuer = `http://127.0.0.1:${server.address().port}`;
 
+// A key of its own: a server that is started again has another one.
+const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+
 const provider = new Provider(issuer, {
+  jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), use: 'sig', alg: 'RS256' }] },
   clients: clients.map(({ id, secret, scope = '', authentication = 'basic', ttl = 3600 }) => ({
     client_id: id,
     client_secret: secret,

@@ -1,8 +1,7 @@
 //! Who claims to have issued a token, read from the token itself. Nothing verifies it, so it only serves to
 //! refuse tokens that the provider cannot know.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Deserialize;
+use crate::identity::jwt::claimed_issuer;
 
 /// Whether `token` has the shape of a JWS and names an issuer that is not in `issuers`. Tokens that are
 /// opaque, or name no issuer, are left to the provider.
@@ -11,31 +10,12 @@ pub(super) fn is_foreign(token: &str, issuers: &[String]) -> bool {
         && claimed_issuer(token).is_some_and(|claimed| issuers.iter().all(|issuer| *issuer != claimed))
 }
 
-/// The `iss` of a token with three parts (RFC 7515 section 7.1), whose second part is a JSON object. `None`
-/// for any other token, and where `iss` is missing, no text, or appears twice.
-fn claimed_issuer(token: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Claims {
-        iss: String,
-    }
-
-    let mut parts = token.split('.');
-    let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return None;
-    };
-    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
-    // Serde would also accept an array for a struct.
-    if !payload.trim_ascii_start().starts_with(b"{") {
-        return None;
-    }
-    serde_json::from_slice::<Claims>(&payload).ok().map(|claims| claims.iss)
-}
-
 #[cfg(test)]
 mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
     use super::*;
 

@@ -1,12 +1,10 @@
 //! Reads the reply of an introspection endpoint (RFC 7662 section 2.2) into a typed answer, or the reason why
 //! there is none.
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 
 use crate::{
-    identity::{Audiences, Identity, Vouched},
+    identity::{Vouched, claims::Claims},
     provider::{Body, CallResult, ProviderFault, Response},
     time::Timestamp,
 };
@@ -54,12 +52,12 @@ pub fn read(result: &CallResult) -> Result<Read, ProviderFault> {
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(ProviderFault::Malformed);
     }
-    let reply: Reply = serde_json::from_slice(body).map_err(|_| ProviderFault::Malformed)?;
+    let reply: Claims<bool> = serde_json::from_slice(body).map_err(|_| ProviderFault::Malformed)?;
     if !reply.active {
         return Ok(Read::Vouched(Vouched::Inactive));
     }
-    let claims = reply.into_claims().ok_or(ProviderFault::Malformed)?;
-    Ok(Read::Vouched(Vouched::Active(claims)))
+    let identity = reply.into_identity(moment).ok_or(ProviderFault::Malformed)?;
+    Ok(Read::Vouched(Vouched::Active(identity)))
 }
 
 /// Whether a 400 is about our own credentials: RFC 6749 section 5.2 allows that status for client
@@ -81,78 +79,11 @@ fn is_json(content_type: &str) -> bool {
         || media_type.split_once('/').is_some_and(|(_, subtype)| subtype.ends_with("+json"))
 }
 
-/// The members that are read. `null` means absent, and unknown members are skipped. None of these may appear
-/// twice.
-#[derive(Deserialize)]
-struct Reply {
-    active: bool,
-    exp: Option<f64>,
-    nbf: Option<f64>,
-    iat: Option<f64>,
-    sub: Option<String>,
-    client_id: Option<String>,
-    azp: Option<String>,
-    username: Option<String>,
-    iss: Option<String>,
-    token_type: Option<String>,
-    token_use: Option<String>,
-    typ: Option<String>,
-    aud: Option<OneOrMany>,
-    scope: Option<OneOrMany>,
-    scp: Option<OneOrMany>,
-    scopes: Option<OneOrMany>,
-    cnf: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl Reply {
-    fn into_claims(self) -> Option<Identity<'static>> {
-        let scope = match self.scope.or(self.scp).or(self.scopes) {
-            Some(OneOrMany::One(scopes)) => scopes,
-            Some(OneOrMany::Many(scopes)) => joined(scopes),
-            None => String::new(),
-        };
-        let audiences = match self.aud {
-            Some(OneOrMany::One(audience)) => vec![audience],
-            Some(OneOrMany::Many(audiences)) => audiences,
-            None => Vec::new(),
-        };
-        Some(Identity {
-            exp: self.exp.map(moment),
-            nbf: self.nbf.map(moment),
-            iat: self.iat.map(moment),
-            sub: self.sub.map(Cow::Owned),
-            client_id: self.client_id.or(self.azp).map(Cow::Owned),
-            username: self.username.map(Cow::Owned),
-            iss: self.iss.map(Cow::Owned),
-            token_type: self.token_type.map(Cow::Owned),
-            token_use: self.token_use.map(Cow::Owned),
-            typ: self.typ.map(Cow::Owned),
-            scope: Cow::Owned(scope),
-            audiences: Audiences::new(&audiences)?,
-            is_sender_constrained: self.cnf.is_some(),
-        })
-    }
-}
-
-/// Joins a list of scopes. An entry with a space is left out: no rule can require it, and it must not be read
-/// as two scopes.
-fn joined(mut scopes: Vec<String>) -> String {
-    scopes.retain(|scope| !scope.contains(' '));
-    scopes.join(" ")
-}
-
 /// Converts a `NumericDate` (RFC 7519): seconds, possibly with a fraction. Moments before the epoch become
 /// the epoch, and those beyond [`Timestamp::MAX`] become that.
-fn moment(seconds: f64) -> Timestamp {
+fn moment(seconds: f64) -> Option<Timestamp> {
     // `as` saturates; there is no fallible conversion from floating point.
-    Timestamp::from_millis((seconds * 1000.0) as u64)
+    Some(Timestamp::from_millis((seconds * 1000.0) as u64))
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! Compiles access strategies: the ways into a rule.
 
-use super::{super::Access, Names, Report, document, providers::ProviderKind};
+use super::{
+    super::{Access, TokenWay},
+    Names, Report, document,
+    providers::ProviderKind,
+};
 use crate::{
     access::{Audience, RequiredScopes, ScopeStrategy},
     identity::Requirement,
@@ -26,33 +30,55 @@ pub(super) fn ways_in(
             Access::Allow | Access::Deny => false,
             Access::ApiKey => !matches!(access, document::Access::ApiKey),
             Access::Application => !matches!(access, document::Access::Application),
-            Access::Introspection { .. } => !matches!(access, document::Access::Introspection(_)),
+            // Two ways for tokens take those of different issuers.
+            Access::Token(_) => true,
         });
         if !reached {
-            report.add(&path(), "is never reached: an earlier entry decides");
+            report.add(&path(), NEVER_REACHED);
         }
         let way = match access {
             document::Access::Allow => Some(Access::Allow),
             document::Access::Deny => Some(Access::Deny),
             document::Access::ApiKey => Some(Access::ApiKey),
             document::Access::Application => Some(Access::Application),
-            document::Access::Introspection(access) => introspection(access, names, &path(), report),
+            document::Access::Introspection(access) => {
+                token(access, ProviderKind::Introspection, names, &path(), report)
+            }
+            document::Access::Jwt(access) => token(access, ProviderKind::Jwks, names, &path(), report),
         };
+        if let Some(Access::Token(way)) = &way
+            && ways.iter().any(|earlier| matches!(earlier, Access::Token(earlier) if !way.adds_to(earlier)))
+        {
+            report.add(&path(), NEVER_REACHED);
+        }
         ways.extend(way);
     }
     ways
 }
 
-fn introspection(
-    access: document::IntrospectionAccess,
+const NEVER_REACHED: &str = "is never reached: an earlier entry decides";
+
+impl TokenWay {
+    /// Whether this way takes tokens that `earlier` does not take.
+    fn adds_to(&self, earlier: &Self) -> bool {
+        (self.takes_others && !earlier.takes_others)
+            || self.issuers.iter().any(|issuer| !earlier.issuers.contains(issuer))
+    }
+}
+
+fn token(
+    access: document::TokenAccess,
+    kind: ProviderKind,
     names: &Names,
     path: &str,
     report: &mut Report,
 ) -> Option<Access> {
-    let document::IntrospectionAccess { provider, scopes, scope_strategy, audience, issuers } = access;
-    let path = format!("{path}.introspection");
-    let provider =
-        names.providers.find(ProviderKind::Introspection, &provider, &format!("{path}.provider"), report);
+    let document::TokenAccess { provider, scopes, scope_strategy, audience, issuers } = access;
+    let path = match kind {
+        ProviderKind::Jwks => format!("{path}.jwt"),
+        ProviderKind::Introspection | ProviderKind::RateLimitService => format!("{path}.introspection"),
+    };
+    let provider = names.providers.find(kind, &provider, &format!("{path}.provider"), report);
     let strategy = match scope_strategy {
         document::ScopeStrategy::Exact => ScopeStrategy::Exact,
         document::ScopeStrategy::Hierarchic => ScopeStrategy::Hierarchic,
@@ -76,10 +102,11 @@ fn introspection(
     if report.at_most(MOST_ISSUERS, "issuers", issuers.len(), &format!("{path}.issuers")) {
         report.distinct(&format!("{path}.issuers"), &issuers);
     }
-    Some(Access::Introspection {
-        provider: provider?,
-        requirement: Requirement { issuers, audience, scopes },
-    })
+    let provider = provider?;
+    let known = names.providers.issuers(provider);
+    let takes_others = kind == ProviderKind::Introspection && known.is_empty();
+    let requirement = Requirement { issuers, audience, scopes };
+    Some(Access::Token(TokenWay { provider, requirement, issuers: known, takes_others }))
 }
 
 fn required_scopes(

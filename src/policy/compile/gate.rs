@@ -22,6 +22,7 @@ pub(super) struct Gate {
     pub(super) addresses: NonZeroU32,
     pub(super) tokens: NonZeroU32,
     pub(super) token_bytes: NonZeroU32,
+    pub(super) verifications: NonZeroU32,
 }
 
 /// Reading a path takes time in proportion to its length.
@@ -29,6 +30,7 @@ const LONGEST_PATH: u16 = 16 * 1024;
 
 const CAPACITIES: RangeInclusive<u32> = 1..=1 << 24;
 const TOKEN_BYTES: RangeInclusive<u32> = 256..=1 << 16;
+const VERIFICATIONS: RangeInclusive<u32> = 1..=10_000;
 
 pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate> {
     let document::Gate {
@@ -73,12 +75,13 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
     if !(1..=LONGEST_PATH).contains(&max_path_length) {
         report.add("gate.max_path_length", format!("not between 1 and {LONGEST_PATH}"));
     }
-    let document::Capacity { meters, addresses, tokens, token_bytes } = capacity;
+    let document::Capacity { meters, addresses, tokens, token_bytes, verifications } = capacity;
     let mut capacity = |name, value, bounds| compile_capacity(name, value, bounds, report);
     let meters = capacity("meters", meters, CAPACITIES);
     let addresses = capacity("addresses", addresses, CAPACITIES);
     let tokens = capacity("tokens", tokens, CAPACITIES);
     let token_bytes = capacity("token_bytes", token_bytes, TOKEN_BYTES);
+    let verifications = capacity("verifications", verifications, VERIFICATIONS);
     Some(Gate {
         replies: Replies::new(&Style {
             realm,
@@ -99,6 +102,7 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
         addresses: addresses?,
         tokens: tokens?,
         token_bytes: token_bytes?,
+        verifications: verifications?,
     })
 }
 

@@ -28,7 +28,10 @@ use super::{
     problem::Kind,
 };
 use crate::{
-    identity::IdentityCache,
+    identity::{
+        IdentityCache,
+        jwt::{KeySets, Verifications},
+    },
     matching::{Effort, InvalidMetric, Metrics},
     provider::rest::Rests,
     quota::Meters,
@@ -100,6 +103,8 @@ pub(super) fn compile(
         reserved_headers,
         meters: Meters::new(gate.meters, gate.addresses),
         identities: IdentityCache::new(gate.tokens, gate.token_bytes),
+        key_sets: KeySets::default(),
+        verifications: Verifications::new(gate.verifications),
         rests: Rests::default(),
         keys,
         application_keys,

@@ -2,8 +2,9 @@
 
 /// The choices of the document that are maps with one entry: the name of the type, the entry, and how both
 /// are written.
-const FORMS: [(&str, &str, &str); 13] = [
+const FORMS: [(&str, &str, &str); 15] = [
     ("Access", "introspection", "{introspection: {provider: NAME}}"),
+    ("Access", "jwt", "{jwt: {provider: NAME}}"),
     ("Audience", "all", "{all: [AUDIENCE]}"),
     ("Audience", "any", "{any: [AUDIENCE]}"),
     ("Authentication", "basic", "{basic: {id: ID, secret: {env: NAME}}}"),
@@ -13,6 +14,7 @@ const FORMS: [(&str, &str, &str); 13] = [
     ("Grant", "methods", "{methods: [GET]}"),
     ("Lease", "up_to", "{up_to: {share: 10, lasts: 1s, most: 1000}}"),
     ("Provider", "introspection", "{introspection: {cluster: NAME, url: URL}}"),
+    ("Provider", "jwks", "{jwks: {cluster: NAME, url: URL, issuer: ISSUER}}"),
     ("Provider", "rate_limit_service", "{rate_limit_service: {cluster: NAME}}"),
     ("QuotaUnavailable", "allow_clients", "{allow_clients: [CLIENT]}"),
     ("Unavailable", "allow_clients", "{allow_clients: [CLIENT]}"),

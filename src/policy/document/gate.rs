@@ -1,6 +1,6 @@
 //! `gate`: what holds for every request.
 
-use crate::quota::HeaderStyle;
+use crate::{identity::jwt::Verifications, quota::HeaderStyle};
 
 document! {
     /// What holds for every request.
@@ -66,6 +66,11 @@ document! {
         #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 256, max = 65_536)))]
         #[serde(default = "default_token_bytes")]
         pub token_bytes: u32,
+        /// Signatures of JWTs that each worker verifies in a second: 1 to 10,000, in verifications of RSA with
+        /// 2,048 bits. Ed25519 counts 1 as well, RSA with 4,096 bits 4, P-256 6, P-521 16 and P-384 20.
+        #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 1, max = 10_000)))]
+        #[serde(default = "default_verifications")]
+        pub verifications: u32,
     }
 }
 
@@ -163,6 +168,7 @@ impl Default for Capacity {
             addresses: default_addresses(),
             tokens: default_tokens(),
             token_bytes: default_token_bytes(),
+            verifications: default_verifications(),
         }
     }
 }
@@ -189,4 +195,8 @@ const fn default_token_bytes() -> u32 {
 
 const fn default_tokens() -> u32 {
     16_384
+}
+
+const fn default_verifications() -> u32 {
+    Verifications::DEFAULT.get()
 }

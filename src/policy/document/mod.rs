@@ -85,10 +85,10 @@ pub use lists::{Bindings, Building, BuildingBindings, BuildingConsumers, Consume
 pub use metering::{Metering, MeteringMatch, Unmetered};
 pub use plans::{Across, Limit, Metric, Plan};
 pub use providers::{
-    Authentication, BearerToken, Cache, Client, Introspection, Lease, LeaseTerms, Provider, QuotaUnavailable,
-    RateLimitService, Unavailable,
+    Algorithm, Authentication, BearerToken, Cache, Client, Introspection, Jwks, JwtCache, Lease, LeaseTerms,
+    Provider, QuotaUnavailable, RateLimitService, Refresh, Unavailable,
 };
-pub use rules::{Access, Audience, IntrospectionAccess, Rule, ScopeStrategy};
+pub use rules::{Access, Audience, Rule, ScopeStrategy, TokenAccess};
 use value::Named;
 
 document! {

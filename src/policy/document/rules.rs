@@ -14,9 +14,9 @@ document! {
         pub access?: Vec<Access>,
     }
 
-    /// What a rule asks of an introspected token.
-    pub struct IntrospectionAccess {
-        /// Name of the introspection provider.
+    /// What a rule asks of a token.
+    pub struct TokenAccess {
+        /// Name of the provider.
         pub provider: String,
         /// Scopes that must all be granted.
         pub scopes?: Vec<String>,
@@ -40,8 +40,10 @@ choice! {
         ApiKey,
         /// Consumers with an application: its id, and one of its keys.
         Application,
-        /// Callers with an access token that a provider vouches for.
-        Introspection(IntrospectionAccess),
+        /// Callers with an access token that an introspection endpoint vouches for.
+        Introspection(TokenAccess),
+        /// Callers with an access token that is a JWT, signed by an issuer.
+        Jwt(TokenAccess),
     }
 
     /// How granted scopes cover required ones (as in ORY Oathkeeper).

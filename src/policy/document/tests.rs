@@ -15,7 +15,7 @@ pub(in crate::policy) fn everything() -> Value {
             "realm": "example", "resource_metadata": "https://example.com/metadata", "unmatched": "pass",
             "preflight": "check", "max_path_length": 100, "errors": {"format": "problem", "details": "https://example.com/{code}"},
             "rate_limit_headers": "x_ratelimit", "filter_state": {"only": ["api", "code"]},
-            "debug": {"secret_sha256": "00"}, "capacity": {"meters": 1, "addresses": 3, "tokens": 2, "token_bytes": 256},
+            "debug": {"secret_sha256": "00"}, "capacity": {"meters": 1, "addresses": 3, "tokens": 2, "token_bytes": 256, "verifications": 9},
         },
         "providers": {
             "a": {"introspection": {
@@ -27,6 +27,12 @@ pub(in crate::policy) fn everything() -> Value {
                 "cluster": "c", "url": "http://idp/", "authentication": {"post": {"id": "i", "secret": {"env": "S"}}},
                 "timeout": "1s", "unavailable": "stale", "cooldown": "1s", "leeway": "1s",
             }},
+            "j": {"jwks": {
+                "cluster": "c", "url": "http://idp/", "issuer": "https://idp", "audiences": ["x"], "algorithms": ["RS256", "EdDSA"],
+                "timeout": "1s", "refresh": {"every": "1h", "pause": "1s"}, "cache": {"ttl": "0s", "negative_ttl": "1s"},
+                "leeway": "0s", "max_lifetime": "1d",
+            }},
+            "k": {"jwks": {"keys": "{}", "issuer": "https://idp", "timeout": "1s", "leeway": "1s"}},
             "c": {"introspection": {
                 "cluster": "c", "url": "http://idp/", "authentication": {"bearer": {"token": {"env": "S"}}},
                 "timeout": "1s", "cooldown": "1s", "leeway": "1s",
@@ -74,6 +80,7 @@ pub(in crate::policy) fn everything() -> Value {
                         "issuers": ["https://idp"],
                     }}]},
                     {"path": "/d", "access": [{"introspection": {"provider": "a", "audience": {"any": ["x"]}}}]},
+                    {"path": "/j", "access": [{"jwt": {"provider": "j", "scopes": ["s"]}}]},
                 ],
                 "metering": [
                     {"path": "/", "match": "prefix", "query": {"q": "{v}"}, "methods": ["GET"], "metric": "hits",

@@ -114,6 +114,11 @@ impl Oidc {
         format!("{}/token/introspection", self.issuer())
     }
 
+    /// The URL of its keys.
+    pub fn keys(&self) -> String {
+        format!("{}/jwks", self.issuer())
+    }
+
     /// The process, for signals.
     pub fn process(&self) -> &Process {
         &self.process

@@ -4,6 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
+use crate::identity::{Audiences, Identity};
 use crate::{
     headers::HeaderList,
     provider::{CallFailure, HttpResponse},

@@ -65,6 +65,7 @@ pub(super) fn compile(
                 }
             },
             cooldown: cooldown.duration(),
+            ..Terms::default()
         },
         issuers,
         leeway: leeway.duration(),

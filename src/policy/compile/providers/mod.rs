@@ -1,6 +1,7 @@
 //! Compiles providers, each kind in a file of its own, and resolves their secrets.
 
 mod introspection;
+mod jwks;
 mod rate_limit_service;
 
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ pub(super) struct Providers {
 pub(super) enum ProviderKind {
     Introspection,
     RateLimitService,
+    Jwks,
 }
 
 pub(super) fn compile(
@@ -52,6 +54,9 @@ pub(super) fn compile(
                 document::Provider::RateLimitService(provider) => {
                     rate_limit_service::compile(name, provider, &path, report).map(Provider::RateLimitService)
                 }
+                document::Provider::Jwks(provider) => {
+                    jwks::compile(name, provider, &path, report).map(Provider::Jwks)
+                }
             }
         })
         .collect();
@@ -59,6 +64,15 @@ pub(super) fn compile(
 }
 
 impl Providers {
+    /// The issuers of the tokens that the provider knows; empty if they are not known, or if it has problems.
+    pub(super) fn issuers(&self, index: usize) -> Vec<String> {
+        match self.list.get(index).filter(|_| self.list.len() == self.kinds.len()) {
+            Some(Provider::Introspection(provider)) => provider.settings().issuers.clone(),
+            Some(Provider::Jwks(provider)) => vec![provider.settings().issuer.clone()],
+            Some(Provider::RateLimitService(_)) | None => Vec::new(),
+        }
+    }
+
     /// The index of the provider that is called `name` and is of this kind, or none and a problem at `path`.
     pub(super) fn find(
         &self,
@@ -119,6 +133,7 @@ impl ProviderKind {
         match provider {
             document::Provider::Introspection(_) => Self::Introspection,
             document::Provider::RateLimitService(_) => Self::RateLimitService,
+            document::Provider::Jwks(_) => Self::Jwks,
         }
     }
 
@@ -127,6 +142,7 @@ impl ProviderKind {
         match self {
             Self::Introspection => "introspection",
             Self::RateLimitService => "rate_limit_service",
+            Self::Jwks => "jwks",
         }
     }
 }

@@ -1,0 +1,31 @@
+//! Access tokens that Sidegate verifies itself: JWTs (RFC 7519) signed as a compact JWS (RFC 7515).
+//!
+//! [`verify`] does all of it. What is cheap comes first, so that most forged tokens cost no cryptography:
+//!
+//! ```text
+//! cache ──▶ shape, header, claims ──▶ key ──▶ signature ──▶ cache
+//!             │ TokenFault              │ missing: fetched, at most once per `pause`
+//!             ▼                         ▼
+//! ```
+
+mod algorithm;
+mod claims;
+mod effort;
+mod fetched;
+mod jws;
+mod key;
+mod key_set;
+mod pem;
+mod provider;
+mod published;
+mod rsa;
+mod signature;
+mod verify;
+
+pub use algorithm::{Algorithm, Hash};
+pub use effort::{Effort, Verifications};
+pub use jws::{Jws, MAX_TOKEN, claimed_issuer};
+pub use key_set::{InvalidKeySet, KeySet, MAX_KEY_SET};
+pub use provider::{InvalidProvider, Keys, Provider, Settings};
+pub use published::{KeySets, Publication, Unobtained, keep_fresh};
+pub use verify::{Tools, Unverified, Verdict, Verified, verify};

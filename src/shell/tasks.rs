@@ -1,0 +1,25 @@
+//! What every worker does in the background while its policy is in force.
+
+use std::rc::Rc;
+
+use super::{host::Host, worker::Worker};
+use crate::{identity::jwt, policy::Provider, ports::Report, store::Store};
+
+/// Starts the background tasks of the worker's policy.
+pub fn start<H: Host, S: Store + 'static>(worker: &Worker<H, S>) {
+    let policy = worker.policy();
+    for (index, provider) in policy.providers.iter().enumerate() {
+        match provider {
+            Provider::Introspection(_) | Provider::RateLimitService(_) => {}
+            Provider::Jwks(provider) if provider.publishes_keys() => {
+                let (provider, sets) = (Rc::clone(provider), policy.key_sets.clone());
+                worker.spawn(|ports| {
+                    jwt::keep_fresh(provider, sets, ports, move |ports, call| {
+                        ports.report(Report { provider: index, call, leased: 0 });
+                    })
+                });
+            }
+            Provider::Jwks(_) => {}
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Issuers of JWTs, and rules for their tokens.
+
+use super::*;
+
+#[test]
+fn issuers_without_usable_keys() {
+    check(&[
+        (
+            r#"{"/providers/j":{"jwks":{"issuer":"https://idp"}}}"#,
+            &["providers.j.jwks: give either `cluster` and `url`, or `keys`"],
+        ),
+        (
+            r#"{"/providers/j":{"jwks":{"issuer":"https://idp","cluster":"c"}}}"#,
+            &["providers.j.jwks: give either `cluster` and `url`, or `keys`"],
+        ),
+        (
+            r#"{"/providers/j":{"jwks":{"issuer":"https://idp","cluster":"c","url":"http://idp/","keys":"{}"}}}"#,
+            &["providers.j.jwks: give either `cluster` and `url`, or `keys`"],
+        ),
+        (
+            r#"{"/providers/j":{"jwks":{"issuer":"https://idp","cluster":"","url":"http://idp/"}}}"#,
+            &["providers.j.jwks.cluster: the name of the cluster must not be empty"],
+        ),
+        (
+            r#"{"/providers/j":{"jwks":{"issuer":"https://idp","cluster":"c","url":"idp"}}}"#,
+            &["providers.j.jwks.url: not an absolute URL"],
+        ),
+        (
+            r#"{"/providers/j":{"jwks":{"issuer":"https://idp","keys":"MIIB"}}}"#,
+            &["providers.j.jwks.keys: neither a JSON Web Key Set nor public keys in PEM"],
+        ),
+        (
+            r#"{"/providers/j":{"jwks":{"issuer":"https://idp","keys":"-----BEGIN PUBLIC KEY-----\nMIIB"}}}"#,
+            &["providers.j.jwks.keys: neither a JSON Web Key Set nor public keys in PEM"],
+        ),
+        (
+            r#"{"/providers/j":{"jwks":{"issuer":"https://idp","keys":"{\"keys\":[{\"kty\":\"oct\",\"k\":\"AA\"}]}"}}}"#,
+            &[
+                "providers.j.jwks.keys: no key can verify signatures: expected RSA with 2,048 to 4,096 bits, P-256, P-384, P-521 or Ed25519",
+            ],
+        ),
+    ]);
+    let small = include_str!("../jwt/fixtures.json");
+    let small: Value = serde_json::from_str(small).unwrap();
+    let mut document = base();
+    document["providers"]["j"] = json!({"jwks": {"issuer": "https://idp", "keys": small["pem"]["small"]}});
+    assert_eq!(
+        problems(document.to_string().as_bytes()),
+        [
+            "providers.j.jwks.keys: no key can verify signatures: expected RSA with 2,048 to 4,096 bits, P-256, P-384, P-521 or Ed25519"
+        ]
+    );
+}
+
+#[test]
+fn issuers_with_settings_that_make_no_sense() {
+    check(&[
+        (
+            r#"{"/providers/j":{"jwks":{"issuer":"","cluster":"c","url":"http://idp/"}}}"#,
+            &["providers.j.jwks.issuer: must not be empty"],
+        ),
+        (
+            r#"{"/providers/j":{"jwks":{"issuer":"i","cluster":"c","url":"http://idp/","algorithms":["HS256"]}}}"#,
+            &[
+                "providers.j.jwks.algorithms[0]: unknown value `HS256`, expected one of `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `ES512`, `EdDSA`",
+            ],
+        ),
+        (
+            r#"{"/providers/j":{"jwks":{"issuer":"i","cluster":"c","url":"http://idp/","algorithms":[]}}}"#,
+            &["providers.j.jwks.algorithms: the list is empty: leave it out, or give it an entry"],
+        ),
+        (
+            r#"{"/providers/j":{"jwks":{"issuer":"i","cluster":"c","url":"http://idp/","algorithms":["RS256","RS256"]}}}"#,
+            &["providers.j.jwks.algorithms[1]: `RS256` is listed twice"],
+        ),
+        (
+            r#"{"/providers/j":{"jwks":{"issuer":"i","cluster":"c","url":"http://idp/","audiences":[]}}}"#,
+            &["providers.j.jwks.audiences: a list of audiences must not be empty"],
+        ),
+        (
+            r#"{"/providers/j":{"jwks":{"issuer":"i","cluster":"c","url":"http://idp/","timeout":"0s","max_lifetime":"0s","refresh":{"pause":"500ms"}}}}"#,
+            &[
+                "providers.j.jwks.max_lifetime: the longest lifetime must be longer than zero",
+                "providers.j.jwks.timeout: the timeout must be longer than zero",
+                "providers.j.jwks.refresh.pause: the pause must be at least a second, and not longer than `every`",
+            ],
+        ),
+        (
+            r#"{"/providers/j":{"jwks":{"issuer":"i","cluster":"c","url":"http://idp/","refresh":{"every":"5s","pause":"6s"}}}}"#,
+            &[
+                "providers.j.jwks.refresh.pause: the pause must be at least a second, and not longer than `every`",
+            ],
+        ),
+        (r#"{"/gate/capacity/verifications":0}"#, &["gate.capacity.verifications: not between 1 and 10000"]),
+    ]);
+}
+
+#[test]
+fn ways_for_tokens() {
+    let j = r#""/providers/j":{"jwks":{"issuer":"i","cluster":"c","url":"http://idp/"}}"#;
+    let k = r#""/providers/k":{"jwks":{"issuer":"k","cluster":"c","url":"http://idp/"}}"#;
+    let access = |list: &str| format!(r#"{{{j},{k},"/apis/0/rules/0/access":{list}}}"#);
+    let never = "apis[0] (orders).rules[0].access[1]: is never reached: an earlier entry decides";
+    let rows = [
+        (access(r#"[{"jwt":{"provider":"j"}},{"introspection":{"provider":"p"}}]"#), vec![]),
+        (access(r#"[{"introspection":{"provider":"p"}},{"jwt":{"provider":"j"}}]"#), vec![]),
+        (access(r#"[{"jwt":{"provider":"j"}},{"jwt":{"provider":"k"}},"api_key"]"#), vec![]),
+        (access(r#"[{"jwt":{"provider":"j"}},{"jwt":{"provider":"j"}}]"#), vec![never]),
+        (access(r#"[{"introspection":{"provider":"p"}},{"introspection":{"provider":"p"}}]"#), vec![never]),
+        (
+            access(r#"[{"jwt":{"provider":"p"}}]"#),
+            vec![
+                "apis[0] (orders).rules[0].access[0].jwt.provider: the provider `p` is not of the kind `jwks`",
+            ],
+        ),
+        (
+            access(r#"[{"introspection":{"provider":"j"}}]"#),
+            vec![
+                "apis[0] (orders).rules[0].access[0].introspection.provider: the provider `j` is not of the kind `introspection`",
+            ],
+        ),
+    ];
+    for (changes, expected) in rows {
+        check(&[(&changes, &expected)]);
+    }
+}
