@@ -1,7 +1,7 @@
 //! Runs the gate without Envoy: in tests, in fuzzing and on the command line. The caller plays the providers
 //! and the clock.
 
-use std::{fmt, rc::Rc};
+use std::{fmt, rc::Rc, time::Duration};
 
 use super::{Ending, Request, decide};
 use crate::{
@@ -58,8 +58,8 @@ impl<S: Store + 'static> Driver<S> {
         step(progress, running, &self.ports)
     }
 
-    /// Runs a request that arrives at `now` to its end. `provider` answers its calls immediately, and when
-    /// the request sleeps, the clock moves forward.
+    /// Runs a request that arrives at `now` to its end, and then what it left to the background. `provider`
+    /// answers its calls immediately, and when the request sleeps, the clock moves forward.
     pub fn decide(
         &self,
         request: Request,
@@ -70,7 +70,10 @@ impl<S: Store + 'static> Driver<S> {
         let mut step = self.begin(request, now);
         loop {
             step = match step {
-                Step::Ended(ending) => return ending,
+                Step::Ended(ending) => {
+                    self.run_errands(&mut provider);
+                    return ending;
+                }
                 Step::Waits(waiting) => match &waiting.wish {
                     Wish::Response(call) => {
                         let result = provider(call);
@@ -82,6 +85,23 @@ impl<S: Store + 'static> Driver<S> {
                     }
                 },
             };
+        }
+    }
+
+    /// Runs the work that requests left to the background to its end.
+    fn run_errands(&self, mut provider: impl FnMut(&Call) -> CallResult) {
+        for errand in self.ports.take_errands() {
+            let mut running = Running::new(&self.ports, errand(Rc::clone(&self.ports)));
+            let mut progress = running.start();
+            while let Progress::Waits(wish) = progress {
+                progress = running.resume(match wish {
+                    Wish::Response(call) => {
+                        let result = Rc::new(provider(&call));
+                        Arrival::Response(Answered { result, role: Role::Leader, took: Duration::ZERO })
+                    }
+                    Wish::Moment(_) => Arrival::Moment(Wake::Due),
+                });
+            }
         }
     }
 }

@@ -299,6 +299,49 @@ fn answers_that_arrive_after_their_window_change_nothing_in_the_next() {
     assert_eq!(through(worker, &ask, &answer), ("ok", 0), "nor does the answer to a late request");
 }
 
+#[test]
+fn what_is_taken_and_not_spent_is_less_than_two_leases() {
+    for (max, share, gap) in [
+        (100_000, 10, 10),
+        (100_000, 10, 40),
+        (100_000, 50, 9),
+        (3000, 10, 7),
+        (3000, 50, 300),
+        (20, 50, 900),
+    ] {
+        let service = Envoyproxy::default();
+        let terms = json!({"lease": {"up_to": {"share": share, "most": 1000}}});
+        let replica = Replica::new(&leased(&terms, max, "minute"), 2);
+        let (mut admitted, mut largest) = (0, 1);
+        for n in 0..30_000 / gap {
+            let ask = at(n * gap);
+            let answer = |call: &_| service.answer(call, ask.at);
+            admitted += u64::from(through(&replica.workers[0], &ask, &answer).0 == "ok");
+            for size in replica.run_tasks(answer, ask.at) {
+                assert!(size <= 1000 && size <= max * share / 100, "{size}");
+                largest = size.max(largest);
+            }
+            let unspent = service.total().min(max) - admitted;
+            assert!(unspent < 2 * largest, "{unspent} after leases of {largest}");
+        }
+    }
+}
+
+#[test]
+fn a_driver_takes_leases_as_well() {
+    let service = Envoyproxy::default();
+    let driver = Driver::new(leased(&json!({}), 1000, "minute"), Shared::default());
+    let mut calls = 0;
+    for _ in 0..100 {
+        let ending = driver.decide(at(0).request(7), NOW, |call| {
+            calls += 1;
+            service.answer(call, NOW)
+        });
+        assert!(matches!(ending, Ending::Permit(_)));
+    }
+    assert!(calls < 10, "{calls}");
+}
+
 /// What happens next to a few replicas.
 #[derive(Clone, Debug)]
 enum Event {

@@ -67,6 +67,11 @@ impl Envoyproxy {
         })
     }
 
+    /// All that was counted.
+    pub fn total(&self) -> u64 {
+        self.counters.borrow().values().sum()
+    }
+
     fn count(&self, request: &RateLimitRequest, descriptor: &Descriptor, now: Timestamp) -> Status {
         let limit = descriptor.limit.expect("the limit comes with the call");
         let hits = descriptor.hits_addend.unwrap_or(u64::from(request.hits_addend).max(1));
