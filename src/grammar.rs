@@ -7,11 +7,32 @@ pub fn is_token(text: &str) -> bool {
 }
 
 /// The value of a hexadecimal digit.
-pub fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+pub const fn hex_digit(byte: u8) -> Option<u8> {
+    const LETTERS: u8 = 10;
+    let (digit, letter) = (byte.wrapping_sub(b'0'), (byte | 0x20).wrapping_sub(b'a'));
+    match (digit, letter) {
+        (0..LETTERS, _) => Some(digit),
+        (_, 0..6) => Some(letter.wrapping_add(LETTERS)),
+        _ => None,
+    }
 }
 
 /// Whether a byte may be part of a `token`.
 pub fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn a_byte_is_the_hexadecimal_digit_that_it_looks_like() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(hex_digit(byte).map(u32::from), char::from(byte).to_digit(16), "{byte}");
+        }
+    }
 }

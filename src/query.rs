@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, cell::OnceCell, collections::HashMap};
 
+use memchr::{memchr, memchr_iter, memchr2};
 use rustc_hash::FxBuildHasher;
 
 use crate::grammar::hex_digit;
@@ -42,8 +43,7 @@ impl<'q> Query<'q> {
 
     /// Whether there are more than `most` parameters. Empty ones count.
     pub fn has_more_than(&self, most: usize) -> bool {
-        let mut separators = self.text.unwrap_or_default().bytes().filter(|byte| *byte == b'&');
-        separators.nth(most.saturating_sub(1)).is_some()
+        memchr_iter(b'&', self.text.unwrap_or_default().as_bytes()).count() >= most.max(1)
     }
 
     /// The parameters, in order. Two `&` in a row have an empty one between them.
@@ -55,22 +55,11 @@ impl<'q> Query<'q> {
 fn split(mut text: &str) -> Vec<Parameter<'_>> {
     let mut parameters = Vec::new();
     loop {
-        // Where the pair ends, the first `=`, and whether there is anything to decode before it.
-        let (mut end, mut equals, mut is_plain) = (text.len(), None, true);
-        for (place, byte) in text.bytes().enumerate() {
-            match byte {
-                b'&' => {
-                    end = place;
-                    break;
-                }
-                b'=' => equals = equals.or(Some(place)),
-                b'%' | b'+' => is_plain &= equals.is_some(),
-                _ => {}
-            }
-        }
+        let end = memchr(b'&', text.as_bytes()).unwrap_or(text.len());
         let (pair, after) = text.split_at_checked(end).unwrap_or((text, ""));
-        let (name, value) = pair.split_at_checked(equals.unwrap_or(end)).unwrap_or((pair, ""));
-        let (name, escapes) = if is_plain {
+        let equals = memchr(b'=', pair.as_bytes()).unwrap_or(end);
+        let (name, value) = pair.split_at_checked(equals).unwrap_or((pair, ""));
+        let (name, escapes) = if memchr2(b'%', b'+', name.as_bytes()).is_none() {
             (Cow::Borrowed(name.as_bytes()), Escapes::Whole)
         } else {
             let mut decoded = Vec::with_capacity(name.len());
@@ -98,6 +87,7 @@ pub enum Escapes {
 /// UTF-8 stay as they are.
 pub fn decode(raw: &str, decoded: &mut Vec<u8>) -> Escapes {
     decoded.clear();
+    decoded.reserve(raw.len());
     let mut escapes = Escapes::Whole;
     let mut rest = raw.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
@@ -162,7 +152,7 @@ impl Names {
         if name.len() > self.longest.saturating_mul(3) {
             return None;
         }
-        if !name.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        if memchr2(b'%', b'+', name.as_bytes()).is_none() {
             return self.find(name.as_bytes());
         }
         let _any = decode(name, decoded);

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, collections::BTreeSet};
 
+use memchr::memchr;
+
 use crate::{
     credential::has_more_cookies_than,
     headers::HeaderMap,
@@ -158,8 +160,8 @@ impl<'a> Head<'a> {
             Ok(Target::Asterisk) => None,
             Err(malformed) => return Err(Cause::Malformed.because(Reason::of(&malformed))),
         };
-        let query = target.split_once('?').filter(|_| path.is_some()).map(|(_, query)| query);
-        let query = Query::new(query);
+        let end = memchr(b'?', target.as_bytes()).filter(|_| path.is_some());
+        let query = Query::new(end.and_then(|end| target.get(end..)?.strip_prefix('?')));
         Ok(RequestLine { method, host, path, query, preflight_for: self.preflight_for, reserved })
     }
 

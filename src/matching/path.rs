@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
 use percent_encoding::percent_decode_str;
 
 use crate::grammar::hex_digit;
@@ -68,7 +69,9 @@ pub enum MalformedTarget {
 /// count.
 pub fn normalise_within(target: &str, longest: usize) -> Result<Target<'_>, MalformedTarget> {
     // What is too long is refused before it is read as a path.
-    if target.len() > longest && target.bytes().take(longest.saturating_add(1)).all(|byte| byte != b'?') {
+    if let Some(start) = target.as_bytes().get(..=longest)
+        && memchr(b'?', start).is_none()
+    {
         return Err(MalformedTarget::TooLong);
     }
     match normalise(target)? {
@@ -84,14 +87,13 @@ pub fn normalise(target: &str) -> Result<Target<'_>, MalformedTarget> {
     if target == "*" {
         return Ok(Target::Asterisk);
     }
-    let end = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
+    let end = memchr(b'?', target.as_bytes()).unwrap_or(target.len());
     let (path, rest) = target.split_at_checked(end).unwrap_or_default();
     let query = rest.strip_prefix('?');
     if !path.starts_with('/') {
         return Err(MalformedTarget::NoLeadingSlash);
     }
-    let is_refused = |byte: &u8| *byte == b'#' || byte.is_ascii_control();
-    match query.and_then(|query| query.bytes().find(is_refused)) {
+    match query.and_then(|query| first_refused(query.as_bytes())) {
         Some(b'#') => return Err(MalformedTarget::Fragment),
         Some(_) => return Err(MalformedTarget::Control),
         None => {}
@@ -145,9 +147,21 @@ impl RequestPath<'_> {
     }
 }
 
+/// The first byte that a query must not have.
+fn first_refused(query: &[u8]) -> Option<u8> {
+    /// So many bytes are looked at without a branch, which the compiler turns into a few instructions.
+    const RUN: usize = 64;
+    let is_refused = |byte: &u8| *byte == b'#' || byte.is_ascii_control();
+    let (runs, rest) = query.as_chunks::<RUN>();
+    let has_refused = |run: &[u8; RUN]| run.iter().fold(false, |any, byte| any | is_refused(byte));
+    let run = runs.iter().find(|run| has_refused(run)).map_or(rest, <[u8; RUN]>::as_slice);
+    run.iter().find(|byte| is_refused(byte)).copied()
+}
+
 /// Normalises every character of `path` to its only spelling. Does not resolve segments.
 pub(super) fn canonical(path: &str) -> Result<String, MalformedTarget> {
-    let mut out = String::with_capacity(path.len());
+    let mut out = Vec::with_capacity(path.len());
+    let mut has_escapes = false;
     let mut bytes = path.bytes();
     while let Some(byte) = bytes.next() {
         match byte {
@@ -157,18 +171,31 @@ pub(super) fn canonical(path: &str) -> Result<String, MalformedTarget> {
                 match decoded {
                     b'/' => return Err(MalformedTarget::EscapedSlash),
                     b'\\' => return Err(MalformedTarget::Backslash),
-                    decoded if is_unreserved(decoded) => out.push(char::from(decoded)),
-                    decoded => push_escape(&mut out, decoded),
+                    decoded if is_unreserved(decoded) => out.push(decoded),
+                    decoded => {
+                        has_escapes = true;
+                        push_escape(&mut out, decoded);
+                    }
                 }
             }
             b'\\' => return Err(MalformedTarget::Backslash),
             b'#' => return Err(MalformedTarget::Fragment),
-            byte if is_plain(byte) => out.push(char::from(byte)),
-            byte => push_escape(&mut out, byte),
+            byte if is_plain(byte) => out.push(byte),
+            byte => {
+                has_escapes = true;
+                push_escape(&mut out, byte);
+            }
         }
     }
-    let decoded = percent_decode_str(&out).decode_utf8().map_err(|_| MalformedTarget::NotUtf8)?;
-    if decoded.chars().any(char::is_control) { Err(MalformedTarget::Control) } else { Ok(out) }
+    let out = String::from_utf8(out).map_err(|_| MalformedTarget::NotUtf8)?;
+    // Only escapes can stand for anything else than plain ASCII.
+    if has_escapes {
+        let decoded = percent_decode_str(&out).decode_utf8().map_err(|_| MalformedTarget::NotUtf8)?;
+        if decoded.chars().any(char::is_control) {
+            return Err(MalformedTarget::Control);
+        }
+    }
+    Ok(out)
 }
 
 /// Whether a server that ignores path parameters would read this canonical segment as `.` or `..`.
@@ -192,28 +219,36 @@ fn is_surely_normal(path: &str) -> bool {
 fn resolve(path: &str) -> Result<String, MalformedTarget> {
     let mut out = String::with_capacity(path.len());
     let mut ends_in_slash = true;
-    for segment in path.split('/').skip(1) {
+    // What stays is copied in runs: from `start` to `end` are the slashes and segments that were not copied.
+    let (mut start, mut end) = (0, 0);
+    let mut place = 0;
+    while let Some(rest) = path.get(place..).and_then(|rest| rest.strip_prefix('/')) {
+        let length = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
+        let segment = rest.get(..length).unwrap_or_default();
+        let next = place.saturating_add(length).saturating_add(1);
         ends_in_slash = matches!(segment, "" | "." | "..");
-        match segment {
-            "" | "." => {}
-            ".." => out.truncate(out.rfind('/').ok_or(MalformedTarget::AboveRoot)?),
-            segment if is_dot_parameter(segment) => return Err(MalformedTarget::DotParameter),
-            segment => {
-                out.push('/');
-                out.push_str(segment);
+        if ends_in_slash {
+            out.push_str(path.get(start..end).unwrap_or_default());
+            start = next;
+            if segment == ".." {
+                out.truncate(out.rfind('/').ok_or(MalformedTarget::AboveRoot)?);
             }
+        } else if is_dot_parameter(segment) {
+            return Err(MalformedTarget::DotParameter);
         }
+        (place, end) = (next, next);
     }
+    out.push_str(path.get(start..end).unwrap_or_default());
     if ends_in_slash {
         out.push('/');
     }
     Ok(out)
 }
 
-fn push_escape(out: &mut String, byte: u8) {
-    out.push('%');
+fn push_escape(out: &mut Vec<u8>, byte: u8) {
+    out.push(b'%');
     for digit in [byte >> 4, byte & 0xF] {
-        out.extend(HEX.get(usize::from(digit)).copied().map(char::from));
+        out.extend(HEX.get(usize::from(digit)));
     }
 }
 
