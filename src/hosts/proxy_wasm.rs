@@ -19,7 +19,7 @@ use proxy_wasm::{
     types::{BufferType, ContextType, GrpcStatusCode, LogLevel, MapType, MetricType, Status},
 };
 
-use super::{direct, grpc_target};
+use super::{blocks::Blocks, direct, grpc_target};
 use crate::{
     forward::Edits,
     headers::{HeaderList, HeaderMap},
@@ -45,6 +45,10 @@ pub struct Envoy;
 
 /// A worker in Envoy.
 pub type EnvoyWorker = Worker<Envoy, Envoy>;
+
+/// The module's memory.
+#[global_allocator]
+static MEMORY: Blocks = Blocks::new();
 
 /// What runs in the module: Sidegate, or an extension of it.
 pub trait Plugin: 'static {
