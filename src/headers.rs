@@ -21,6 +21,32 @@ impl HeaderMap {
         Self { bytes }
     }
 
+    /// A map of these fields. Names are in lower case.
+    pub fn of_texts<'f>(fields: impl Iterator<Item = (&'f str, &'f str)> + Clone) -> Self {
+        // Two lengths and two zeros.
+        const AROUND: usize = 10;
+        let size =
+            |(name, value): (&str, &str)| name.len().saturating_add(value.len()).saturating_add(AROUND);
+        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+        let count = fields.clone().count();
+        let mut bytes = Vec::with_capacity(fields.clone().map(size).fold(4, usize::saturating_add));
+        bytes.extend_from_slice(&number(count));
+        for (name, value) in fields.clone() {
+            bytes.extend_from_slice(&number(name.len()));
+            bytes.extend_from_slice(&number(value.len()));
+        }
+        for text in fields.flat_map(|(name, value)| [name, value]) {
+            bytes.extend_from_slice(text.as_bytes());
+            bytes.push(0);
+        }
+        Self { bytes }
+    }
+
+    /// The bytes in which the map came, or in which it can be handed over.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// All fields, name and value, one item per line of the request.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         self.fields().map_while(|field| Some((self.text(field.name())?, self.text(field.value())?)))
@@ -207,6 +233,14 @@ mod tests {
         let bytes = b"\x01\0\0\0\x02\0\0\0\x03\0\0\0ab\0cde\0";
         assert_eq!(read(&HeaderMap::from_bytes(bytes.to_vec())), fields()[..1]);
         assert_eq!(read(&HeaderMap::default()), []);
+    }
+
+    #[test]
+    fn texts_become_the_same_bytes() {
+        let texts = [("ab", "cde"), ("f", ""), ("", "g")];
+        let expected: Vec<_> = fields().into_iter().take(3).collect();
+        assert_eq!(HeaderMap::of_texts(texts.into_iter()), HeaderMap::from(expected));
+        assert_eq!(HeaderMap::of_texts([].into_iter()).as_bytes(), [0; 4]);
     }
 
     #[test]

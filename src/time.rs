@@ -47,7 +47,8 @@ impl Timestamp {
 }
 
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    // `Duration::as_millis` computes with 128 bits.
+    duration.as_secs().saturating_mul(1000).saturating_add(duration.subsec_millis().into())
 }
 
 #[cfg(test)]

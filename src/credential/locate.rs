@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 use crate::{
     grammar::is_token_byte,
     headers::HeaderMap,
@@ -204,6 +206,9 @@ fn lines<'r>(name: &str, headers: &'r HeaderMap) -> impl Iterator<Item = &'r [u8
 /// list that is too long to be searched.
 fn carries(line: &[u8], scheme: Option<&str>) -> bool {
     scheme.is_none_or(|scheme| {
+        if memchr(b',', line).is_none() {
+            return after_scheme(line.trim_ascii(), scheme).is_some();
+        }
         let mut list = elements(line);
         list.by_ref().take(MOST_ELEMENTS).any(|element| after_scheme(element, scheme).is_some())
             || list.next().is_some()
@@ -212,6 +217,10 @@ fn carries(line: &[u8], scheme: Option<&str>) -> bool {
 
 /// The token of the only credential in a line that [`carries`] one.
 fn only_token<'r>(line: &'r [u8], scheme: &str) -> Result<&'r [u8], MisplacedCredential> {
+    let only = |line| after_scheme(line, scheme).and_then(token68).ok_or(MisplacedCredential::NotOneToken);
+    if memchr(b',', line).is_none() {
+        return only(line);
+    }
     let is_first = elements(line).take(1).any(|first| after_scheme(first, scheme).is_some());
     if !is_first
         || elements(line).nth(MOST_ELEMENTS).is_some()
@@ -219,7 +228,7 @@ fn only_token<'r>(line: &'r [u8], scheme: &str) -> Result<&'r [u8], MisplacedCre
     {
         return Err(MisplacedCredential::Twice);
     }
-    after_scheme(line, scheme).and_then(token68).ok_or(MisplacedCredential::NotOneToken)
+    only(line)
 }
 
 /// The comma-separated elements of a line. Envoy joins several `authorization` lines into one with commas.
@@ -251,7 +260,8 @@ fn token68(after_scheme: &[u8]) -> Option<&[u8]> {
     let token = after_scheme.strip_prefix(b" ")?.trim_ascii_start();
     let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
     let (text, _) = token.split_at_checked(token.len().saturating_sub(padding))?;
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
+    let allowed =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
     (!text.is_empty() && text.iter().all(allowed)).then_some(token)
 }
 

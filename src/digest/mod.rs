@@ -76,8 +76,10 @@ impl Digest {
 
     /// The first eight bytes as a number, which is evenly distributed.
     pub const fn number(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        match self.0.first_chunk() {
+            Some(bytes) => u64::from_le_bytes(*bytes),
+            None => 0,
+        }
     }
 }
 

@@ -29,8 +29,8 @@ pub const OWN_PREFIX: &str = "x-sidegate-";
 #[derive(Clone, Debug)]
 pub struct ReservedNames {
     names: FxHashSet<Box<[u8]>>,
-    /// A bit for each byte that a name starts with. It rules out most names of a request.
-    first_bytes: u128,
+    /// The bytes that a name starts with. They rule out most names of a request.
+    first_bytes: [bool; 256],
 }
 
 /// What is removed from every request.
@@ -45,7 +45,7 @@ pub struct Stripping<'a> {
 impl ReservedNames {
     /// Whether `name`, in lower case, is one of them.
     pub fn contain(&self, name: &[u8]) -> bool {
-        bit(name) & self.first_bytes != 0
+        name.first().and_then(|first| self.first_bytes.get(usize::from(*first))) == Some(&true)
             && (name.starts_with(OWN_PREFIX.as_bytes()) || self.names.contains(name))
     }
 }
@@ -53,14 +53,15 @@ impl ReservedNames {
 impl<'a> FromIterator<&'a str> for ReservedNames {
     fn from_iter<T: IntoIterator<Item = &'a str>>(names: T) -> Self {
         let names: FxHashSet<Box<[u8]>> = names.into_iter().map(|name| name.as_bytes().into()).collect();
-        let first_bytes = names.iter().fold(bit(OWN_PREFIX.as_bytes()), |bits, name| bits | bit(name));
+        let mut first_bytes = [false; 256];
+        let own = std::iter::once(OWN_PREFIX.as_bytes());
+        for first in own.chain(names.iter().map(|name| &**name)).filter_map(<[u8]>::first) {
+            if let Some(starts) = first_bytes.get_mut(usize::from(*first)) {
+                *starts = true;
+            }
+        }
         Self { names, first_bytes }
     }
-}
-
-/// The bit for the byte that a name starts with; names are ASCII.
-fn bit(name: &[u8]) -> u128 {
-    name.first().and_then(|first| 1_u128.checked_shl(u32::from(*first))).unwrap_or_default()
 }
 
 impl Edits {

@@ -50,7 +50,7 @@ pub enum InvalidTemplate {
 impl HeaderTemplate {
     /// Parses a template such as `plan-{plan}`.
     pub fn parse(text: &str) -> Result<Self, InvalidTemplate> {
-        if text.is_empty() || text.chars().any(char::is_control) {
+        if text.is_empty() || has_control(text) {
             return Err(InvalidTemplate::NotAValue);
         }
         let mut parts = Vec::new();
@@ -77,20 +77,24 @@ impl HeaderTemplate {
     /// The header value with its fields filled in. `None` if a field has no value, or one that is not valid
     /// in a header.
     pub fn fill<'a>(&self, value: impl Fn(Field) -> Option<&'a str>) -> Option<String> {
-        let mut filled = String::new();
+        // Enough for most names.
+        let mut filled = String::with_capacity(32);
         for part in &self.0 {
             match part {
                 Part::Literal(text) => filled.push_str(text),
                 Part::Field(field) => {
-                    filled.push_str(
-                        value(*field)
-                            .filter(|text| !text.is_empty() && !text.chars().any(char::is_control))?,
-                    );
+                    filled.push_str(value(*field).filter(|text| !text.is_empty() && !has_control(text))?);
                 }
             }
         }
         Some(filled)
     }
+}
+
+fn has_control(text: &str) -> bool {
+    // The other control characters are not ASCII, and rare.
+    text.bytes().any(|byte| byte.is_ascii_control())
+        || (!text.is_ascii() && text.chars().any(char::is_control))
 }
 
 impl Field {

@@ -1,10 +1,12 @@
 //! Host functions that are called without the SDK. The SDK would make a `String` and a `Vec` of every header
-//! field, and it has no value for Envoy's log level `off`.
+//! field, and a `SystemTime` of the time, and it has no value for Envoy's log level `off`.
 //!
-//! This is the only file with `unsafe` code. It is sound because
+//! With `blocks`, this is the only file with `unsafe` code. It is sound because
 //!
-//! * the host functions are declared as in the ABI (proxy-wasm 0.2.1, `proxy_get_header_map_pairs` and
-//!   `proxy_get_log_level`), with plain numbers in place of enumerations;
+//! * the host functions are declared as in the ABI (proxy-wasm 0.2.1), with plain numbers in place of
+//!   enumerations;
+//! * what the host only reads is passed as pointer and length of a slice that outlives the call, and the host
+//!   keeps no pointer to it;
 //! * before the host answers [`OK`], it writes the return values and nothing else. The pointers lead to
 //!   local variables that outlive the call, and every value that the host can write is valid for them;
 //! * the buffer of a header map was allocated by the module's own `proxy_on_memory_allocate`, which the SDK
@@ -14,7 +16,10 @@
 
 use proxy_wasm::types::MapType;
 
-use crate::headers::HeaderMap;
+use crate::{
+    headers::{HeaderList, HeaderMap},
+    time::Timestamp,
+};
 
 /// The status of a call that did what it was asked to.
 const OK: u32 = 0;
@@ -29,6 +34,21 @@ unsafe extern "C" {
     ) -> u32;
 
     fn proxy_get_log_level(return_level: *mut u32) -> u32;
+
+    fn proxy_get_current_time_nanoseconds(return_time: *mut u64) -> u32;
+
+    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
+
+    fn proxy_send_local_response(
+        status_code: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
 }
 
 /// The header map of the current context; empty where there is none.
@@ -54,4 +74,40 @@ pub(super) fn log_level() -> Option<u32> {
     #[expect(unsafe_code, reason = "a host function; the module's documentation says why it is sound")]
     let status = unsafe { proxy_get_log_level(&raw mut level) };
     (status == OK).then_some(level)
+}
+
+/// The current time; the epoch if the host does not say.
+pub(super) fn now() -> Timestamp {
+    const NANOSECONDS: u64 = 1_000_000;
+    let mut time: u64 = 0;
+    #[expect(unsafe_code, reason = "a host function; the module's documentation says why it is sound")]
+    let status = unsafe { proxy_get_current_time_nanoseconds(&raw mut time) };
+    Timestamp::from_millis(if status == OK { time / NANOSECONDS } else { 0 })
+}
+
+/// Sets a property whose path is one segment.
+pub(super) fn set_property(name: &str, value: &str) {
+    #[expect(unsafe_code, reason = "a host function; the module's documentation says why it is sound")]
+    let _status = unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+}
+
+/// Answers the request of the current context over HTTP.
+pub(super) fn reply(status: u16, headers: &HeaderList, body: &str) {
+    /// No status of gRPC.
+    const NONE: i32 = -1;
+    let map = HeaderMap::of_texts(headers.iter());
+    let headers = map.as_bytes();
+    #[expect(unsafe_code, reason = "a host function; the module's documentation says why it is sound")]
+    let _status = unsafe {
+        proxy_send_local_response(
+            status.into(),
+            std::ptr::null(),
+            0,
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            NONE,
+        )
+    };
 }

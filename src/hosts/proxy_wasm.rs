@@ -5,13 +5,7 @@
 //! call is read only if it has headers; and headers are set only on a request that is held or in its
 //! callback. `get_grpc_status` is never called, because it panics if a provider's message is not UTF-8.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeSet,
-    marker::PhantomData,
-    rc::Rc,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, collections::BTreeSet, marker::PhantomData, rc::Rc, time::Duration};
 
 use proxy_wasm::{
     hostcalls,
@@ -334,9 +328,7 @@ impl RequestHost for Envoy {
                 let _sent = hostcalls::send_grpc_response(status, Some(message), metadata);
             }
             Protocol::Http => {
-                let headers = reply.headers.iter().collect();
-                let _sent =
-                    hostcalls::send_http_response(reply.status.into(), headers, Some(reply.body.as_bytes()));
+                direct::reply(reply.status, &reply.headers, &reply.body);
             }
         }
     }
@@ -346,7 +338,7 @@ impl RequestHost for Envoy {
     }
 
     fn set_filter_state(&self, name: &str, value: &str) {
-        let _set = hostcalls::set_property(vec![name], Some(value.as_bytes()));
+        direct::set_property(name, value);
     }
 }
 
@@ -393,9 +385,7 @@ fn call_grpc(cluster: &str, request: &GrpcRequest, timeout: Duration) -> Result<
 
 impl TimerHost for Envoy {
     fn now(&self) -> Timestamp {
-        let now = hostcalls::get_current_time().unwrap_or(SystemTime::UNIX_EPOCH);
-        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Timestamp::default().saturating_add(since)
+        direct::now()
     }
 
     fn tick_every(&self, period: Duration) {

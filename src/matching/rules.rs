@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::{
     automaton::Keep,
@@ -12,8 +13,8 @@ use super::{
     template::{PathTemplate, Segment, segments},
 };
 
-/// The most segments of a request that are compared: one more than templates have.
-const MOST_REQUESTED: usize = 65;
+/// The segments of a request that are compared, by the numbers of their literals. Few templates have more.
+type Requested = SmallVec<[Option<u32>; 8]>;
 
 /// Which requests a rule covers.
 #[derive(Clone, Debug)]
@@ -125,14 +126,9 @@ impl RuleTable {
     pub fn find(&self, inside: &str, method: &str) -> Found<'_> {
         // One more than the longest template has. Each segment is looked up once, however many nodes are
         // compared with it.
-        let mut requested = [None; MOST_REQUESTED];
-        let mut count = 0;
-        for (place, segment) in requested.iter_mut().zip(segments(inside)).take(self.depth.saturating_add(1))
-        {
-            *place = self.literals.get(segment).copied();
-            count = usize::saturating_add(count, 1);
-        }
-        let found = self.templates.find(requested.get(..count).unwrap_or_default());
+        let compared = segments(inside).take(self.depth.saturating_add(1));
+        let requested: Requested = compared.map(|segment| self.literals.get(segment).copied()).collect();
+        let found = self.templates.find(&requested);
         let found = found.or_else(|| self.by_expression.get(self.expressions.first(inside)?));
         found.map_or(Found::None, |rules| rules.find(method))
     }

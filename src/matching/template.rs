@@ -1,5 +1,7 @@
 //! Path templates: literals, `{parameter}` for one whole segment, and a final `/**` for everything below.
 
+use smallvec::SmallVec;
+
 use super::{
     path::{MalformedTarget, canonical, is_dot_parameter},
     pattern::{InvalidPath, LONGEST},
@@ -86,25 +88,16 @@ impl PathTemplate {
 }
 
 /// The first segments of a path: as many as templates have, and one more.
-pub(super) struct Segments<'a> {
-    list: [&'a str; MAX_SEGMENTS + 1],
-    len: usize,
-}
+pub(super) struct Segments<'a>(SmallVec<[&'a str; 8]>);
 
 impl<'a> Segments<'a> {
     /// The segments of a normalised path.
     pub(super) fn of(path: &'a str) -> Self {
-        let mut list = [""; MAX_SEGMENTS + 1];
-        let mut len = 0;
-        for (place, segment) in list.iter_mut().zip(segments(path)) {
-            *place = segment;
-            len = usize::saturating_add(len, 1);
-        }
-        Self { list, len }
+        Self(segments(path).take(MAX_SEGMENTS + 1).collect())
     }
 
     pub(super) fn as_slice(&self) -> &[&'a str] {
-        self.list.get(..self.len).unwrap_or_default()
+        &self.0
     }
 }
 

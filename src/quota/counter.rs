@@ -13,7 +13,7 @@ pub(super) const SIZE: usize = 32;
 
 /// How long a counter is kept after it last mattered. A worker may read the clock and then be delayed; if its
 /// counter were gone, it would count from zero in a window that is full.
-const HELD_UP: Duration = Duration::from_secs(10);
+const HELD_UP_MILLIS: u64 = 10_000;
 
 /// A counter as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +62,12 @@ impl Counter {
     /// The moment from which the counter can be dropped. It may be up to three days late for months, because
     /// every month is treated as 31 days long.
     pub(super) fn forgettable(&self) -> Timestamp {
-        let Some(length) = self.id.window().longest() else { return Timestamp::MAX };
+        let Some(length) = self.id.window().longest_millis() else { return Timestamp::MAX };
         let matters = match self.id.shape() {
             Shape::Fixed => length,
             Shape::Sliding => length.saturating_mul(2),
         };
-        self.start.saturating_add(matters).saturating_add(HELD_UP)
+        Timestamp::from_millis(self.start.millis().saturating_add(matters).saturating_add(HELD_UP_MILLIS))
     }
 }
 
@@ -99,9 +99,20 @@ impl Reading {
             return self.counter.count;
         }
         let length = self.length();
-        let left = length.saturating_sub(u128::from(millis(self.now.since(self.span.start))));
-        let share = u128::from(self.counter.previous).saturating_mul(left).checked_div(length).unwrap_or(0);
-        self.counter.count.saturating_add(u64::try_from(share).unwrap_or(u64::MAX))
+        let passed = self.now.millis().saturating_sub(self.span.start.millis());
+        let left = length.saturating_sub(passed);
+        let share = match (u32::try_from(self.counter.previous), u32::try_from(left)) {
+            // Numbers of 128 bits take ten times as long.
+            (Ok(previous), Ok(left)) => {
+                u64::from(previous).saturating_mul(left.into()).checked_div(length).unwrap_or(0)
+            }
+            _ => {
+                let (previous, left) = (u128::from(self.counter.previous), u128::from(left));
+                let share = previous.saturating_mul(left).checked_div(length.into()).unwrap_or(0);
+                u64::try_from(share).unwrap_or(u64::MAX)
+            }
+        };
+        self.counter.count.saturating_add(share)
     }
 
     /// The same counter with `amount` more.
@@ -125,19 +136,16 @@ impl Reading {
     /// How far into a window the share of `previous`, rounded down, has faded to `room`.
     fn faded_to(&self, previous: u64, room: u64) -> Duration {
         // floor(previous × left / length) ≤ room  ⟺  previous × left < (room + 1) × length
-        let bound = u128::from(room).saturating_add(1).saturating_mul(self.length()).saturating_sub(1);
+        let length = u128::from(self.length());
+        let bound = u128::from(room).saturating_add(1).saturating_mul(length).saturating_sub(1);
         let left = bound.checked_div(u128::from(previous)).unwrap_or(u128::MAX);
-        Duration::from_millis(u64::try_from(self.length().saturating_sub(left)).unwrap_or(u64::MAX))
+        Duration::from_millis(u64::try_from(length.saturating_sub(left)).unwrap_or(u64::MAX))
     }
 
     /// Length of the window in milliseconds; zero if the window has no end.
-    fn length(&self) -> u128 {
-        self.span.end.map_or(0, |end| end.since(self.span.start).as_millis())
+    fn length(&self) -> u64 {
+        self.span.end.map_or(0, |end| end.millis().saturating_sub(self.span.start.millis()))
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

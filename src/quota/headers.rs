@@ -1,10 +1,7 @@
 //! Rate-limit headers: they show a caller the limits that its request touched.
 
-use super::standing::{Standing, seconds, tightest};
+use super::standing::{INTEGER_MAX, Standing, seconds, tightest};
 use crate::headers::HeaderList;
-
-/// The largest integer that a structured field may hold (RFC 9651, section 3.3.1).
-const INTEGER_MAX: u64 = 999_999_999_999_999;
 
 /// Which headers show callers their quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -30,13 +27,13 @@ pub enum HeaderStyle {
 ///   on a refusal, only those that refuse, so that no `t` is later than `Retry-After`.
 /// * `x-ratelimit-*` show the [tightest] limit. The reset is in seconds from now, and omitted for `eternity`.
 pub fn headers(style: HeaderStyle, standings: &[Standing]) -> HeaderList {
-    let Some(tightest) = tightest(standings) else { return HeaderList::new() };
     let (draft, x_rate_limit) = match style {
         HeaderStyle::Draft => (true, false),
         HeaderStyle::XRateLimit => (false, true),
         HeaderStyle::Both => (true, true),
         HeaderStyle::None => return HeaderList::new(),
     };
+    let Some(tightest) = tightest(standings) else { return HeaderList::new() };
     let mut headers = HeaderList::with_capacity(5);
     if draft {
         let shown = standings.iter().filter(|standing| standing.refuses == tightest.refuses);
@@ -60,22 +57,20 @@ fn list<'a>(standings: impl Iterator<Item = &'a Standing>, item: fn(&Standing, &
         if !value.is_empty() {
             value.push_str(", ");
         }
-        value.push('"');
-        value.push_str(standing.limit.name());
-        value.push('"');
         item(standing, &mut value);
     }
     value
 }
 
 fn policy(standing: &Standing, value: &mut String) {
-    parameter(value, ";q=", standing.limit.max());
-    if let Some(window) = standing.window {
+    value.push_str(standing.limit.shown());
+    if let Some(window) = standing.window.filter(|_| standing.limit.window().length().is_none()) {
         parameter(value, ";w=", seconds(window));
     }
 }
 
 fn state(standing: &Standing, value: &mut String) {
+    value.push_str(standing.limit.quoted_name());
     parameter(value, ";r=", standing.remaining);
     if let Some(reset) = standing.reset {
         parameter(value, ";t=", seconds(reset));

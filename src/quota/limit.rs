@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::window::{Shape, Window};
+use super::{
+    standing::{INTEGER_MAX, seconds},
+    window::{Shape, Window},
+};
 use crate::{
     credential::Digest,
     matching::{MetricId, Metrics, Usage},
@@ -35,6 +38,9 @@ pub(super) enum Counting {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Texts {
     name: Box<str>,
+    /// How callers see the limit: its name in quotation marks, `max` and, if the window always has the same
+    /// length, that length. For example `"hits-second";q=5;w=1`.
+    shown: Box<str>,
     across: Option<Across>,
 }
 
@@ -53,13 +59,7 @@ pub struct Across {
 /// policy that reorders limits or changes their `max`. Two limits of one meter with the same identity share a
 /// counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CounterId {
-    window: Window,
-    shape: Shape,
-    /// Whether it is not a count, but the state of a lease.
-    is_lease: bool,
-    metric: [u8; 7],
-}
+pub struct CounterId([u8; 8]);
 
 /// Why a limit is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,17 +90,28 @@ impl Limit {
             return Err(InvalidLimit::CannotSlide(window));
         }
         let counter = CounterId::new(metric, window, shape);
-        let texts = Texts { name: format!("{metric}-{window}").into(), across: None };
-        Ok(Self { texts: texts.into(), metric: id, max, counter, holds: true, counting: Counting::Here })
+        let texts = Texts { name: "".into(), shown: "".into(), across: None };
+        let counting = Counting::Here;
+        let limit = Self { texts: texts.into(), metric: id, max, counter, holds: true, counting };
+        Ok(limit.named(&format!("{metric}-{window}")))
+    }
+
+    fn named(self, name: &str) -> Self {
+        let mut shown = format!("\"{name}\";q={}", self.max.min(INTEGER_MAX));
+        if let Some(length) = self.window().length() {
+            shown.push_str(&format!(";w={}", seconds(length)));
+        }
+        let across = self.texts.across.clone();
+        let texts = Texts { name: name.into(), shown: shown.into(), across };
+        Self { texts: texts.into(), ..self }
     }
 
     /// Adds `label` before the name of the limit in headers, to distinguish the limits of different subjects:
     /// `hits-second` becomes `api-hits-second`.
     #[must_use]
     pub fn labelled(self, label: &'static str) -> Self {
-        let Texts { name, across } = &*self.texts;
-        let texts = Texts { name: format!("{label}-{name}").into(), across: across.clone() };
-        Self { texts: texts.into(), ..self }
+        let name = format!("{label}-{}", self.name());
+        self.named(&name)
     }
 
     /// The same limit, counted by a rate limit service as well. Unless it `holds`, our own counter does not
@@ -108,7 +119,8 @@ impl Limit {
     #[must_use]
     pub fn across_replicas(self, across: Across, holds: bool) -> Self {
         let counting = if across.leases { Counting::Leases } else { Counting::Service };
-        let texts = Texts { name: self.texts.name.clone(), across: Some(across) };
+        let Texts { name, shown, across: _ } = &*self.texts;
+        let texts = Texts { name: name.clone(), shown: shown.clone(), across: Some(across) };
         Self { texts: texts.into(), holds, counting, ..self }
     }
 
@@ -127,6 +139,16 @@ impl Limit {
         &self.texts.name
     }
 
+    /// The limit as an item of `RateLimit-Policy`, without the length of its window if that varies.
+    pub(super) fn shown(&self) -> &str {
+        &self.texts.shown
+    }
+
+    /// The name in quotation marks.
+    pub(super) fn quoted_name(&self) -> &str {
+        self.texts.shown.get(..self.texts.name.len().saturating_add(2)).unwrap_or_default()
+    }
+
     /// The metric that is limited.
     pub const fn metric(&self) -> MetricId {
         self.metric
@@ -139,12 +161,12 @@ impl Limit {
 
     /// The window that the limit counts in.
     pub const fn window(&self) -> Window {
-        self.counter.window
+        self.counter.window()
     }
 
     /// How the limit counts in its window.
     pub const fn shape(&self) -> Shape {
-        self.counter.shape
+        self.counter.shape()
     }
 
     /// The counter that the limit uses. Two limits of one meter should not share a counter.
@@ -173,35 +195,7 @@ const LEASE: u8 = 0x40;
 
 impl CounterId {
     fn new(metric: &str, window: Window, shape: Shape) -> Self {
-        let digest = Digest::of(metric.as_bytes());
-        let metric = digest.bytes().first_chunk().copied().unwrap_or_default();
-        Self { window, shape, is_lease: false, metric }
-    }
-
-    /// The counter that holds the state of the lease of a limit with this counter.
-    pub(super) const fn leased(self) -> Self {
-        Self { is_lease: true, ..self }
-    }
-
-    /// Whether it is the state of a lease.
-    pub(super) const fn is_lease(self) -> bool {
-        self.is_lease
-    }
-
-    /// The window that the counter counts in.
-    pub(super) const fn window(self) -> Window {
-        self.window
-    }
-
-    /// How the counter counts.
-    pub(super) const fn shape(self) -> Shape {
-        self.shape
-    }
-
-    /// Eight bytes that are the same in every version of Sidegate: window and shape, then the start of the
-    /// metric name's SHA-256.
-    pub(super) fn to_bytes(self) -> [u8; 8] {
-        let window = match self.window {
+        let window = match window {
             Window::Second => 1,
             Window::Minute => 2,
             Window::Hour => 3,
@@ -211,15 +205,27 @@ impl CounterId {
             Window::Year => 7,
             Window::Eternity => 8,
         };
-        let shape = if self.shape == Shape::Sliding { SLIDING } else { 0 };
-        let lease = if self.is_lease { LEASE } else { 0 };
-        let [a, b, c, d, e, f, g] = self.metric;
-        [window | shape | lease, a, b, c, d, e, f, g]
+        let shape = if shape == Shape::Sliding { SLIDING } else { 0 };
+        let [a, b, c, d, e, f, g, ..] = *Digest::of(metric.as_bytes()).bytes();
+        Self([window | shape, a, b, c, d, e, f, g])
     }
 
-    /// The identity that [`to_bytes`](Self::to_bytes) encoded; `None` if the bytes are invalid.
-    pub(super) fn from_bytes([kind, a, b, c, d, e, f, g]: [u8; 8]) -> Option<Self> {
-        let window = match kind & !SLIDING & !LEASE {
+    /// The counter that holds the state of the lease of a limit with this counter.
+    pub(super) const fn leased(self) -> Self {
+        let [kind, a, b, c, d, e, f, g] = self.0;
+        Self([kind | LEASE, a, b, c, d, e, f, g])
+    }
+
+    /// Whether it is the state of a lease.
+    pub(super) const fn is_lease(self) -> bool {
+        let [kind, ..] = self.0;
+        kind & LEASE != 0
+    }
+
+    /// The window that the counter counts in.
+    pub(super) const fn window(self) -> Window {
+        let [kind, ..] = self.0;
+        match kind & !(SLIDING | LEASE) {
             1 => Window::Second,
             2 => Window::Minute,
             3 => Window::Hour,
@@ -227,17 +233,27 @@ impl CounterId {
             5 => Window::Week,
             6 => Window::Month,
             7 => Window::Year,
-            8 => Window::Eternity,
-            _ => return None,
-        };
-        let shape = if kind & SLIDING == 0 { Shape::Fixed } else { Shape::Sliding };
-        let is_lease = kind & LEASE != 0;
-        (shape == Shape::Fixed || window.can_slide() && !is_lease).then_some(Self {
-            window,
-            shape,
-            is_lease,
-            metric: [a, b, c, d, e, f, g],
-        })
+            _ => Window::Eternity,
+        }
+    }
+
+    /// How the counter counts.
+    pub(super) const fn shape(self) -> Shape {
+        let [kind, ..] = self.0;
+        if kind & SLIDING == 0 { Shape::Fixed } else { Shape::Sliding }
+    }
+
+    /// Eight bytes that are the same in every version of Sidegate: window and shape, then the start of the
+    /// metric name's SHA-256.
+    pub(super) const fn to_bytes(self) -> [u8; 8] {
+        self.0
+    }
+
+    /// The identity that [`to_bytes`](Self::to_bytes) encoded; `None` if the bytes are invalid.
+    pub(super) fn from_bytes(bytes: [u8; 8]) -> Option<Self> {
+        let [kind, ..] = bytes;
+        // Only the four shortest windows slide, and no lease does.
+        matches!(kind, 1..=8 | 0x41..=0x48 | 0x81..=0x84).then_some(Self(bytes))
     }
 }
 

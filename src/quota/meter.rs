@@ -80,12 +80,26 @@ pub(super) fn assess(
     standings: &mut Vec<Standing>,
 ) -> Assessed {
     let meter = payload.map_or(Some(Meter::default()), Meter::parse);
-    let corrupt = meter.is_none();
-    let meter = meter.unwrap_or_default();
+    let admits = admits(meter.unwrap_or_default(), demand, usage, now, standings);
+    Assessed { admits, corrupt: meter.is_none() }
+}
+
+/// The same for a meter that was read. Returns whether all limits have room.
+fn admits(
+    meter: Meter<'_>,
+    demand: &Demand<'_>,
+    usage: &Usage,
+    now: Timestamp,
+    standings: &mut Vec<Standing>,
+) -> bool {
     let mut admits = true;
-    for limit in demand.limits.iter().filter(|limit| limit.is_touched(usage)) {
-        let reading = Reading::of(limit.counter(), meter.counter(limit.counter()), now);
+    for limit in demand.limits {
         let amount = usage.of(limit.metric());
+        if amount == 0 {
+            // The request does not touch this limit.
+            continue;
+        }
+        let reading = Reading::of(limit.counter(), meter.counter(limit.counter()), now);
         let mut remaining = limit.max().saturating_sub(reading.used());
         let mut refuses = amount > remaining && limit.holds();
         let mut cover = Cover::Here;
@@ -117,7 +131,7 @@ pub(super) fn assess(
             cover,
         });
     }
-    Assessed { admits, corrupt }
+    admits
 }
 
 /// Checks all limits that the request touches, then charges either all of them or none. Adds their state
@@ -130,7 +144,10 @@ pub(super) fn charge(
     standings: &mut Vec<Standing>,
 ) -> (Change, Assessed) {
     let mark = standings.len();
-    let assessed = assess(payload.as_deref(), demand, usage, now, standings);
+    let meter = payload.as_deref().map_or(Some(Meter::default()), Meter::parse);
+    let corrupt = meter.is_none();
+    let meter = meter.unwrap_or_default();
+    let assessed = Assessed { admits: admits(meter, demand, usage, now, standings), corrupt };
     let touched = standings.get_mut(mark..).unwrap_or_default();
     if !assessed.admits || touched.is_empty() {
         return (Change::Keep, assessed);
@@ -139,8 +156,8 @@ pub(super) fn charge(
         standing.remaining = standing.remaining.saturating_sub(usage.of(standing.limit.metric()));
     }
     let touched = &*touched;
-    if let Some(payload) = &mut payload
-        && is_in_place(payload, touched, now)
+    if is_in_place(meter, touched, now)
+        && let Some(payload) = &mut payload
     {
         let charged = |counter: Counter| {
             let standing = touched.iter().find(|standing| standing.limit.counter() == counter.id);
@@ -199,8 +216,7 @@ fn charged(standing: &Standing, usage: &Usage) -> Counter {
 
 /// Whether a charge only changes counters that the payload has: all that are touched are there, and no other
 /// can be dropped.
-fn is_in_place(payload: &[u8], touched: &[Standing], now: Timestamp) -> bool {
-    let Some(meter) = Meter::parse(payload) else { return false };
+fn is_in_place(meter: Meter<'_>, touched: &[Standing], now: Timestamp) -> bool {
     let is_touched =
         |counter: &Counter| touched.iter().any(|standing| standing.limit.counter() == counter.id);
     touched.iter().all(|standing| meter.has(standing.limit.counter()))

@@ -84,6 +84,9 @@ pub fn tightest(standings: &[Standing]) -> Option<&Standing> {
     })
 }
 
+/// The largest integer that a structured field may hold (RFC 9651, section 3.3.1).
+pub(super) const INTEGER_MAX: u64 = 999_999_999_999_999;
+
 /// Whole seconds, rounded up, so that a caller who waits that long has waited long enough.
 pub(super) fn seconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))

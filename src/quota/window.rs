@@ -111,9 +111,25 @@ impl Window {
         }
     }
 
+    /// Length of each window of this kind, if they all have the same.
+    pub(super) const fn length(self) -> Option<Duration> {
+        match self {
+            Self::Month | Self::Year | Self::Eternity => None,
+            Self::Second | Self::Minute | Self::Hour | Self::Day | Self::Week => self.longest(),
+        }
+    }
+
     /// Length of the longest window of this kind; `None` for `eternity`.
     pub(super) const fn longest(self) -> Option<Duration> {
-        Some(Duration::from_millis(match self {
+        match self.longest_millis() {
+            Some(millis) => Some(Duration::from_millis(millis)),
+            None => None,
+        }
+    }
+
+    /// The same in milliseconds.
+    pub(super) const fn longest_millis(self) -> Option<u64> {
+        Some(match self {
             Self::Second => SECOND,
             Self::Minute => MINUTE,
             Self::Hour => HOUR,
@@ -122,7 +138,7 @@ impl Window {
             Self::Month => 31 * DAY,
             Self::Year => 366 * DAY,
             Self::Eternity => return None,
-        }))
+        })
     }
 }
 

@@ -4,7 +4,10 @@
 //! line at warning, because Istio's default level hides info. For warnings, each code gets a few lines per
 //! second, and the next line says how many were left out.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
 
 use super::host::TelemetryHost;
 use crate::{
@@ -20,7 +23,10 @@ const MOST_WARNINGS: u32 = 10;
 
 /// The log of one worker.
 #[derive(Default)]
-pub struct Log(RefCell<BTreeMap<Code, Written>>);
+pub struct Log {
+    warnings: RefCell<BTreeMap<Code, Written>>,
+    info: Cell<Option<Asked>>,
+}
 
 /// What happened to a request, as the log says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +35,14 @@ pub enum Verb {
     Refused,
     /// The request would have been refused without shadow mode.
     WouldRefuse,
+}
+
+/// Whether the host writes lines at info, as it said in this second. It is asked once per second, because
+/// that costs as much as another counter.
+#[derive(Clone, Copy)]
+struct Asked {
+    second: u64,
+    writes: bool,
 }
 
 /// The lines of one code in the current second.
@@ -52,7 +66,7 @@ impl Log {
     ) {
         let row = refusal.cause.row();
         let (level, left_out) = match row.blame {
-            Blame::Caller if host.logs(log::Level::Info) => (log::Level::Info, 0),
+            Blame::Caller if self.writes_info(host, now) => (log::Level::Info, 0),
             Blame::Caller => return,
             Blame::Us | Blame::Operator | Blame::Dependency => match self.admit(row.code, now) {
                 Some(left_out) => (log::Level::Warn, left_out),
@@ -104,9 +118,19 @@ impl Log {
         }
     }
 
+    fn writes_info(&self, host: &impl TelemetryHost, now: Timestamp) -> bool {
+        let second = now.seconds();
+        let asked = match self.info.get() {
+            Some(asked) if asked.second == second => asked,
+            _ => Asked { second, writes: host.logs(log::Level::Info) },
+        };
+        self.info.set(Some(asked));
+        asked.writes
+    }
+
     /// How many lines were left out before this one; `None` if this one is left out too.
     fn admit(&self, code: Code, now: Timestamp) -> Option<u32> {
-        let mut written = self.0.borrow_mut();
+        let mut written = self.warnings.borrow_mut();
         let written = written.entry(code).or_default();
         if written.second != now.seconds() {
             *written = Written { second: now.seconds(), lines: 0, left_out: written.left_out };
@@ -126,6 +150,43 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+    use crate::shell::host::{MeasureId, MeasureKind};
+
+    /// A host that writes lines at info or not, and counts how often it is asked.
+    #[derive(Default)]
+    struct Host {
+        writes: Cell<bool>,
+        asked: Cell<u32>,
+    }
+
+    impl TelemetryHost for Host {
+        fn define(&self, _: MeasureKind, _: &str) -> Option<MeasureId> {
+            None
+        }
+
+        fn count(&self, _: MeasureId, _: u64) {}
+
+        fn record(&self, _: MeasureId, _: u64) {}
+
+        fn logs(&self, _: log::Level) -> bool {
+            self.asked.set(self.asked.get().saturating_add(1));
+            self.writes.get()
+        }
+
+        fn log(&self, _: log::Level, _: &str) {}
+    }
+
+    #[test]
+    fn the_host_is_asked_for_its_level_once_per_second() {
+        let (log, host) = (Log::default(), Host::default());
+        let writes = |millis| log.writes_info(&host, Timestamp::from_millis(millis));
+        assert_eq!([writes(7_000), writes(7_999)], [false, false]);
+        host.writes.set(true);
+        assert!(!writes(7_999));
+        assert_eq!(host.asked.get(), 1);
+        assert!(writes(8_000) && writes(8_001));
+        assert_eq!(host.asked.get(), 2);
+    }
 
     #[test]
     fn warnings_are_limited_per_code_and_the_next_line_counts_those_left_out() {
