@@ -1,5 +1,5 @@
-//! What the tests in a real Envoy use: an Envoy with the built module, upstreams, OAuth2 servers, registries, rate
-//! limit services, and a client that sends exactly the given bytes.
+//! What the tests in a real Envoy use: an Envoy with the built module, upstreams, OAuth2 servers, registries,
+//! rate limit services, and a client that sends exactly the given bytes.
 //!
 //! Shared by `tests/envoy_*.rs`, `benches/envoy` and `examples/demo`. Ports are free ones, so tests can
 //! run in parallel. What is started here ends when the value that holds it is dropped, and at the latest with
