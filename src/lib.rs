@@ -114,6 +114,7 @@ pub mod query;
 pub mod quota;
 pub mod refusal;
 pub mod reply;
+pub mod report;
 pub mod store;
 pub mod texts;
 pub mod time;

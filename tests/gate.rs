@@ -37,6 +37,8 @@ mod refusals;
 mod replicas;
 #[path = "support/request.rs"]
 mod request;
+#[path = "gate/service_management.rs"]
+mod service_management;
 #[path = "gate/shadow.rs"]
 mod shadow;
 mod support;

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The rooms, from the top floor down. A room may use those below it, and none above.
-const ROOMS: [&str; 23] = [
+const ROOMS: [&str; 24] = [
     "fuzzing",
     "hosts",
     "shell",
@@ -19,6 +19,7 @@ const ROOMS: [&str; 23] = [
     "policy",
     "forward",
     "identity",
+    "report",
     "access",
     "quota",
     "matching",

@@ -17,7 +17,7 @@ pub(super) struct Grant<'a> {
     pub consumer: Option<usize>,
     /// The binding that grants access, if the API has bindings.
     pub binding: Option<&'a Binding>,
-    /// The consumer's own plan, unless the binding names another.
+    /// The plan of the consumer, or of the application at its provider, unless the binding names another.
     pub own_plan: Option<usize>,
 }
 
@@ -41,7 +41,8 @@ pub(super) fn authorize<'a>(
         }
     })?;
     let consumer = caller.consumer.and_then(|consumer| place.policy.consumers.get(consumer));
-    let own_plan = consumer.and_then(|consumer| consumer.plan);
+    let backed_plan = caller.backing.as_ref().and_then(|backing| backing.plan);
+    let own_plan = backed_plan.or_else(|| consumer.and_then(|consumer| consumer.plan));
     let bound_plan = binding.and_then(|binding| binding.plan);
     let grant =
         Grant { consumer: caller.consumer, binding, own_plan: own_plan.filter(|_| bound_plan.is_none()) };

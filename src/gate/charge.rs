@@ -33,9 +33,11 @@ pub(super) async fn charge<'a, S: Store + 'static>(
     let usage = place.usage(trail).clone();
     let identity = trail.caller.as_ref().and_then(|caller| caller.identity.as_ref());
     let consumer = grant.consumer.and_then(|consumer| policy.consumers.get(consumer));
+    let backing = trail.caller.as_ref().and_then(|caller| caller.backing.as_ref());
+    let application = || backing.map(|backing| backing.payer);
     let payers = Payers {
         api: api.payer(),
-        consumer: consumer.map(|consumer| consumer.payer),
+        consumer: consumer.map(|consumer| consumer.payer).or_else(application),
         client: identity.and_then(|identity| identity.client_id.as_deref()),
         subject: identity.and_then(|identity| identity.sub.as_deref()),
         address: &|| request.address(),
@@ -90,7 +92,7 @@ async fn take_lease<S: Store>(errand: Errand, policy: Rc<Policy>, ports: Rc<Port
     let Some(Provider::RateLimitService(service)) = policy.providers.get(provider) else { return };
     let taken = remote::run(&errand, service, &policy.meters, &policy.rests, &ports).await;
     if let Some((call, leased)) = taken {
-        ports.report(Report { provider, call, leased });
+        ports.report(Report::Call { provider, call, leased });
     }
 }
 

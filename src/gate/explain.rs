@@ -18,6 +18,7 @@ pub(super) fn explain(trail: &Trail, headers: &mut HeaderList) {
         ("x-sidegate-key", trail.key()),
         ("x-sidegate-plan", trail.plan()),
         ("x-sidegate-usage", usage.as_deref()),
+        ("x-sidegate-asked", trail.asked.as_deref()),
         ("x-sidegate-cache", trail.lookup.map(Lookup::as_str)),
         ("x-sidegate-revision", trail.policy.revision.as_deref()),
         ("x-sidegate-digest", Some(trail.policy.digest.as_str())),

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::{
     authorize::authorize,
+    backing::reckon,
     charge::charge,
     ending::{End, Ending},
     identify::identify,
@@ -48,6 +49,7 @@ async fn admit<'r, S: Store + 'static>(
     let caller = identify(&place, request, ports, trail).await?;
     let grant = authorize(&place, caller, request, trail)?;
     let receipt = charge(&place, &grant, request, ports, trail).await?;
+    reckon(&place, ports, trail)?;
     trail.standings = receipt.settle();
     Ok(())
 }

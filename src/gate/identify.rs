@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{
+    backing::{Backing, by_backend},
     place::Place,
     request::Request,
     trail::{CredentialPlace, PresentedKey, ProviderCall, Trail},
@@ -19,6 +20,7 @@ use crate::{
         check,
         introspection::{self, Consulted, introspect},
         jwt::{self, Unobtained, Unverified, Verified, verify},
+        threescale::Applicant,
     },
     policy::{Access, DefaultCredentials, Policy, Provider, Rule, TokenWay},
     ports::Ports,
@@ -34,6 +36,8 @@ pub(super) struct Caller {
     pub consumer: Option<usize>,
     /// What a provider says about the caller.
     pub identity: Option<Identity<'static>>,
+    /// What a provider of applications said about it.
+    pub backing: Option<Box<Backing>>,
 }
 
 /// The kind of credential that identified the caller.
@@ -64,17 +68,30 @@ pub(super) async fn identify<S: Store>(
     for access in &place.rule.access {
         let presented = match access {
             Access::Allow => {
-                return Ok(Caller { credential: Credential::None, consumer: None, identity: None });
+                return Ok(Caller {
+                    credential: Credential::None,
+                    consumer: None,
+                    identity: None,
+                    backing: None,
+                });
             }
             Access::Deny => return Err(Cause::Forbidden.because("the rule denies all access")),
-            Access::ApiKey | Access::Application | Access::Token(_) => present(place, access, request)
-                .map_err(|misplaced| Cause::Malformed.because(Reason::of(&misplaced)))?,
+            Access::ApiKey | Access::Application | Access::Token(_) | Access::Threescale { .. } => {
+                present(place, access, request)
+                    .map_err(|misplaced| Cause::Malformed.because(Reason::of(&misplaced)))?
+            }
         };
         let Some(presented) = presented else { continue };
         trail.credential = Some(presented.place());
         return match (access, presented) {
             (Access::Token(_), Presented::Token(token)) => {
-                by_token(place, &AccessToken::new(token.credential), ports, trail).await
+                let token = AccessToken::new(token.credential);
+                by_token(place, way_for(place.rule, token.secret()), &token, ports, trail).await
+            }
+            (Access::Threescale { provider, token }, presented) => {
+                // Boxed, so that requests without such a provider do not have to make room for it.
+                let (provider, token) = (*provider, token.as_ref());
+                Box::pin(by_provider(place, provider, token, presented, request, ports, trail)).await
             }
             (_, Presented::Key(key)) => by_key(place, &key.credential, ports, trail),
             (_, Presented::Application(PresentedApplication { id, key })) => {
@@ -85,7 +102,7 @@ pub(super) async fn identify<S: Store>(
         };
     }
     if let Some(default) = &place.api.default_credentials
-        && let Some(caller) = by_default(place, default, ports, trail)
+        && let Some(caller) = Box::pin(by_default(place, default, request, ports, trail)).await
     {
         return caller;
     }
@@ -133,23 +150,64 @@ impl Presented<'_> {
 }
 
 /// Identifies a request without credentials by the API's default ones, if the rule takes these.
-fn by_default<S: Store>(
+async fn by_default<S: Store>(
     place: &Place<'_>,
     default: &DefaultCredentials,
+    request: &Request,
     ports: &Ports<S>,
     trail: &mut Trail,
 ) -> Option<Result<Caller, Refusal>> {
-    let access = &place.rule.access;
-    match default {
+    let mut access = place.rule.access.iter();
+    let (access, applicant) = match default {
         DefaultCredentials::Key(key) => {
-            access.iter().find(|access| access.takes_keys())?;
-            Some(by_key(place, key.secret(), ports, trail))
+            (access.find(|access| access.takes_keys())?, Applicant::UserKey(key.secret()))
         }
         DefaultCredentials::Application { id, key } => {
-            access.iter().find(|access| access.takes_applications())?;
             let key = key.as_ref().map(ProviderSecret::secret);
-            Some(by_application(place, id, key, ports, trail))
+            (access.find(|access| access.takes_applications())?, Applicant::Application { id, key })
         }
+    };
+    Some(match (access, applicant) {
+        (Access::Threescale { provider, token: _ }, applicant) => {
+            by_backend(place, *provider, applicant, None, request, ports, trail).await
+        }
+        (_, Applicant::Application { id, key }) => by_application(place, id, key, ports, trail),
+        (_, Applicant::UserKey(key) | Applicant::Client(key)) => by_key(place, key, ports, trail),
+    })
+}
+
+/// Identifies an application that a provider vouches for: by what the request presents, or by the client of
+/// its token.
+async fn by_provider<S: Store>(
+    place: &Place<'_>,
+    provider: usize,
+    token: Option<&TokenWay>,
+    presented: Presented<'_>,
+    request: &Request,
+    ports: &Ports<S>,
+    trail: &mut Trail,
+) -> Result<Caller, Refusal> {
+    match (token, presented) {
+        (None, Presented::Key(key)) => {
+            let applicant = Applicant::UserKey(&key.credential);
+            by_backend(place, provider, applicant, None, request, ports, trail).await
+        }
+        (None, Presented::Application(PresentedApplication { id, key })) => {
+            let key = key.as_ref().map(|key| &*key.credential);
+            let applicant = Applicant::Application { id: &id.credential, key };
+            by_backend(place, provider, applicant, None, request, ports, trail).await
+        }
+        (Some(way), Presented::Token(token)) => {
+            let token = AccessToken::new(token.credential);
+            let caller = by_token(place, Some(way), &token, ports, trail).await?;
+            let client = caller.identity.as_ref().and_then(|identity| identity.client_id.as_deref());
+            let client = client
+                .map(str::to_owned)
+                .ok_or_else(|| Cause::Forbidden.because("the token names no client"))?;
+            let applicant = Applicant::Client(&client);
+            by_backend(place, provider, applicant, caller.identity, request, ports, trail).await
+        }
+        _ => Err(Cause::Internal.because("the credential is not of the kind that the way in takes")),
     }
 }
 
@@ -196,7 +254,7 @@ fn by_consumer(
         return Err(Cause::KeyRefused.because(suspended));
     }
     trail.consumer = owner;
-    Ok(Caller { credential: Credential::Key, consumer: owner, identity: None })
+    Ok(Caller { credential: Credential::Key, consumer: owner, identity: None, backing: None })
 }
 
 /// Which of the rule's ways in decides about `token`. If there are several for tokens, that is the one for
@@ -204,7 +262,9 @@ fn by_consumer(
 fn way_for<'a>(rule: &'a Rule, token: &str) -> Option<&'a TokenWay> {
     let mut ways = rule.access.iter().filter_map(|access| match access {
         Access::Token(way) => Some(way),
-        Access::Allow | Access::Deny | Access::ApiKey | Access::Application => None,
+        Access::Allow | Access::Deny | Access::ApiKey | Access::Application | Access::Threescale { .. } => {
+            None
+        }
     });
     let (first, others) = (ways.next()?, ways);
     if others.clone().next().is_none() {
@@ -223,12 +283,13 @@ fn way_for<'a>(rule: &'a Rule, token: &str) -> Option<&'a TokenWay> {
 
 async fn by_token<S: Store>(
     place: &Place<'_>,
+    way: Option<&TokenWay>,
     token: &AccessToken,
     ports: &Ports<S>,
     trail: &mut Trail,
 ) -> Result<Caller, Refusal> {
     let policy = place.policy;
-    let Some(TokenWay { provider: index, requirement, .. }) = way_for(place.rule, token.secret()) else {
+    let Some(TokenWay { provider: index, requirement, .. }) = way else {
         return Err(Cause::TokenInvalid.because(Reason::of(&TokenFault::WrongIssuer)));
     };
     let (vouched, tolerance) = match policy.providers.get(*index) {
@@ -248,7 +309,7 @@ async fn by_token<S: Store>(
     };
     let consumer = claims.client_id.as_deref().and_then(|client| policy.consumers.by_client(client));
     trail.consumer = consumer;
-    Ok(Caller { credential: Credential::Token, consumer, identity: Some(claims) })
+    Ok(Caller { credential: Credential::Token, consumer, identity: Some(claims), backing: None })
 }
 
 async fn by_introspection<S: Store>(
@@ -307,7 +368,8 @@ fn rejected(fault: TokenFault, requirement: &Requirement) -> Refusal {
     cause.because(Reason::of(&fault))
 }
 
-fn unavailable(fault: ProviderFault, retry_after: Option<u64>) -> Refusal {
+/// The refusal because of a provider that gives no usable answer.
+pub(super) fn unavailable(fault: ProviderFault, retry_after: Option<u64>) -> Refusal {
     let cause = match fault {
         ProviderFault::UnknownCluster => Cause::ClusterUnknown,
         ProviderFault::NoHealthyHost => Cause::NoHealthyHost,

@@ -17,6 +17,7 @@
 //! Only a [`Permit`] lets a request go on, and only this module creates one.
 
 mod authorize;
+mod backing;
 mod charge;
 pub mod drive;
 mod ending;

@@ -7,7 +7,7 @@ use super::{identify::Caller, request::Head};
 use crate::{
     credential::{Digest, Location},
     forward::Field,
-    identity::{Lookup, api_key::KeyId, jwt::Verdict},
+    identity::{Lookup, api_key::KeyId, jwt::Verdict, threescale::Rejection},
     matching::Usage,
     policy::{Api, Policy},
     provider::CallRecord,
@@ -41,6 +41,13 @@ pub struct Trail {
     pub calls: Vec<ProviderCall>,
     /// The rate limit services that gave no usable answer although the request may pass.
     pub fallen: Vec<Fallen>,
+    /// What a provider of applications answered in place of an authorization.
+    pub rejection: Option<(usize, Rejection)>,
+    /// The provider whose answer names a plan that the policy does not have.
+    pub unmapped_plan: Option<usize>,
+    /// What a provider of applications was asked and answered, without credentials. Absent unless the caller
+    /// may see an explanation.
+    pub asked: Option<String>,
     /// What the request uses of each metric, once that was asked for.
     pub usage: Option<Usage>,
     /// Whether a metering entry matched, once the usage was asked for.
@@ -113,6 +120,9 @@ impl Trail {
             verification: None,
             calls: Vec::new(),
             fallen: Vec::new(),
+            rejection: None,
+            unmapped_plan: None,
+            asked: None,
             usage: None,
             is_metered: false,
             metering: Vec::new(),

@@ -32,11 +32,13 @@ use crate::{
         application::ApplicationKeys,
         introspection,
         jwt::{self, KeySets, Verifications},
+        threescale::{self, Decisions},
     },
     matching::{ApiMatch, ApiTable, Metering, Metrics, RequestPath, RuleTable},
     provider::rest::Rests,
     quota::{HeaderStyle, LimitSets, Meters, api_payer, remote},
     refusal::{Challenges, Replies, Texts},
+    report::Ledger,
 };
 
 /// A compiled policy.
@@ -75,6 +77,10 @@ pub struct Policy {
     pub reserved_headers: ReservedNames,
     /// Where meters are stored.
     pub meters: Meters,
+    /// Where decisions about applications are cached.
+    pub decisions: Decisions,
+    /// What applications used since the last report.
+    pub ledger: Ledger,
     /// Where identities are cached.
     pub identities: IdentityCache,
     /// The keys that issuers publish.
@@ -99,6 +105,8 @@ pub enum Provider {
     RateLimitService(remote::Service),
     /// An issuer of tokens that Sidegate verifies.
     Jwks(Rc<jwt::Provider>),
+    /// A service at 3scale's backend.
+    ServiceManagement(threescale::Provider),
 }
 
 /// A plan.
@@ -186,6 +194,13 @@ pub enum Access {
     Application,
     /// For callers with a token that a provider vouches for.
     Token(TokenWay),
+    /// For applications that 3scale's backend vouches for.
+    Threescale {
+        /// The provider's index.
+        provider: usize,
+        /// The tokens whose client is the application. Without it, the application presents itself.
+        token: Option<TokenWay>,
+    },
 }
 
 /// A way in with a token.
@@ -205,6 +220,7 @@ impl Access {
     pub const fn takes_keys(&self) -> bool {
         match self {
             Self::ApiKey => true,
+            Self::Threescale { token, .. } => token.is_none(),
             Self::Allow | Self::Deny | Self::Application | Self::Token(_) => false,
         }
     }
@@ -213,6 +229,7 @@ impl Access {
     pub const fn takes_applications(&self) -> bool {
         match self {
             Self::Application => true,
+            Self::Threescale { token, .. } => token.is_none(),
             Self::Allow | Self::Deny | Self::ApiKey | Self::Token(_) => false,
         }
     }
@@ -220,6 +237,7 @@ impl Access {
     /// Whether a token is a credential here.
     pub const fn takes_tokens(&self) -> bool {
         match self {
+            Self::Threescale { token, .. } => token.is_some(),
             Self::Token(_) => true,
             Self::Allow | Self::Deny | Self::ApiKey | Self::Application => false,
         }
@@ -233,6 +251,7 @@ impl Provider {
             Self::Introspection(provider) => &provider.settings().name,
             Self::RateLimitService(service) => &service.settings().name,
             Self::Jwks(provider) => &provider.settings().name,
+            Self::ServiceManagement(provider) => &provider.settings().name,
         }
     }
 }
@@ -294,6 +313,12 @@ impl Policy {
     /// The API at an index.
     pub fn api(&self, index: usize) -> Option<&Api> {
         self.apis.get(index)
+    }
+
+    /// The index of the plan with this name.
+    pub fn plan_named(&self, name: &str) -> Option<usize> {
+        // The document's map has sorted them.
+        self.plans.binary_search_by(|plan| plan.name.as_str().cmp(name)).ok()
     }
 
     /// All APIs, in the order of the document.

@@ -47,15 +47,32 @@ pub struct Ports<S> {
 /// Work that a request leaves to the background.
 pub type Errand<S> = Box<dyn FnOnce(Rc<Ports<S>>) -> Pin<Box<dyn Future<Output = ()>>>>;
 
-/// What background work did, for the operator.
+/// What background work did, for the operator. Providers are indexes into the policy's providers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// The provider that was called, as an index into the policy's providers.
-    pub provider: usize,
-    /// The call.
-    pub call: CallRecord,
-    /// How much quota the provider granted in advance.
-    pub leased: u64,
+pub enum Report {
+    /// It called a provider.
+    Call {
+        /// The provider that was called.
+        provider: usize,
+        /// The call.
+        call: CallRecord,
+        /// How much quota the provider granted in advance.
+        leased: u64,
+    },
+    /// It reported usage.
+    Usage {
+        /// The provider that was called.
+        provider: usize,
+        /// The call.
+        call: CallRecord,
+    },
+    /// It found usage that is not reported yet.
+    Unreported {
+        /// The provider that it is for.
+        provider: usize,
+        /// How much, of all metrics together.
+        amount: u64,
+    },
 }
 
 /// What a future waits for.

@@ -12,7 +12,9 @@ use std::{
 use super::host::TelemetryHost;
 use crate::{
     gate::Trail,
-    policy::Provider,
+    policy::{Policy, Provider},
+    ports::Report,
+    provider::{CallOutcome, CallRecord},
     quota::remote::Fallen,
     refusal::{Blame, Cause, Code, Refusal},
     time::Timestamp,
@@ -115,6 +117,16 @@ impl Log {
                 line.push_str(&format!(" left_out={left_out}"));
             }
             host.log(log::Level::Warn, &line);
+        }
+    }
+
+    /// Writes a line if a background task could not do its work. A task does so once in its period.
+    pub fn report(&self, host: &impl TelemetryHost, policy: &Policy, report: &Report) {
+        if let Report::Usage { provider, call: CallRecord { outcome: CallOutcome::Fault(fault), .. } } =
+            report
+        {
+            let provider = policy.providers.get(*provider).map_or("-", Provider::name);
+            host.log(log::Level::Warn, &format!("usage not reported provider={provider} reason=\"{fault}\""));
         }
     }
 

@@ -3,7 +3,12 @@
 use std::rc::Rc;
 
 use super::{host::Host, worker::Worker};
-use crate::{identity::jwt, policy::Provider, ports::Report, store::Store};
+use crate::{
+    identity::{jwt, threescale},
+    policy::Provider,
+    ports::Report,
+    store::Store,
+};
 
 /// Starts the background tasks of the worker's policy.
 pub fn start<H: Host, S: Store + 'static>(worker: &Worker<H, S>) {
@@ -15,11 +20,19 @@ pub fn start<H: Host, S: Store + 'static>(worker: &Worker<H, S>) {
                 let (provider, sets) = (Rc::clone(provider), policy.key_sets.clone());
                 worker.spawn(|ports| {
                     jwt::keep_fresh(provider, sets, ports, move |ports, call| {
-                        ports.report(Report { provider: index, call, leased: 0 });
+                        ports.report(Report::Call { provider: index, call, leased: 0 });
                     })
                 });
             }
             Provider::Jwks(_) => {}
+            Provider::ServiceManagement(_) => {
+                let policy = Rc::clone(policy);
+                worker.spawn(async move |ports| {
+                    if let Some(Provider::ServiceManagement(provider)) = policy.providers.get(index) {
+                        threescale::report(provider, index, &policy.ledger, &ports).await;
+                    }
+                });
+            }
         }
     }
 }

@@ -54,6 +54,12 @@ pub enum Measure {
     QuotaFallbacks(usize, &'static str),
     /// Signatures of a provider's tokens by verdict.
     Verifications(usize, Verdict),
+    /// Requests that a provider of applications rejected, by provider and code.
+    BackendRejections(usize, &'static str),
+    /// Applications whose plan the policy does not have.
+    PlansUnmapped(usize),
+    /// Usage that is not reported yet.
+    UsageUnreported(usize),
     /// Policies loaded or rejected.
     PolicyLoads(Load),
     /// 1 for the revision and digest in force, 0 for those that were replaced.
@@ -97,6 +103,12 @@ impl Telemetry {
         if let Some((provider, verdict)) = trail.verification {
             self.count(host, policy, Measure::Verifications(provider, verdict), 1);
         }
+        if let Some((provider, rejection)) = trail.rejection {
+            self.count(host, policy, Measure::BackendRejections(provider, rejection.code()), 1);
+        }
+        if let Some(provider) = trail.unmapped_plan {
+            self.count(host, policy, Measure::PlansUnmapped(provider), 1);
+        }
         for ProviderCall { provider, record } in &trail.calls {
             self.called(host, &trail.policy, *provider, record);
         }
@@ -112,10 +124,17 @@ impl Telemetry {
 
     /// Counts what background work did.
     pub fn reported(&self, host: &impl TelemetryHost, policy: &Policy, report: &Report) {
-        let Report { provider, call, leased } = report;
-        self.called(host, policy, *provider, call);
-        if *leased > 0 {
-            self.record(host, Some(policy), Measure::LeasedQuota(*provider), *leased);
+        match report {
+            Report::Call { provider, call, leased } => {
+                self.called(host, policy, *provider, call);
+                if *leased > 0 {
+                    self.record(host, Some(policy), Measure::LeasedQuota(*provider), *leased);
+                }
+            }
+            Report::Usage { provider, call } => self.called(host, policy, *provider, call),
+            Report::Unreported { provider, amount } => {
+                self.record(host, Some(policy), Measure::UsageUnreported(*provider), *amount);
+            }
         }
     }
 
@@ -209,7 +228,7 @@ impl Load {
 
 impl Measure {
     /// One measure of each kind, for the documentation test.
-    pub const fn all() -> [Self; 15] {
+    pub const fn all() -> [Self; 18] {
         [
             Self::Decisions(None, Decision::Admitted),
             Self::QuotaRefusals(None),
@@ -224,6 +243,9 @@ impl Measure {
             Self::LeasedQuota(0),
             Self::QuotaFallbacks(0, NONE),
             Self::Verifications(0, Verdict::Valid),
+            Self::BackendRejections(0, NONE),
+            Self::PlansUnmapped(0),
+            Self::UsageUnreported(0),
             Self::PolicyLoads(Load::Accepted),
             Self::PolicyInForce,
         ]
@@ -264,6 +286,13 @@ impl Measure {
             Self::Verifications(index, verdict) => {
                 let (provider, result) = (provider(index), verdict.as_str());
                 format!("sidegate.provider=.={provider};.;result=.={result};.;verifications")
+            }
+            Self::BackendRejections(index, reason) => {
+                format!("sidegate.provider=.={};.;reason=.={reason};.;backend_rejections", provider(index))
+            }
+            Self::PlansUnmapped(index) => format!("sidegate.provider=.={};.;plans_unmapped", provider(index)),
+            Self::UsageUnreported(index) => {
+                format!("sidegate.provider=.={};.;usage_unreported", provider(index))
             }
             Self::PolicyLoads(load) => format!("sidegate.result=.={};.;policy_loads", load.as_str()),
             Self::PolicyInForce => {

@@ -551,6 +551,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         self.telemetry.incidents(&self.host, self.ports.take_incidents());
         for report in self.ports.take_reports() {
             self.telemetry.reported(&self.host, &self.policy, &report);
+            self.log.report(&self.host, &self.policy, &report);
         }
     }
 }

@@ -104,7 +104,7 @@ fn unknown_fields() {
         (
             r#"{"/apis/0/rules/0/access/1":"basic_auth"}"#,
             &[
-                "apis[0] (orders).rules[0].access[1]: unknown value `basic_auth`, expected one of `allow`, `deny`, `api_key`, `application`, `{introspection: {provider: NAME}}`, `{jwt: {provider: NAME}}`",
+                "apis[0] (orders).rules[0].access[1]: unknown value `basic_auth`, expected one of `allow`, `deny`, `api_key`, `application`, `{introspection: {provider: NAME}}`, `{jwt: {provider: NAME}}`, `{threescale: {provider: NAME}}`",
             ],
         ),
         (

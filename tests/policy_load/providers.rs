@@ -164,3 +164,94 @@ fn missing_and_mistyped_secrets() {
         ),
     ]);
 }
+
+#[test]
+fn services_of_3scale_that_cannot_be_asked() {
+    const SU1: &str = "providers.su1.service_management";
+    let service = |changes: &str| {
+        format!(
+            r#"{{"/providers/su1":{{"service_management":{{"cluster":"su1","url":"https://su1.3scale.net",{changes}}}}}}}"#
+        )
+    };
+    let whole = r#""service_id":"1","service_token":{"env":"SECRET"}"#;
+    for (changes, expected) in [
+        (whole.to_owned(), vec![]),
+        (r#""provider_key":"k""#.to_owned(), vec![]),
+        (r#""provider_key":"k","service_id":"1""#.to_owned(), vec![]),
+        (r#""service_id":"1""#.to_owned(), vec![": give exactly one of `service_token` and `provider_key`"]),
+        (
+            format!(r#"{whole},"provider_key":"k""#),
+            vec![": give exactly one of `service_token` and `provider_key`"],
+        ),
+        (
+            r#""service_token":"t""#.to_owned(),
+            vec![": a `service_token` needs the `service_id` of its service"],
+        ),
+        (
+            r#""service_id":"1","service_token":{"env":"NOBODY"}"#.to_owned(),
+            vec![".service_token: the environment has no variable `NOBODY`, or an empty one"],
+        ),
+        (format!(r#"{whole},"timeout":"0s""#), vec![".timeout: the timeout must be longer than zero"]),
+        (
+            format!(r#"{whole},"ttl":"0s""#),
+            vec![".ttl: caching needs a `ttl` longer than zero: `caching: none` asks for every request"],
+        ),
+        (format!(r#"{whole},"ttl":"0s","caching":"none""#), vec![]),
+        (format!(r#"{whole},"ttl":"2h""#), vec![".ttl: decisions must not be used for longer than an hour"]),
+        (
+            format!(r#"{whole},"reporting":{{"every":"10ms"}}"#),
+            vec![".reporting.every: reports are sent every second at most, and every hour at least"],
+        ),
+        (
+            format!(r#"{whole},"unavailable":{{"allow_applications":["a","a"]}}"#),
+            vec![".unavailable.allow_applications[1]: `a` is listed twice"],
+        ),
+        (
+            format!(r#"{whole},"unavailable":{{"allow_applications":[]}}"#),
+            vec![".unavailable.allow_applications: the list is empty: leave it out, or give it an entry"],
+        ),
+    ] {
+        let expected: Vec<_> = expected.into_iter().map(|message| format!("{SU1}{message}")).collect();
+        let expected: Vec<_> = expected.iter().map(String::as_str).collect();
+        check(&[(&service(&changes), &expected)]);
+    }
+    check(&[
+        (
+            &service(whole).replace("https://su1.3scale.net", "https://su1.3scale.net/?a=b"),
+            &["providers.su1.service_management.url: must not have a query"],
+        ),
+        (
+            r#"{"/apis/1/rules/0/access":[{"threescale":{"provider":"su1"}}]}"#,
+            &["apis[1] (open).rules[0].access[0].threescale.provider: there is no provider `su1`"],
+        ),
+        (
+            r#"{"/apis/1/rules/0/access":[{"threescale":{"provider":"p"}}]}"#,
+            &[
+                "apis[1] (open).rules[0].access[0].threescale.provider: the provider `p` is not of the kind `service_management`",
+            ],
+        ),
+    ]);
+    let rule = |access: &str| {
+        let service = service(whole);
+        let service = service.strip_suffix('}').unwrap_or_default();
+        format!(r#"{service},"/apis/1/rules/0/access":[{access}]}}"#)
+    };
+    let own = r#"{"threescale":{"provider":"su1"}}"#;
+    let token = r#"{"threescale":{"provider":"su1","introspection":{"provider":"p"}}}"#;
+    let never = "apis[1] (open).rules[0].access[1]: is never reached: an earlier entry decides";
+    for (access, expected) in [
+        (format!("{own},{token}"), &[][..]),
+        (format!("{own},{own}"), &[never]),
+        (format!("{token},{token}"), &[never]),
+        (format!(r#"{own},"api_key""#), &[never]),
+        (
+            r#"{"threescale":{"provider":"su1","introspection":{"provider":"p"},"jwt":{"provider":"p"}}}"#
+                .to_owned(),
+            &["apis[1] (open).rules[0].access[0].threescale: give at most one of `introspection` and `jwt`"],
+        ),
+        (format!(r#""api_key",{own}"#), &[]),
+        (format!(r#"{{"introspection":{{"provider":"p"}}}},{token}"#), &[never]),
+    ] {
+        check(&[(&rule(&access), expected)]);
+    }
+}

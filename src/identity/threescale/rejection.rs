@@ -2,11 +2,12 @@
 
 use std::num::NonZeroU64;
 
-use crate::refusal::Cause;
+use crate::{provider::ProviderFault, refusal::Cause};
 
 /// Why the backend does not let an application pass: a row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejection {
+    status: u16,
     code: &'static str,
     meaning: Meaning,
 }
@@ -76,7 +77,7 @@ impl Rejection {
             ("*", _) => "bad_request",
             (code, _) => code,
         };
-        Some(Self { code, meaning: *meaning })
+        Some(Self { status, code, meaning: *meaning })
     }
 
     /// The row with this number, as [`Self::number`] returns it.
@@ -101,12 +102,14 @@ impl Rejection {
         self.meaning
     }
 
-    /// Whether it is a decision about the application, which may be repeated. Otherwise, it is a fault of
-    /// somebody else.
-    pub const fn is_a_decision(self) -> bool {
+    /// The fault of somebody else than the caller, if it is one. Otherwise, it is a decision about the
+    /// application, which may be repeated.
+    pub const fn fault(self) -> Option<ProviderFault> {
+        let status = self.status;
         match self.meaning {
-            Unknown | Forbidden | Limit | Malformed => true,
-            Misfit | Refused | Busy => false,
+            Unknown | Forbidden | Limit | Malformed => None,
+            Refused => Some(ProviderFault::Rejected { status }),
+            Misfit | Busy => Some(ProviderFault::Status { status, retry_after: None }),
         }
     }
 

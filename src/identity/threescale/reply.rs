@@ -95,12 +95,6 @@ pub fn read(result: &CallResult) -> Result<Read, ProviderFault> {
 
 fn rejected(status: u16, code: &str, headers: &HeaderList) -> Result<Read, ProviderFault> {
     let rejection = Rejection::find(status, code).ok_or(ProviderFault::Malformed)?;
-    if !rejection.is_a_decision() {
-        return Err(match rejection.meaning() {
-            super::Meaning::Refused => ProviderFault::Rejected { status },
-            _ => ProviderFault::Status { status, retry_after: number(headers, "retry-after") },
-        });
-    }
     Ok(Read::Rejected {
         rejection,
         // -1 where waiting does not help.
@@ -166,26 +160,30 @@ mod tests {
 
     #[test]
     fn other_rejections_are_decided_by_the_code_in_the_body() {
-        let Ok(Read::Rejected { rejection, .. }) = reply(403, &[], &error("user_key_invalid")) else {
-            panic!("not rejected")
+        let code = |status, body: &str| match reply(status, &[], body) {
+            Ok(Read::Rejected { rejection, .. }) => (rejection.code(), rejection.fault()),
+            other => panic!("{other:?}"),
         };
-        assert_eq!(rejection.code(), "user_key_invalid");
-        let refused = |status| Err(ProviderFault::Rejected { status });
-        let status = |status| Err(ProviderFault::Status { status, retry_after: None });
-        for (code, expected) in [
-            ((403, error("service_token_invalid")), refused(403)),
-            ((422, error("service_id_missing")), refused(422)),
-            ((404, error("metric_invalid")), status(404)),
-            ((428, String::new()), status(428)),
-            ((403, String::new()), Err(ProviderFault::Malformed)),
-            ((404, "<html>".to_owned()), Err(ProviderFault::Malformed)),
-            ((500, "the database is gone".to_owned()), status(500)),
-            ((302, String::new()), status(302)),
+        let refused = |status| Some(ProviderFault::Rejected { status });
+        let fault = |status| Some(ProviderFault::Status { status, retry_after: None });
+        for (status, named, expected) in [
+            (403, "user_key_invalid", None),
+            (404, "application_not_found", None),
+            (422, "not_valid_data", None),
+            (403, "service_token_invalid", refused(403)),
+            (422, "service_id_missing", refused(422)),
+            (404, "metric_invalid", fault(404)),
         ] {
-            assert_eq!(reply(code.0, &[("retry-after", "soon")], &code.1), expected, "{code:?}");
+            assert_eq!(code(status, &error(named)), (named, expected));
         }
-        let asked_to_wait = Err(ProviderFault::Status { status: 503, retry_after: Some(7) });
-        assert_eq!(reply(503, &[("retry-after", "7")], ""), asked_to_wait);
+        assert_eq!(code(428, ""), ("too_many_calls", fault(428)));
+        for (status, body) in [(403, ""), (404, "<html>"), (403, "<error code=\"unheard_of\"/>")] {
+            assert_eq!(reply(status, &[], body), Err(ProviderFault::Malformed), "{status} {body}");
+        }
+        let status = |status, retry_after| Err(ProviderFault::Status { status, retry_after });
+        assert_eq!(reply(500, &[], "the database is gone"), status(500, None));
+        assert_eq!(reply(302, &[("retry-after", "soon")], ""), status(302, None));
+        assert_eq!(reply(503, &[("retry-after", "7")], ""), status(503, Some(7)));
     }
 
     #[test]

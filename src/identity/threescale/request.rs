@@ -121,6 +121,28 @@ impl Provider {
         self.call(request, Sharing::Joined(digest), asker, MAX_REPLY)
     }
 
+    /// The question in words, without credentials.
+    pub fn masked(&self, question: &Question<'_>) -> String {
+        let service = match &self.settings().account {
+            Account::Service { id, token: _ } | Account::Provider { service: Some(id), key: _ } => id,
+            Account::Provider { service: None, key: _ } => "default",
+        };
+        let (call, credential) = match question.applicant {
+            Applicant::UserKey(_) => ("authorize", "user_key=***"),
+            Applicant::Application { id: _, key: None } => ("authorize", "app_id=***"),
+            Applicant::Application { id: _, key: Some(_) } => ("authorize", "app_id=*** app_key=***"),
+            Applicant::Client(_) => ("oauth_authorize", "app_id=***"),
+        };
+        let mut words = format!("{call} service_id={service} {credential}");
+        for (metric, amount) in question.usage {
+            words.push_str(&format!(" usage[{metric}]={amount}"));
+        }
+        if let Some(referrer) = question.referrer {
+            words.push_str(&format!(" referrer={referrer}"));
+        }
+        words
+    }
+
     /// The call that reports what applications used.
     pub fn report(&self, transactions: &[Transaction]) -> Call {
         let mut form = self.account();

@@ -31,7 +31,20 @@ pub(super) fn ways_in(
             Access::ApiKey => !matches!(access, document::Access::ApiKey),
             Access::Application => !matches!(access, document::Access::Application),
             // Two ways for tokens take those of different issuers.
-            Access::Token(_) => true,
+            Access::Token(_) => {
+                !matches!(&access, document::Access::Threescale(access) if access.takes_tokens())
+            }
+            Access::Threescale { token: None, .. } => match &access {
+                // What it takes decides before any of these is looked at.
+                document::Access::ApiKey | document::Access::Application => false,
+                document::Access::Threescale(access) => access.takes_tokens(),
+                _ => true,
+            },
+            Access::Threescale { token: Some(_), .. } => match &access {
+                document::Access::Introspection(_) | document::Access::Jwt(_) => false,
+                document::Access::Threescale(access) => !access.takes_tokens(),
+                _ => true,
+            },
         });
         if !reached {
             report.add(&path(), NEVER_REACHED);
@@ -42,9 +55,12 @@ pub(super) fn ways_in(
             document::Access::ApiKey => Some(Access::ApiKey),
             document::Access::Application => Some(Access::Application),
             document::Access::Introspection(access) => {
-                token(access, ProviderKind::Introspection, names, &path(), report)
+                token(access, ProviderKind::Introspection, names, &path(), report).map(Access::Token)
             }
-            document::Access::Jwt(access) => token(access, ProviderKind::Jwks, names, &path(), report),
+            document::Access::Jwt(access) => {
+                token(access, ProviderKind::Jwks, names, &path(), report).map(Access::Token)
+            }
+            document::Access::Threescale(access) => threescale(access, names, &path(), report),
         };
         if let Some(Access::Token(way)) = &way
             && ways.iter().any(|earlier| matches!(earlier, Access::Token(earlier) if !way.adds_to(earlier)))
@@ -66,17 +82,41 @@ impl TokenWay {
     }
 }
 
+fn threescale(
+    access: document::ThreescaleAccess,
+    names: &Names,
+    path: &str,
+    report: &mut Report,
+) -> Option<Access> {
+    let document::ThreescaleAccess { provider, introspection, jwt } = access;
+    let path = format!("{path}.threescale");
+    let provider =
+        names.providers.find(ProviderKind::ServiceManagement, &provider, &format!("{path}.provider"), report);
+    let token = match (introspection, jwt) {
+        (None, None) => None,
+        (Some(access), None) => Some(token(access, ProviderKind::Introspection, names, &path, report)?),
+        (None, Some(access)) => Some(token(access, ProviderKind::Jwks, names, &path, report)?),
+        (Some(_), Some(_)) => {
+            report.add(&path, "give at most one of `introspection` and `jwt`");
+            return None;
+        }
+    };
+    Some(Access::Threescale { provider: provider?, token })
+}
+
 fn token(
     access: document::TokenAccess,
     kind: ProviderKind,
     names: &Names,
     path: &str,
     report: &mut Report,
-) -> Option<Access> {
+) -> Option<TokenWay> {
     let document::TokenAccess { provider, scopes, scope_strategy, audience, issuers } = access;
     let path = match kind {
         ProviderKind::Jwks => format!("{path}.jwt"),
-        ProviderKind::Introspection | ProviderKind::RateLimitService => format!("{path}.introspection"),
+        ProviderKind::Introspection | ProviderKind::RateLimitService | ProviderKind::ServiceManagement => {
+            format!("{path}.introspection")
+        }
     };
     let provider = names.providers.find(kind, &provider, &format!("{path}.provider"), report);
     let strategy = match scope_strategy {
@@ -106,7 +146,7 @@ fn token(
     let known = names.providers.issuers(provider);
     let takes_others = kind == ProviderKind::Introspection && known.is_empty();
     let requirement = Requirement { issuers, audience, scopes };
-    Some(Access::Token(TokenWay { provider, requirement, issuers: known, takes_others }))
+    Some(TokenWay { provider, requirement, issuers: known, takes_others })
 }
 
 fn required_scopes(

@@ -31,10 +31,12 @@ use crate::{
     identity::{
         IdentityCache,
         jwt::{KeySets, Verifications},
+        threescale::Decisions,
     },
     matching::{Effort, InvalidMetric, Metrics},
     provider::rest::Rests,
     quota::Meters,
+    report::Ledger,
 };
 
 /// Everything that is wrong with a document.
@@ -102,6 +104,8 @@ pub(super) fn compile(
         consumers,
         reserved_headers,
         meters: Meters::new(gate.meters, gate.addresses),
+        decisions: Decisions::new(gate.tokens, gate.token_bytes),
+        ledger: Ledger,
         identities: IdentityCache::new(gate.tokens, gate.token_bytes),
         key_sets: KeySets::default(),
         verifications: Verifications::new(gate.verifications),

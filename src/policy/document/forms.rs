@@ -2,9 +2,10 @@
 
 /// The choices of the document that are maps with one entry: the name of the type, the entry, and how both
 /// are written.
-const FORMS: [(&str, &str, &str); 15] = [
+const FORMS: [(&str, &str, &str); 18] = [
     ("Access", "introspection", "{introspection: {provider: NAME}}"),
     ("Access", "jwt", "{jwt: {provider: NAME}}"),
+    ("Access", "threescale", "{threescale: {provider: NAME}}"),
     ("Audience", "all", "{all: [AUDIENCE]}"),
     ("Audience", "any", "{any: [AUDIENCE]}"),
     ("Authentication", "basic", "{basic: {id: ID, secret: {env: NAME}}}"),
@@ -17,7 +18,13 @@ const FORMS: [(&str, &str, &str); 15] = [
     ("Provider", "jwks", "{jwks: {cluster: NAME, url: URL, issuer: ISSUER}}"),
     ("Provider", "rate_limit_service", "{rate_limit_service: {cluster: NAME}}"),
     ("QuotaUnavailable", "allow_clients", "{allow_clients: [CLIENT]}"),
+    (
+        "Provider",
+        "service_management",
+        "{service_management: {cluster: NAME, url: URL, provider_key: {env: NAME}}}",
+    ),
     ("Unavailable", "allow_clients", "{allow_clients: [CLIENT]}"),
+    ("WithoutDecision", "allow_applications", "{allow_applications: [ID]}"),
 ];
 
 /// How this entry of a choice is written.
@@ -33,7 +40,7 @@ mod tests {
     use super::{
         super::{
             Access, Audience, Authentication, FilterState, Grant, Lease, Provider, QuotaUnavailable,
-            Unavailable,
+            Unavailable, WithoutDecision,
         },
         *,
     };
@@ -54,6 +61,7 @@ mod tests {
                 "Provider" => reads::<Provider>(form),
                 "QuotaUnavailable" => reads::<QuotaUnavailable>(form),
                 "Unavailable" => reads::<Unavailable>(form),
+                "WithoutDecision" => reads::<WithoutDecision>(form),
                 other => panic!("{other} is not a choice"),
             };
             assert!(is_read && form.contains(entry), "{form}");

@@ -85,10 +85,11 @@ pub use lists::{Bindings, Building, BuildingBindings, BuildingConsumers, Consume
 pub use metering::{Metering, MeteringMatch, Unmetered};
 pub use plans::{Across, Limit, Metric, Plan};
 pub use providers::{
-    Algorithm, Authentication, BearerToken, Cache, Client, Introspection, Jwks, JwtCache, Lease, LeaseTerms,
-    Provider, QuotaUnavailable, RateLimitService, Refresh, Unavailable,
+    Algorithm, Authentication, BearerToken, Cache, Client, DecisionCaching, Introspection, Jwks, JwtCache,
+    Lease, LeaseTerms, Provider, QuotaUnavailable, RateLimitService, Refresh, Reporting, ServiceManagement,
+    Unavailable, WithoutDecision,
 };
-pub use rules::{Access, Audience, Rule, ScopeStrategy, TokenAccess};
+pub use rules::{Access, Audience, Rule, ScopeStrategy, ThreescaleAccess, TokenAccess};
 use value::Named;
 
 document! {

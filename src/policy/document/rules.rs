@@ -29,6 +29,26 @@ document! {
     }
 }
 
+document! {
+    /// Which applications may come in.
+    pub struct ThreescaleAccess {
+        /// Name of the `service_management` provider.
+        pub provider: String,
+        /// Takes introspected tokens, whose OAuth2 clients are the applications. Without it and without
+        /// `jwt`, applications present a user key, or an id and a key.
+        pub introspection?: TokenAccess,
+        /// Takes JWTs, whose OAuth2 clients are the applications.
+        pub jwt?: TokenAccess,
+    }
+}
+
+impl ThreescaleAccess {
+    /// Whether the applications present tokens.
+    pub const fn takes_tokens(&self) -> bool {
+        self.introspection.is_some() || self.jwt.is_some()
+    }
+}
+
 choice! {
     /// One way in.
     pub enum Access {
@@ -44,6 +64,8 @@ choice! {
         Introspection(TokenAccess),
         /// Callers with an access token that is a JWT, signed by an issuer.
         Jwt(TokenAccess),
+        /// Applications that a `service_management` provider vouches for.
+        Threescale(ThreescaleAccess),
     }
 
     /// How granted scopes cover required ones (as in ORY Oathkeeper).

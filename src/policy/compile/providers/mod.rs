@@ -3,6 +3,7 @@
 mod introspection;
 mod jwks;
 mod rate_limit_service;
+mod service_management;
 
 use std::collections::HashMap;
 
@@ -30,6 +31,7 @@ pub(super) enum ProviderKind {
     Introspection,
     RateLimitService,
     Jwks,
+    ServiceManagement,
 }
 
 pub(super) fn compile(
@@ -57,6 +59,10 @@ pub(super) fn compile(
                 document::Provider::Jwks(provider) => {
                     jwks::compile(name, provider, &path, report).map(Provider::Jwks)
                 }
+                document::Provider::ServiceManagement(provider) => {
+                    service_management::compile(name, provider, environment, &path, report)
+                        .map(Provider::ServiceManagement)
+                }
             }
         })
         .collect();
@@ -69,7 +75,7 @@ impl Providers {
         match self.list.get(index).filter(|_| self.list.len() == self.kinds.len()) {
             Some(Provider::Introspection(provider)) => provider.settings().issuers.clone(),
             Some(Provider::Jwks(provider)) => vec![provider.settings().issuer.clone()],
-            Some(Provider::RateLimitService(_)) | None => Vec::new(),
+            Some(Provider::RateLimitService(_) | Provider::ServiceManagement(_)) | None => Vec::new(),
         }
     }
 
@@ -134,6 +140,7 @@ impl ProviderKind {
             document::Provider::Introspection(_) => Self::Introspection,
             document::Provider::RateLimitService(_) => Self::RateLimitService,
             document::Provider::Jwks(_) => Self::Jwks,
+            document::Provider::ServiceManagement(_) => Self::ServiceManagement,
         }
     }
 
@@ -143,6 +150,7 @@ impl ProviderKind {
             Self::Introspection => "introspection",
             Self::RateLimitService => "rate_limit_service",
             Self::Jwks => "jwks",
+            Self::ServiceManagement => "service_management",
         }
     }
 }

@@ -3,10 +3,12 @@
 mod introspection;
 mod jwks;
 mod rate_limit_service;
+mod service_management;
 
 pub use introspection::{Authentication, BearerToken, Cache, Client, Introspection, Unavailable};
 pub use jwks::{Algorithm, Jwks, JwtCache, Refresh};
 pub use rate_limit_service::{Lease, LeaseTerms, QuotaUnavailable, RateLimitService};
+pub use service_management::{DecisionCaching, Reporting, ServiceManagement, WithoutDecision};
 
 choice! {
     /// A service that vouches for credentials or counts.
@@ -17,5 +19,7 @@ choice! {
         RateLimitService(RateLimitService),
         /// An issuer of JWTs, with the keys that it signs them with.
         Jwks(Jwks),
+        /// A service at 3scale's Service Management API.
+        ServiceManagement(ServiceManagement),
     }
 }
