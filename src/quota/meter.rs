@@ -112,7 +112,7 @@ fn admits(
                 cover = if lease.covers(count) {
                     Cover::Lease { is_due: lease.is_due(count) }
                 } else {
-                    refuses |= lease.is_exhausted();
+                    refuses |= lease.is_exhausted(limit.max());
                     Cover::Service
                 };
                 remaining = remaining.min(lease.left(reading.used()).unwrap_or(remaining));

@@ -231,6 +231,13 @@ fn an_exhausted_limit_is_refused_without_a_call_until_its_window_ends() {
     let verdicts: Vec<_> = (0..9).map(run).collect();
     assert_eq!(verdicts[..5], [("ok", 1); 5], "a tenth of five is nothing");
     assert_eq!(verdicts[5..], [("14", 0); 4]);
+    // The operator raises the limit within the window.
+    let raised = Driver::new(
+        leased(&json!({"unavailable": "allow"}), 7, "minute"),
+        Rc::clone(replica.workers[0].ports().store().store()),
+    );
+    let answer = |call: &_| service.answer(call, NOW);
+    assert_eq!(through(&raised, &at(20), &answer), ("ok", 1));
     assert_eq!(run(60_000), ("ok", 1));
 }
 

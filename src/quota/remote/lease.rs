@@ -135,9 +135,19 @@ impl Lease {
         count <= self.granted.into()
     }
 
-    /// Whether the service has nothing left.
-    pub(in crate::quota) const fn is_exhausted(&self) -> bool {
-        self.remaining == 0
+    /// Whether the service has nothing left of a limit of `max`. If the policy has raised it since, this is not
+    /// known.
+    pub(in crate::quota) fn is_exhausted(&self, max: u64) -> bool {
+        self.remaining == 0 && max <= self.moment.0.into()
+    }
+
+    /// Notes what the service has left of a limit of `max`. If that is nothing, there is no next lease, and
+    /// the limit is noted in the place of its moment.
+    fn has_left(&mut self, remaining: u64, max: u64) {
+        self.remaining = number(remaining);
+        if self.remaining == 0 {
+            (self.size, self.moment, self.is_being_taken) = (0, Tick(number(max)), false);
+        }
     }
 
     /// How much can still be admitted after `count`, as far as is known.
@@ -149,7 +159,7 @@ impl Lease {
     /// Whether the next lease should be taken after `count`: half of the last one is spent.
     pub(in crate::quota) fn is_due(&self, count: u64) -> bool {
         let left = u64::from(self.granted).saturating_sub(count);
-        !self.is_exhausted() && left <= u64::from(self.size / 2)
+        self.remaining > 0 && left <= u64::from(self.size / 2)
     }
 
     /// Whether somebody is taking a lease. If it seems to take longer than `busy`, the clock was set back.
@@ -204,9 +214,9 @@ pub(super) fn note<S: Store>(
                 Heard::Nothing => {}
                 Heard::Granted(amount, remaining) => {
                     lease.granted = lease.granted.saturating_add(number(amount));
-                    lease.remaining = number(remaining);
+                    lease.has_left(remaining, limit.max());
                 }
-                Heard::Exhausted => lease.remaining = 0,
+                Heard::Exhausted => lease.has_left(0, limit.max()),
             }
             let own = find(limit.counter()).filter(|counter| counter.start == span.start);
             let count = own.map_or(0, |counter| counter.count);
@@ -220,7 +230,7 @@ pub(super) fn note<S: Store>(
             if let Some(size) = size {
                 let until = Tick::of(ports.now().saturating_add(busy));
                 lease = Lease { size, moment: until, is_being_taken: true, ..lease };
-            } else if lease.size == 0 && heard != Heard::Nothing {
+            } else if lease.size == 0 && lease.remaining > 0 && heard != Heard::Nothing {
                 lease.moment = now;
             }
             let is_news = size.is_some() || heard != Heard::Nothing;
@@ -245,7 +255,7 @@ pub(super) fn end<S: Store>(ports: &Ports<S>, meters: &Meters, errand: &Errand, 
                     lease.is_being_taken = false;
                     lease.moment = Tick::of(ports.now());
                     lease.granted = lease.granted.saturating_add(number(granted));
-                    lease.remaining = number(remaining);
+                    lease.has_left(remaining, errand.limit.max());
                 }
                 // Nobody tries again until the time is over that the taker had.
                 None => lease.size /= 2,
@@ -287,7 +297,7 @@ mod tests {
         assert_eq!(Counter::from_bytes(&counter.to_bytes()), Some(counter));
         assert_eq!(Lease::of(Some(counter), start), lease);
         let next = Lease::of(Some(counter), Timestamp::from_seconds(172_800));
-        assert_eq!((next.granted, next.remaining, next.is_exhausted()), (0, UNKNOWN, false));
+        assert_eq!((next.granted, next.remaining, next.is_exhausted(9)), (0, UNKNOWN, false));
     }
 
     #[test]
@@ -331,6 +341,9 @@ mod tests {
         let ten = lease(30, 100, 10, 0);
         assert_eq!([24, 25, 30].map(|count| ten.is_due(count)), [false, true, true]);
         assert!(!lease(30, 0, 10, 0).is_due(30), "nothing is left");
+        let mut used_up = ten;
+        used_up.has_left(0, 130);
+        assert_eq!([129, 130, 131].map(|max| used_up.is_exhausted(max)), [true, true, false]);
         assert_eq!((ten.left(25), ten.covers(30), ten.covers(31)), (Some(105), true, false));
     }
 }
