@@ -25,8 +25,8 @@ pub enum TokenFault {
     /// The server says that the token is inactive.
     #[error("the token is not active")]
     Inactive,
-    /// `token_use` is neither `access_token` nor `access`; or only `typ` is present, and names a refresh token
-    /// or an ID token.
+    /// `token_use` is neither `access_token` nor `access`; or only `typ` is present, and names a refresh
+    /// token or an ID token.
     #[error("the token is not an access token")]
     NotAnAccessToken,
     /// `token_type` is neither `Bearer` nor `access_token`.

@@ -320,8 +320,8 @@ impl KeySets {
     }
 }
 
-/// Keeps the keys of `provider` fresh: fetches them when they are due. Runs in every worker; the workers agree
-/// by the status which of them fetches. `record` receives the calls.
+/// Keeps the keys of `provider` fresh: fetches them when they are due. Runs in every worker; the workers
+/// agree by the status which of them fetches. `record` receives the calls.
 pub async fn keep_fresh<S: Store>(
     provider: Rc<Provider>,
     sets: KeySets,

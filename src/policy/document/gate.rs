@@ -66,8 +66,8 @@ document! {
         #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 256, max = 65_536)))]
         #[serde(default = "default_token_bytes")]
         pub token_bytes: u32,
-        /// Signatures of JWTs that each worker verifies in a second: 1 to 10,000, in verifications of RSA with
-        /// 2,048 bits. Ed25519 counts 1 as well, RSA with 4,096 bits 4, P-256 6, P-521 16 and P-384 20.
+        /// Signatures of JWTs that each worker verifies in a second: 1 to 10,000, in verifications of RSA
+        /// with 2,048 bits. Ed25519 counts 1 as well, RSA with 4,096 bits 4, P-256 6, P-521 16 and P-384 20.
         #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 1, max = 10_000)))]
         #[serde(default = "default_verifications")]
         pub verifications: u32,
