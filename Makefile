@@ -80,6 +80,10 @@ help: ## List the targets
 demo: setup-demo build ## See requests admitted and refused in a real Envoy (KEEP=1 leaves it running and prints curl commands)
 	@cargo run --quiet --locked --example demo
 
+.PHONY: demo-replicas
+demo-replicas: setup-demo rate-limit build ## See one quota over three real Envoys, with the real rate limit service (KEEP=1 as above)
+	@cargo run --quiet --locked --example replicas
+
 .PHONY: mesh
 mesh: mesh-tools build ## See the same in a real Istio on this machine, and leave it running (Linux, root; its tools take some ten minutes to build, once)
 	@cargo build --quiet --locked --bin sidegate --example mesh
@@ -137,6 +141,7 @@ test-node: rust $(NODE_RUNNER) ## Test the core as WebAssembly on Node
 test-envoy: setup-demo $(ISTIO_FILES) build noop floor saboteur probe pack registry rate-limit ## Test the module in a real Envoy with a real OAuth2 server and a real rate limit service
 	cargo test --locked $(ENVOY_TESTS) --bench envoy
 	cargo run --quiet --locked --example demo
+	cargo run --quiet --locked --example replicas
 
 .PHONY: test-budget
 test-budget: setup-demo build floor valgrind ## Count instructions per request in a real Envoy, and fail above the budgets

@@ -29,23 +29,31 @@ const MAX: usize = 60;
 /// The number of callers of each kind.
 const CALLERS: usize = 30;
 
-/// Kinds of callers, with what the provider of their limit says that is not the default.
-const KINDS: [(&str, &str, u32, &str, &str); 5] = [
+/// How many each caller with leases is admitted.
+const LEASED: usize = 600;
+
+/// The largest lease of such a caller.
+const LEASE: usize = 20;
+
+/// Kinds of callers, with the window and size of their limit, and what their provider says about it.
+const KINDS: [(&str, &str, usize, &str, &str); 6] = [
     // Longer than anything takes on a busy machine.
-    ("patient", "day", 60, "30s", "deny"),
+    ("patient", "day", MAX, "30s", "deny"),
     ("brief", "second", 5, "30s", "deny"),
+    ("leased", "day", LEASED, "30s", "deny"),
     // Shorter than a test may take, and long enough for an answer on a busy machine.
-    ("deny", "day", 60, "2s", "deny"),
-    ("local", "day", 60, "2s", "local"),
-    ("allow", "day", 60, "2s", "allow"),
+    ("deny", "day", MAX, "2s", "deny"),
+    ("local", "day", MAX, "2s", "local"),
+    ("allow", "day", MAX, "2s", "allow"),
 ];
 
 /// Callers such as `patient-7`. The key of each is its name.
 fn policy() -> Value {
     let (mut providers, mut plans, mut consumers) = (json!({}), json!({}), Vec::new());
     for (kind, per, max, timeout, unavailable) in KINDS {
+        let lease = if kind == "leased" { json!({"up_to": {"most": LEASE}}) } else { json!("none") };
         providers[kind] = json!({"rate_limit_service": {
-            "cluster": "ratelimit", "lease": "none",
+            "cluster": "ratelimit", "lease": lease,
             "timeout": timeout, "unavailable": unavailable, "cooldown": "100ms",
         }});
         let limit = json!({"metric": "hits", "max": max, "per": per, "across": "replicas", "provider": kind});
@@ -64,7 +72,7 @@ fn policy() -> Value {
 /// Three Envoys whose cluster `ratelimit` is the given service.
 struct Fleet {
     addresses: Vec<SocketAddr>,
-    _envoys: Vec<Envoy>,
+    envoys: Vec<Envoy>,
 }
 
 impl Fleet {
@@ -78,7 +86,7 @@ impl Fleet {
             addresses.push(envoy.address().await);
             envoys.push(envoy);
         }
-        Self { addresses, _envoys: envoys }
+        Self { addresses, envoys }
     }
 
     /// Sends so many requests of a caller to each replica, all at the same time.
@@ -95,6 +103,15 @@ impl Fleet {
             answers.extend(each.await.unwrap());
         }
         answers
+    }
+
+    /// The number of calls to the service so far.
+    async fn calls(&self) -> u64 {
+        let mut calls = 0;
+        for envoy in &self.envoys {
+            calls += envoy.stat("cluster.ratelimit.upstream_rq_total").await;
+        }
+        calls
     }
 }
 
@@ -130,10 +147,47 @@ async fn three_replicas_admit_together_exactly_as_many_as_the_limit_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the same twenty times"]
-async fn three_replicas_admit_exactly_as_many_every_time() {
+async fn three_replicas_admit_as_many_every_time() {
     let redis = Redis::start().await;
     let service = RateLimit::start(redis.address()).await;
-    exactly_the_limit(&Fleet::start(service.address()).await, 20).await;
+    let fleet = Fleet::start(service.address()).await;
+    exactly_the_limit(&fleet, 20).await;
+    almost_the_limit(&fleet, 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_leases_they_never_admit_more_and_most_requests_need_no_call() {
+    let redis = Redis::start().await;
+    let service = RateLimit::start(redis.address()).await;
+    let mut fleet = Fleet::start(service.address()).await;
+    almost_the_limit(&fleet, 2).await;
+
+    // An Envoy that ends takes its leases with it, and nothing else.
+    let before = count(&fleet.send("leased-20", [LEASED / 6; REPLICAS]).await, 200);
+    assert_eq!(before, LEASED / 2);
+    fleet.envoys.remove(0);
+    fleet.addresses.remove(0);
+    let after = count(&fleet.send("leased-20", [2 * LEASED; REPLICAS]).await, 200);
+    assert!(before + after <= LEASED, "{before} and {after}");
+    assert!(before + after >= LEASED - REPLICAS * 2 * LEASE, "{before} and {after}");
+}
+
+/// Ten times the limit, shared out in different ways. What an Envoy holds of its last lease may remain.
+async fn almost_the_limit(fleet: &Fleet, runs: usize) {
+    let evenly = [10 * LEASED / 3; REPLICAS];
+    let skewed = [9 * LEASED, LEASED / 2, LEASED / 2];
+    for run in 0..runs {
+        let requests = if run % 2 == 0 { evenly } else { skewed };
+        let calls = fleet.calls().await;
+        let answers = fleet.send(&format!("leased-{run}"), requests).await;
+        let (admitted, calls) = (count(&answers, 200), fleet.calls().await - calls);
+        println!("run {run}: {admitted} of at most {LEASED} admitted by {calls} calls");
+        assert!(admitted <= LEASED, "run {run}: {admitted}");
+        assert!(admitted >= LEASED - REPLICAS * 2 * LEASE, "run {run}: {admitted}");
+        assert_eq!(count(&answers, 429), 10 * LEASED - admitted, "run {run}");
+        let calls = usize::try_from(calls).unwrap();
+        assert!(calls < LEASED, "run {run}: {calls} calls");
+    }
 }
 
 /// Ten times the limit, from callers who share it out to the replicas in different ways.
