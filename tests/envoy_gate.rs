@@ -8,6 +8,8 @@ mod answers;
 mod callers;
 #[path = "support/header_lines.rs"]
 mod header_lines;
+#[path = "envoy_gate/mocks.rs"]
+mod mocks;
 #[path = "envoy_gate/targets.rs"]
 mod targets;
 #[path = "envoy_gate/threescale.rs"]

@@ -31,6 +31,8 @@ mod leases;
 mod limits;
 #[path = "gate/metering.rs"]
 mod metering;
+#[path = "gate/mocks.rs"]
+mod mocks;
 #[path = "gate/refusals.rs"]
 mod refusals;
 #[path = "gate/replicas.rs"]

@@ -23,6 +23,8 @@ mod jwks;
 mod limits;
 #[path = "policy_load/lists.rs"]
 mod lists;
+#[path = "policy_load/mocks.rs"]
+mod mocks;
 #[path = "policy_load/names.rs"]
 mod names;
 #[path = "policy_load/paths.rs"]

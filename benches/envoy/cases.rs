@@ -10,7 +10,7 @@ use sidegate_harness::{
 use crate::{peers, policy, worst};
 
 /// All cases, in the order of the table.
-pub const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 17] = [
     "plain",
     "noop",
     "floor",
@@ -19,6 +19,7 @@ pub const NAMES: [&str; 16] = [
     "native_lua",
     "key_binding_limits",
     "key_bare",
+    "mock",
     "refused_key",
     "introspection_cached",
     "key_binding_limits_100k",
@@ -77,6 +78,7 @@ impl Case {
                 (listener.wasm(&Wasm::sidegate(&policy::of_consumers(10))), with_key(), 200)
             }
             "key_bare" => (listener.wasm(&Wasm::sidegate(&policy::bare(10))), with_key(), 200),
+            "mock" => (listener.wasm(&Wasm::sidegate(&policy::mocked(10))), with_key(), 200),
             "key_binding_limits_100k" => {
                 (listener.wasm(&Wasm::sidegate(&policy::of_consumers(many))), with_key(), 200)
             }

@@ -32,6 +32,16 @@ pub fn bare(consumers: usize) -> Value {
     policy
 }
 
+/// [`of_consumers`] with a mocked response in the service's place.
+pub fn mocked(consumers: usize) -> Value {
+    let mut policy = of_consumers(consumers);
+    let responses = json!([{"path": "/orders/{id}", "headers": {"x-order": "{path:id}"}, "body": "{\"id\":\"{path:id}\"}"}]);
+    if let Some(Value::Object(api)) = policy.pointer_mut("/apis/0") {
+        api.insert("mock".to_owned(), json!({"responses": responses}));
+    }
+    policy
+}
+
 /// Tokens of one OAuth2 client, introspected at `url` through the cluster `oidc`, kept for an hour.
 pub fn of_tokens(url: &str) -> Value {
     let access = json!([{"introspection": {"provider": "oidc", "scopes": ["orders.read"], "audience": {"all": ["orders"]}}}]);

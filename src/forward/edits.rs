@@ -98,7 +98,7 @@ impl Edits {
     pub fn identify<'a>(
         &mut self,
         headers: &[(Rc<str>, HeaderValue)],
-        value: impl Fn(Field) -> Option<&'a str>,
+        value: impl Fn(&Field) -> Option<&'a str>,
     ) {
         for (name, wanted) in headers {
             if let Some(value) = wanted.fill(&value) {

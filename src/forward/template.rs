@@ -1,7 +1,9 @@
 //! Header values with fields that are filled in for each request, such as `plan-{plan}`.
 
-/// A field in a header for the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use std::rc::Rc;
+
+/// A field in a header for the service, or in a mocked response.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Field {
     /// The API's name.
     Api,
@@ -19,14 +21,17 @@ pub enum Field {
     Subject,
     /// The token's scopes.
     Scope,
+    /// The parameter of this name in the path.
+    Path(Rc<str>),
 }
 
 /// A header value with fields that are filled in for each request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderTemplate(Vec<Part>);
 
+/// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Literal(String),
     Field(Field),
 }
@@ -36,7 +41,7 @@ enum Part {
 pub enum InvalidTemplate {
     /// The field does not exist.
     #[error(
-        "unknown field `{{{0}}}`: expected `{{api}}`, `{{rule}}`, `{{consumer}}`, `{{plan}}`, `{{environment}}`, `{{client_id}}`, `{{subject}}` or `{{scope}}`"
+        "unknown field `{{{0}}}`: expected `{{api}}`, `{{rule}}`, `{{consumer}}`, `{{plan}}`, `{{environment}}`, `{{client_id}}`, `{{subject}}`, `{{scope}}` or `{{path:NAME}}`"
     )]
     UnknownField(String),
     /// A brace that is not matched by another.
@@ -76,19 +81,32 @@ impl HeaderTemplate {
 
     /// The header value with its fields filled in. `None` if a field has no value, or one that is not valid
     /// in a header.
-    pub fn fill<'a>(&self, value: impl Fn(Field) -> Option<&'a str>) -> Option<String> {
+    pub fn fill<'a>(&self, value: impl Fn(&Field) -> Option<&'a str>) -> Option<String> {
         // Enough for most names.
         let mut filled = String::with_capacity(32);
         for part in &self.0 {
             match part {
                 Part::Literal(text) => filled.push_str(text),
                 Part::Field(field) => {
-                    filled.push_str(value(*field).filter(|text| !text.is_empty() && !has_control(text))?);
+                    filled.push_str(value(field).filter(|text| !text.is_empty() && !has_control(text))?);
                 }
             }
         }
         Some(filled)
     }
+
+    /// The fields.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        fields(&self.0)
+    }
+}
+
+/// The fields among the parts of a template.
+pub(super) fn fields(parts: &[Part]) -> impl Iterator<Item = &Field> {
+    parts.iter().filter_map(|part| match part {
+        Part::Literal(_) => None,
+        Part::Field(field) => Some(field),
+    })
 }
 
 fn has_control(text: &str) -> bool {
@@ -98,7 +116,8 @@ fn has_control(text: &str) -> bool {
 }
 
 impl Field {
-    fn named(name: &str) -> Result<Self, InvalidTemplate> {
+    /// The field of this name.
+    pub(super) fn named(name: &str) -> Result<Self, InvalidTemplate> {
         Ok(match name {
             "api" => Self::Api,
             "rule" => Self::Rule,
@@ -108,8 +127,19 @@ impl Field {
             "client_id" => Self::ClientId,
             "subject" => Self::Subject,
             "scope" => Self::Scope,
-            _ => return Err(InvalidTemplate::UnknownField(name.to_owned())),
+            _ => match name.strip_prefix("path:") {
+                Some(parameter) if !parameter.is_empty() => Self::Path(parameter.into()),
+                _ => return Err(InvalidTemplate::UnknownField(name.to_owned())),
+            },
         })
+    }
+
+    /// The name of the path parameter that the field stands for.
+    pub fn path_parameter(&self) -> Option<&str> {
+        match self {
+            Self::Path(name) => Some(name),
+            _ => None,
+        }
     }
 }
 
@@ -125,6 +155,7 @@ mod tests {
             Field::Consumer => Some("acme"),
             Field::Plan => Some("basic"),
             Field::Scope => Some("a\r\nx-admin: yes"),
+            Field::Path(name) => (**name == *"id").then_some("7"),
             _ => None,
         })
     }
@@ -134,6 +165,7 @@ mod tests {
         assert_eq!(fill("{consumer}"), Some("acme".to_owned()));
         assert_eq!(fill("who={consumer};plan={plan}"), Some("who=acme;plan=basic".to_owned()));
         assert_eq!(fill("constant"), Some("constant".to_owned()));
+        assert_eq!(fill("order-{path:id}"), Some("order-7".to_owned()));
     }
 
     #[test]
@@ -141,12 +173,13 @@ mod tests {
         assert_eq!(fill("{environment}"), None);
         assert_eq!(fill("x-{environment}"), None);
         assert_eq!(fill("{scope}"), None);
+        assert_eq!(fill("{path:no}"), None);
     }
 
     #[test]
     fn invalid_templates_are_errors() {
         assert_eq!(HeaderTemplate::parse("{color}"), Err(InvalidTemplate::UnknownField("color".to_owned())));
-        for text in ["{plan", "plan}", "{pl{an}"] {
+        for text in ["{plan", "plan}", "{pl{an}", "{path:}", "{path}"] {
             assert!(HeaderTemplate::parse(text).is_err(), "{text}");
         }
         assert_eq!(HeaderTemplate::parse("a\nb"), Err(InvalidTemplate::NotAValue));

@@ -15,10 +15,19 @@ pub enum HeaderValue {
 
 impl HeaderValue {
     /// The value with its fields filled in; `None` if a field has no value that a header can carry.
-    pub fn fill<'a>(&self, value: impl Fn(Field) -> Option<&'a str>) -> Option<String> {
+    pub fn fill<'a>(&self, value: impl Fn(&Field) -> Option<&'a str>) -> Option<String> {
         match self {
             Self::Template(template) => template.fill(value),
             Self::Secret(secret) => Some(secret.secret().to_owned()),
         }
+    }
+
+    /// The fields.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        let template = match self {
+            Self::Template(template) => Some(template),
+            Self::Secret(_) => None,
+        };
+        template.into_iter().flat_map(HeaderTemplate::fields)
     }
 }

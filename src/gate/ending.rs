@@ -2,12 +2,14 @@
 
 use super::{
     explain::explain,
+    mock::respond,
     request::{Head, Request, RequestLine},
-    trail::Trail,
+    trail::{Mocked, Trail},
 };
 use crate::{
-    forward::{Edits, Stripping},
+    forward::{Edits, Field, Stripping},
     headers::HeaderList,
+    matching::RequestPath,
     quota,
     refusal::{Refusal, render},
     reply::{Protocol, Reply},
@@ -72,12 +74,29 @@ impl End<'_> {
             Err(refusal) if !in_shadow => Ending::Refused(Box::new(self.refused(refusal, trail))),
             admitted => {
                 trail.refusal = admitted.err();
-                Ending::Permit(self.permit(trail))
+                match self.mock(&trail) {
+                    Some(reply) => {
+                        let permit = self.permit(Edits::default(), trail);
+                        Ending::Answer(Box::new(permit.answered(reply)))
+                    }
+                    None => Ending::Permit(self.permit(self.edits(&trail), trail)),
+                }
             }
         }
     }
 
-    fn permit(&self, trail: Box<Trail>) -> Permit {
+    /// The mocked response to a request that passes.
+    fn mock(&self, trail: &Trail) -> Option<Reply> {
+        let Mocked::By(index) = trail.mocked else { return None };
+        let mock = trail.matched_rule()?.mocks.as_ref()?.get(index)?;
+        Some(respond(mock, |field| match field {
+            Field::Path(name) => mock.parameters.value(name, self.inside(trail)),
+            _ => trail.field(field),
+        }))
+    }
+
+    /// The changes to a request that goes on to the service.
+    fn edits(&self, trail: &Trail) -> Edits {
         let api = trail.matched_api();
         let stripping = Stripping {
             reserved: self.line.map(|line| &line.reserved),
@@ -86,8 +105,21 @@ impl End<'_> {
         let target = self.line.and_then(|line| Some((line.path.as_ref()?, &line.query)));
         let mut edits = Edits::strip(stripping, self.request.headers(), target);
         if let (Some(api), Some(_)) = (api, &trail.caller) {
-            edits.identify(&api.headers, |field| trail.field(field));
+            edits.identify(&api.headers, |field| match field {
+                Field::Path(name) => trail.matched_rule()?.parameters.value(name, self.inside(trail)),
+                _ => trail.field(field),
+            });
         }
+        edits
+    }
+
+    /// The path inside the API.
+    fn inside(&self, trail: &Trail) -> &str {
+        let path = self.line.and_then(|line| line.path.as_ref()).map(RequestPath::path).unwrap_or_default();
+        path.get(trail.base..).filter(|inside| !inside.is_empty()).unwrap_or("/")
+    }
+
+    fn permit(&self, edits: Edits, trail: Box<Trail>) -> Permit {
         let mut response_headers = match &trail.refusal {
             None => quota::headers(trail.policy.rate_limit_headers, &trail.standings),
             Some(_) => HeaderList::new(),
@@ -208,6 +240,11 @@ impl Answer {
     /// The protocol of the reply.
     pub const fn protocol(&self) -> Protocol {
         self.permit.protocol
+    }
+
+    /// The id for finding the request in logs; `None` unless it passed only because of shadow mode.
+    pub fn correlation(&self) -> Option<&str> {
+        self.permit.correlation()
     }
 
     /// What was found out about the request.

@@ -10,9 +10,14 @@ use super::{
     identify::identify,
     place::{Found, find},
     request::{Request, RequestLine},
-    trail::Trail,
+    trail::{Mocked, Trail},
 };
-use crate::{policy::Policy, ports::Ports, refusal::Refusal, store::Store};
+use crate::{
+    policy::Policy,
+    ports::Ports,
+    refusal::{Cause, Refusal},
+    store::Store,
+};
 
 /// Decides about `request` by `policy`.
 ///
@@ -49,6 +54,9 @@ async fn admit<'r, S: Store + 'static>(
     let caller = identify(&place, request, ports, trail).await?;
     let grant = authorize(&place, caller, request, trail)?;
     let receipt = charge(&place, &grant, request, ports, trail).await?;
+    if trail.mocked == Mocked::Missing {
+        return Err(Cause::NoMock.because("no mocked response for the path and the method"));
+    }
     reckon(&place, ports, trail)?;
     trail.standings = receipt.settle();
     Ok(())

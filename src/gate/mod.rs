@@ -24,6 +24,7 @@ mod ending;
 mod explain;
 mod flow;
 mod identify;
+mod mock;
 mod place;
 mod request;
 mod trail;

@@ -1,6 +1,9 @@
 //! Which API and which rule a request is for.
 
-use super::{request::RequestLine, trail::Trail};
+use super::{
+    request::RequestLine,
+    trail::{Mocked, Trail},
+};
 use crate::{
     matching::{self, MeteringRule, Usage},
     policy::{Api, Policy, Preflight, Rule, Unmatched, Unmetered},
@@ -55,6 +58,10 @@ pub(super) fn find<'a>(
     let rule =
         api.rules.get(index).ok_or_else(|| Cause::Internal.because("the matched rule does not exist"))?;
     trail.rule = Some(index);
+    trail.base = matched.base;
+    if let Some(mocks) = &rule.mocks {
+        trail.mocked = mocks.find(matched.inside, line.method).map_or(Mocked::Missing, Mocked::By);
+    }
     if preflight_for.is_some() && !rule.denies() {
         return Ok(Found::Open);
     }

@@ -9,7 +9,7 @@ use crate::{
     forward::Field,
     identity::{Lookup, api_key::KeyId, jwt::Verdict, threescale::Rejection},
     matching::Usage,
-    policy::{Api, Policy},
+    policy::{Api, Policy, Rule},
     provider::CallRecord,
     quota::{Standing, remote::Fallen},
     refusal::{Challenges, Refusal},
@@ -57,6 +57,10 @@ pub struct Trail {
     pub metering: Vec<usize>,
     /// The state of the limits that the request touches.
     pub standings: Vec<Standing>,
+    /// Whether a mocked response answers the request.
+    pub(super) mocked: Mocked,
+    /// How many bytes of the normalised path the API's base path takes.
+    pub(super) base: usize,
     /// Why the request was refused, or would have been without shadow mode.
     pub refusal: Option<Refusal>,
     /// The caller, once it is known and authorized.
@@ -93,6 +97,17 @@ pub struct ProviderCall {
     pub record: CallRecord,
 }
 
+/// Whether a mocked response answers a request that passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mocked {
+    /// The service does.
+    No,
+    /// The response at this index of the rule's does.
+    By(usize),
+    /// The rule is mocked, but has no response for the path and the method.
+    Missing,
+}
+
 /// Who may see how the request was decided.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Audience {
@@ -127,6 +142,8 @@ impl Trail {
             is_metered: false,
             metering: Vec::new(),
             standings: Vec::new(),
+            mocked: Mocked::No,
+            base: 0,
             refusal: None,
             caller: None,
             audience,
@@ -140,7 +157,7 @@ impl Trail {
 
     /// The rule, named by its path.
     pub fn rule(&self) -> Option<&str> {
-        self.matched_api()?.rules.get(self.rule?).map(|rule| rule.name.as_str())
+        self.matched_rule().map(|rule| rule.name.as_str())
     }
 
     /// The place of the credential that decided, and nothing of the credential itself.
@@ -176,8 +193,8 @@ impl Trail {
         self.policy.plans.get(self.plan?)?.environment.as_deref()
     }
 
-    /// The value of a field for headers to the service.
-    pub(super) fn field(&self, field: Field) -> Option<&str> {
+    /// The value of a field for headers to the service; `None` for what is not about the caller.
+    pub(super) fn field(&self, field: &Field) -> Option<&str> {
         let identity = || self.caller.as_ref()?.identity.as_ref();
         match field {
             Field::Api => self.api(),
@@ -188,6 +205,7 @@ impl Trail {
             Field::ClientId => identity()?.client_id.as_deref(),
             Field::Subject => identity()?.sub.as_deref(),
             Field::Scope => Some(identity()?.scope.as_ref()),
+            Field::Path(_) => None,
         }
     }
 
@@ -198,8 +216,12 @@ impl Trail {
 
     /// The kinds of challenges to send if the request is refused.
     pub(super) fn challenges(&self) -> Challenges {
-        let rule = self.matched_api().and_then(|api| api.rules.get(self.rule?));
-        rule.map(|rule| rule.challenges).unwrap_or_default()
+        self.matched_rule().map(|rule| rule.challenges).unwrap_or_default()
+    }
+
+    /// The rule that matched.
+    pub(super) fn matched_rule(&self) -> Option<&Rule> {
+        self.matched_api()?.rules.get(self.rule?)
     }
 
     /// Records that a metering entry matched.

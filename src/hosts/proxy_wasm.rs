@@ -443,6 +443,8 @@ impl Store for Envoy {
 
 const fn grpc_status(code: u8) -> GrpcStatusCode {
     match code {
+        0 => GrpcStatusCode::Ok,
+        2 => GrpcStatusCode::Unknown,
         3 => GrpcStatusCode::InvalidArgument,
         5 => GrpcStatusCode::NotFound,
         7 => GrpcStatusCode::PermissionDenied,

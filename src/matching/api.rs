@@ -61,6 +61,8 @@ pub struct ApiMatch<'a> {
     pub api: usize,
     /// The path inside the API; starts with `/`.
     pub inside: &'a str,
+    /// How many bytes of the normalised path the base path takes.
+    pub base: usize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -117,7 +119,8 @@ impl Node {
         let mut longest = None;
         loop {
             let inside = if rest.is_empty() { "/" } else { rest };
-            longest = node.api.map(|api| ApiMatch { api, inside }).or(longest);
+            let base = path.len().saturating_sub(rest.len());
+            longest = node.api.map(|api| ApiMatch { api, inside, base }).or(longest);
             let Some(below) = rest.strip_prefix('/') else { return longest };
             let end = below.bytes().position(|byte| byte == b'/').unwrap_or(below.len());
             let Some((segment, next)) = below.split_at_checked(end) else {

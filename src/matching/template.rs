@@ -131,7 +131,8 @@ pub(super) fn literal_part(part: &str) -> Result<String, InvalidPath> {
     canonical(part).map_err(|reason| InvalidPath::Malformed { text: part.to_owned(), reason })
 }
 
-fn parameter_name(segment: &str) -> Option<&str> {
+/// The name of the parameter that a segment of a template is.
+pub(super) fn parameter_name(segment: &str) -> Option<&str> {
     let name = segment.strip_prefix('{')?.strip_suffix('}')?;
     let valid =
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));

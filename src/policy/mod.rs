@@ -12,6 +12,7 @@
 mod compile;
 mod consumers;
 pub mod document;
+mod mocks;
 mod problem;
 mod read;
 
@@ -19,6 +20,7 @@ use std::{cell::OnceCell, rc::Rc};
 
 pub use consumers::{Consumer, Consumers};
 pub use document::{Preflight, StateName, Unmatched, Unmetered};
+pub use mocks::{Mock, Mocks};
 pub use problem::{Further, Problem, Problems};
 pub use read::Text;
 
@@ -34,7 +36,7 @@ use crate::{
         jwt::{self, KeySets, Verifications},
         threescale::{self, Decisions},
     },
-    matching::{ApiMatch, ApiTable, Metering, Metrics, RequestPath, RuleTable},
+    matching::{ApiMatch, ApiTable, Metering, Metrics, Parameters, RequestPath, RuleTable},
     provider::rest::Rests,
     quota::{HeaderStyle, LimitSets, Meters, api_payer, remote},
     refusal::{Challenges, Replies, Texts},
@@ -180,6 +182,10 @@ pub struct Rule {
     pub access: Vec<Access>,
     /// The challenges that are due where it refuses a request.
     pub challenges: Challenges,
+    /// What answers in the service's place.
+    pub mocks: Option<Rc<Mocks>>,
+    /// Where the parameters of its path are. Empty if nothing that is forwarded needs them.
+    pub parameters: Parameters,
 }
 
 /// A way in.

@@ -488,19 +488,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
 
     fn admit(&self, stream: &Stream, permit: Permit, moment: Moment) -> Action {
         self.host.edit_request(permit.edits());
-        let trail = permit.trail();
-        let decision = match (&trail.refusal, permit.correlation()) {
-            (Some(refusal), Some(correlation)) => {
-                self.log_refusal(trail, Verb::WouldRefuse, refusal, correlation);
-                Decision::Shadowed(refusal.cause.code())
-            }
-            _ => Decision::Admitted,
-        };
-        if !trail.fallen.is_empty() {
-            self.telemetry.fallen(&self.host, trail);
-            self.log.fallen(&self.host, self.ports.now(), trail);
-        }
-        self.publish(trail, decision);
+        self.passed(permit.trail(), permit.correlation());
         stream.response_headers.replace(permit.into_response_headers());
         if moment == Moment::Later {
             self.host.resume_request();
@@ -516,8 +504,24 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
     }
 
     fn answer(&self, answer: &Answer) -> Action {
-        self.publish(answer.trail(), Decision::Admitted);
+        self.passed(answer.trail(), answer.correlation());
         self.reply(answer.reply(), answer.protocol())
+    }
+
+    /// Records that a request passed, possibly only because of shadow mode.
+    fn passed(&self, trail: &Trail, correlation: Option<&str>) {
+        let decision = match (&trail.refusal, correlation) {
+            (Some(refusal), Some(correlation)) => {
+                self.log_refusal(trail, Verb::WouldRefuse, refusal, correlation);
+                Decision::Shadowed(refusal.cause.code())
+            }
+            _ => Decision::Admitted,
+        };
+        if !trail.fallen.is_empty() {
+            self.telemetry.fallen(&self.host, trail);
+            self.log.fallen(&self.host, self.ports.now(), trail);
+        }
+        self.publish(trail, decision);
     }
 
     fn reply(&self, reply: &Reply, protocol: Protocol) -> Action {

@@ -68,7 +68,7 @@ fn unknown_fields() {
         (
             r#"{"/apis/0/colour":1}"#,
             &[
-                "apis[0] (orders).colour: unknown field `colour`, expected one of `name`, `hosts`, `base_path`, `credentials`, `default_credentials`, `access`, `rules`, `metering`, `unmetered`, `bindings`, `limits`, `forward`, `errors`, `shadow`",
+                "apis[0] (orders).colour: unknown field `colour`, expected one of `name`, `hosts`, `base_path`, `credentials`, `default_credentials`, `access`, `rules`, `mock`, `metering`, `unmetered`, `bindings`, `limits`, `forward`, `errors`, `shadow`",
             ],
         ),
         (
@@ -86,7 +86,7 @@ fn unknown_fields() {
         (
             r#"{"/apis/0/rules/1/colour":1}"#,
             &[
-                "apis[0] (orders).rules[1].colour: unknown field `colour`, expected one of `path`, `regex`, `methods`, `access`",
+                "apis[0] (orders).rules[1].colour: unknown field `colour`, expected one of `path`, `regex`, `methods`, `access`, `mock`",
             ],
         ),
         (

@@ -7,8 +7,9 @@ use super::{
     Names, Report, bindings, credentials, document, errors, forward,
     limits::{self, Scope},
     metering::{self, Applying},
+    mocks,
     report::check_name,
-    rules,
+    rules::{self, Common},
 };
 use crate::matching::{ApiTable, BasePath, HostPattern};
 
@@ -95,6 +96,7 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
         default_credentials,
         access,
         rules,
+        mock,
         metering,
         unmetered,
         bindings,
@@ -112,7 +114,11 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
     let default_credentials = default_credentials.and_then(|default| {
         credentials::default(default, names, &format!("{path}.default_credentials"), report)
     });
-    let (table, rules) = rules::compile(rules, access, names, &places, path, report);
+    let document::Forward { remove_credentials, headers } = forward;
+    let mocking = mocks::compile(mock, None, names, &|| format!("{path}.mock"), report);
+    let forwards_parameters = headers.0.values().any(forward::holds_parameter);
+    let common = Common { access, mocking, credentials: &places, forwards_parameters };
+    let (table, rules) = rules::compile(rules, common, names, path, report);
     if let Some(default) = &default_credentials {
         credentials::check_default(default, &rules, names, path, report);
     }
@@ -136,9 +142,15 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
     }
     let metering_path = at(metering.is_some(), "metering");
     let metering = metering::compile(metering, names, &applying, &metering_path, report);
-    let document::Forward { remove_credentials, headers } = forward;
     let headers_path = at(!headers.0.is_empty(), "forward.headers");
-    let headers = forward::headers(headers, names, &headers_path, report);
+    let headers = forward::headers(headers, &forward::RESERVED, names, &headers_path, report);
+    for (header, parameter) in forward::path_parameters(&headers) {
+        if !rules.iter().any(|rule| rule.parameters.contain(parameter)) {
+            let message = format!("no rule of the API has a parameter `{parameter}` in its path");
+            let rests_on = vec![format!("{path}.rules")];
+            report.add_resting_on(&format!("{headers_path}.{header}"), message, rests_on);
+        }
+    }
     let texts = errors.map(|errors| Box::new(errors::texts(errors, &format!("{path}.errors"), report)));
     Api {
         payer: OnceCell::new(),

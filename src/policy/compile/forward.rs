@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Headers that Envoy, HTTP itself or the caller's session needs, and that no policy may set.
-const RESERVED: [&str; 7] =
+pub(super) const RESERVED: [&str; 7] =
     ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "cookie"];
 
 /// The most headers that an API sets. Each is made and set for each request.
@@ -25,9 +25,10 @@ const MOST_BYTES: usize = 1024;
 /// The most fields of a header. A token may fill each of them with kilobytes.
 const MOST_FIELDS: usize = 8;
 
-/// Compiles the headers that are set for the service.
+/// Compiles the headers that are set for the service, or for a caller; `reserved` must not be among them.
 pub(super) fn headers(
     headers: Named<Secret>,
+    reserved: &[&str],
     names: &Names,
     path: &str,
     report: &mut Report,
@@ -53,7 +54,7 @@ pub(super) fn headers(
         let Some(value) = value else { continue };
         if lower != "cookie" && Location::header(&lower, None).is_err() {
             report.add(&path, "not a header name");
-        } else if RESERVED.contains(&lower.as_str()) || lower.starts_with(OWN_PREFIX) {
+        } else if reserved.contains(&lower.as_str()) || lower.starts_with(OWN_PREFIX) {
             report.add(&path, "policies must not set this header");
         } else if compiled.iter().any(|(other, _)| **other == *lower) {
             report.add(&path, "this header appears twice: upper and lower case make no difference");
@@ -62,4 +63,16 @@ pub(super) fn headers(
         }
     }
     compiled
+}
+
+/// Whether the value of a header may hold a parameter of the path.
+pub(super) fn holds_parameter(value: &Secret) -> bool {
+    matches!(value, Secret::Inline(text) if text.contains("{path:"))
+}
+
+/// The parameters of paths that the headers hold, with the headers' names.
+pub(super) fn path_parameters(headers: &[(Rc<str>, HeaderValue)]) -> impl Iterator<Item = (&str, &str)> {
+    headers.iter().flat_map(|(name, template)| {
+        template.fields().filter_map(move |field| Some((&**name, field.path_parameter()?)))
+    })
 }

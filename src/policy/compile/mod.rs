@@ -11,6 +11,7 @@ mod forward;
 mod gate;
 mod limits;
 mod metering;
+mod mocks;
 mod providers;
 mod report;
 mod rules;

@@ -6,22 +6,34 @@ use super::{
     access::ways_in,
     credentials::{Places, Taken},
     document,
+    mocks::{self, Mocking},
 };
 use crate::{
-    matching::{InvalidRules, Methods, PathPattern, RuleMatch, RuleTable, TooComplex},
+    matching::{InvalidRules, Methods, Parameters, PathPattern, RuleMatch, RuleTable, TooComplex},
     refusal::Challenges,
 };
 
-/// Compiles rules and the table that finds them; `default` are the API's ways in, `credentials` the
-/// places of its credentials.
+/// What an API says for all its rules.
+pub(super) struct Common<'a> {
+    /// The ways in, for rules that name none.
+    pub(super) access: Option<Vec<document::Access>>,
+    /// What answers in the service's place, for rules that say nothing about it.
+    pub(super) mocking: Mocking,
+    /// The places of its credentials.
+    pub(super) credentials: &'a Places,
+    /// Whether headers for the service hold parameters of paths.
+    pub(super) forwards_parameters: bool,
+}
+
+/// Compiles rules and the table that finds them.
 pub(super) fn compile(
     rules: Vec<document::Rule>,
-    default: Option<Vec<document::Access>>,
+    common: Common<'_>,
     names: &Names,
-    credentials: &Places,
     api: &str,
     report: &mut Report,
 ) -> (RuleTable, Vec<Rule>) {
+    let Common { access: default, mocking, credentials, forwards_parameters } = common;
     if let Some(default) = &default {
         // Faults of the default are reported once, not for every rule that takes it.
         ways_in(default.clone(), names, &|| format!("{api}.access"), report);
@@ -34,7 +46,7 @@ pub(super) fn compile(
     for (place, rule) in report.list(&format!("{api}.rules"), Some(rules)).into_iter().enumerate() {
         // Paths are made only where something is wrong: there may be a hundred thousand rules.
         let path = || format!("{api}.rules[{place}]");
-        let document::Rule { path: template, regex, methods: named, access } = rule;
+        let document::Rule { path: template, regex, methods: named, access, mock } = rule;
         let inherits = access.is_none();
         let access = match (access, &default) {
             (Some(access), _) => ways_in(access, names, &|| format!("{}.access", path()), report),
@@ -65,6 +77,9 @@ pub(super) fn compile(
             basic: credentials.read_basic(taken),
             token: taken.token,
         };
+        let mocks = mocks::compile(mock, template.as_deref(), names, &|| format!("{}.mock", path()), report);
+        let parameters =
+            template.as_deref().filter(|_| forwards_parameters).map(Parameters::of).unwrap_or_default();
         let name = template.or(regex).unwrap_or_default();
         if !(inherits && default_takes_both)
             && let Some(shared) = credentials.shared(taken)
@@ -73,7 +88,7 @@ pub(super) fn compile(
             let message = format!("the rule for `{name}` {shared}");
             report.add_resting_on(&path(), message, vec![format!("{api}.credentials")]);
         }
-        compiled.push(Rule { name, access, challenges });
+        compiled.push(Rule { name, access, challenges, mocks: mocks.or(&mocking), parameters });
     }
     let at = |rule: usize| places.get(rule).copied().unwrap_or(rule);
     let table = RuleTable::build(matches, names.effort).unwrap_or_else(|invalid| {

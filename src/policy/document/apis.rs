@@ -1,6 +1,6 @@
 //! `apis`: hosts and base paths that belong together, and where their credentials sit.
 
-use super::{Access, ApiErrors, Bindings, Forward, Limit, Metering, Rule, Unmetered, value::Secret};
+use super::{Access, ApiErrors, Bindings, Forward, Limit, Metering, Mock, Rule, Unmetered, value::Secret};
 
 document! {
     /// Hosts and a base path that belong together.
@@ -19,6 +19,8 @@ document! {
         pub access?: Vec<Access>,
         /// Its rules.
         pub rules: Vec<Rule>,
+        /// Responses in the service's place, for rules that have none of their own.
+        pub mock?: Box<Mock>,
         /// What requests count; one of `hits` each if absent.
         pub metering?: Vec<Metering>,
         /// What happens to a request that matches no entry of `metering`.

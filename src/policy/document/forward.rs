@@ -6,10 +6,10 @@ document! {
     /// What the service behind the API sees.
     pub struct Forward {
         /// Whether credentials are removed from the request.
-        #[serde(default = "default_true")]
+        #[serde(default = "super::default_true")]
         pub remove_credentials: bool,
         /// Headers to set, by name. Values may hold `{api}` `{rule}` `{consumer}` `{plan}` `{environment}`
-        /// `{client_id}` `{subject}` `{scope}`, or be a secret: `{env: NAME}`.
+        /// `{client_id}` `{subject}` `{scope}` `{path:NAME}`, or be a secret: `{env: NAME}`.
         pub headers = default: Named<Secret>,
     }
 }
@@ -18,8 +18,4 @@ impl Default for Forward {
     fn default() -> Self {
         Self { remove_credentials: true, headers: Named::default() }
     }
-}
-
-const fn default_true() -> bool {
-    true
 }

@@ -69,6 +69,7 @@ mod forward;
 mod gate;
 mod lists;
 mod metering;
+mod mocks;
 mod plans;
 mod providers;
 mod rules;
@@ -83,6 +84,7 @@ pub use forward::Forward;
 pub use gate::{Capacity, Debug, ErrorFormat, Errors, FilterState, Gate, Preflight, StateName, Unmatched};
 pub use lists::{Bindings, Building, BuildingBindings, BuildingConsumers, Consumers, Given, Terms};
 pub use metering::{Metering, MeteringMatch, Unmetered};
+pub use mocks::{Mock, MockResponse};
 pub use plans::{Across, Limit, Metric, Plan};
 pub use providers::{
     Algorithm, Authentication, BearerToken, Cache, Client, DecisionCaching, Introspection, Jwks, JwtCache,
@@ -121,6 +123,10 @@ choice! {
         /// The first.
         V1,
     }
+}
+
+const fn default_true() -> bool {
+    true
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -1,5 +1,7 @@
 //! `rules` and `access`: paths with methods, and the ways in.
 
+use super::Mock;
+
 document! {
     /// A path with methods, and the ways in.
     pub struct Rule {
@@ -12,6 +14,8 @@ document! {
         pub methods?: Vec<String>,
         /// The ways in, in order: the first whose credential is present decides.
         pub access?: Vec<Access>,
+        /// Responses in the service's place, instead of the API's.
+        pub mock?: Box<Mock>,
     }
 
     /// What a rule asks of a token.
