@@ -8,7 +8,7 @@ use super::{Field, HeaderValue};
 use crate::{
     credential::{Locations, removal},
     headers::HeaderMap,
-    matching::RequestPath,
+    matching::{BasePath, RequestPath},
     query::Query,
 };
 
@@ -66,11 +66,12 @@ impl<'a> FromIterator<&'a str> for ReservedNames {
 
 impl Edits {
     /// The changes that apply to every request: credentials and reserved headers are removed, and the path
-    /// becomes the one that was decided on.
+    /// becomes the one that was decided on, below the service's base path.
     pub fn strip(
         stripping: Stripping<'_>,
         headers: &HeaderMap,
         target: Option<(&RequestPath<'_>, &Query<'_>)>,
+        rebased: Option<(&BasePath, usize)>,
     ) -> Self {
         let mut edits = Self::default();
         let reserved = stripping.reserved.into_iter().flatten();
@@ -86,9 +87,18 @@ impl Edits {
             }
             rest = removal.query;
         }
-        if let Some((path, _)) = target.filter(|(path, _)| path.is_changed() || rest.is_some()) {
+        let is_changed = |path: &RequestPath<'_>| path.is_changed() || rest.is_some() || rebased.is_some();
+        if let Some((path, _)) = target.filter(|(path, _)| is_changed(path)) {
             let query = rest.as_deref().or(query.text()).filter(|query| rest.is_none() || !query.is_empty());
-            edits.set.push((":path".into(), path.forwarded_with(query).into_bytes()));
+            let mut path = match rebased {
+                Some((base_path, base)) => base_path.in_place(base, path.path()),
+                None => path.path().to_owned(),
+            };
+            if let Some(query) = query {
+                path.push('?');
+                path.push_str(query);
+            }
+            edits.set.push((":path".into(), path.into_bytes()));
         }
         edits
     }

@@ -103,7 +103,8 @@ impl End<'_> {
             credentials: api.filter(|api| api.remove_credentials).map(|api| &api.locations),
         };
         let target = self.line.and_then(|line| Some((line.path.as_ref()?, &line.query)));
-        let mut edits = Edits::strip(stripping, self.request.headers(), target);
+        let rebased = api.and_then(|api| api.target.as_ref()).map(|target| (target, trail.base));
+        let mut edits = Edits::strip(stripping, self.request.headers(), target, rebased);
         if let (Some(api), Some(_)) = (api, &trail.caller) {
             edits.identify(&api.headers, |field| match field {
                 Field::Path(name) => trail.matched_rule()?.parameters.value(name, self.inside(trail)),

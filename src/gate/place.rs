@@ -46,6 +46,7 @@ pub(super) fn find<'a>(
     let api =
         policy.api(matched.api).ok_or_else(|| Cause::Internal.because("the matched API does not exist"))?;
     trail.api = Some(matched.api);
+    trail.base = matched.base;
     let preflight_for = line.preflight_for.filter(|_| policy.preflight == Preflight::Pass);
     let index = match api.table.find(matched.inside, preflight_for.unwrap_or(line.method)) {
         matching::Found::Rule(index) => index,
@@ -58,7 +59,6 @@ pub(super) fn find<'a>(
     let rule =
         api.rules.get(index).ok_or_else(|| Cause::Internal.because("the matched rule does not exist"))?;
     trail.rule = Some(index);
-    trail.base = matched.base;
     if let Some(mocks) = &rule.mocks {
         trail.mocked = mocks.find(matched.inside, line.method).map_or(Mocked::Missing, Mocked::By);
     }

@@ -30,6 +30,22 @@ impl BasePath {
     }
 }
 
+impl BasePath {
+    /// The path with this base path in place of its own, which takes `base` bytes.
+    pub fn in_place(&self, base: usize, path: &str) -> String {
+        let rest = path.get(base..).unwrap_or_default();
+        // The root of an API without a base path is the base path of the service.
+        let rest = if base == 0 && rest == "/" { "" } else { rest };
+        let mut rebased = String::with_capacity(path.len());
+        for segment in &self.0 {
+            rebased.push('/');
+            rebased.push_str(segment);
+        }
+        rebased.push_str(rest);
+        if rebased.is_empty() { "/".to_owned() } else { rebased }
+    }
+}
+
 impl fmt::Display for BasePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "/{}", self.0.join("/"))
@@ -240,6 +256,27 @@ mod tests {
                 ApiConflict { first: 3, second: 6, host: None },
             ]
         );
+    }
+
+    #[test]
+    fn a_base_path_takes_the_place_of_another() {
+        for (from, to, path, rebased) in [
+            ("/foo", "/car", "/foo/bar", "/car/bar"),
+            ("/foo", "/car", "/foo", "/car"),
+            ("/foo", "/car", "/foo/", "/car/"),
+            ("/", "/car", "/", "/car"),
+            ("/", "/car", "/a/", "/car/a/"),
+            ("/foo/bar", "/", "/foo/bar", "/"),
+            ("/foo/bar", "/", "/foo/bar/", "/"),
+            ("/foo/bar", "/", "/foo/bar/foo/bar", "/foo/bar"),
+            ("/%7efoo", "/a/b", "/~foo/x;y", "/a/b/x;y"),
+        ] {
+            let [from, to] = [from, to].map(|text| BasePath::parse(text).unwrap());
+            let table = ApiTable::build([([].as_slice(), &from)]).unwrap();
+            let Ok(Target::Path(path)) = normalise(path) else { panic!("`{path}` is not a path") };
+            let found = table.find(None, &path).unwrap();
+            assert_eq!(to.in_place(found.base, path.path()), rebased, "{from} {to} {path:?}");
+        }
     }
 
     #[test]

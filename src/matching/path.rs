@@ -126,12 +126,7 @@ impl RequestPath<'_> {
 
     /// The value of `:path` to forward.
     pub fn forwarded(&self) -> String {
-        self.forwarded_with(self.query())
-    }
-
-    /// The same, with another query.
-    pub fn forwarded_with(&self, query: Option<&str>) -> String {
-        match query {
+        match self.query() {
             Some(query) => format!("{}?{query}", self.path),
             None => self.path.to_string(),
         }

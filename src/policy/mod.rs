@@ -36,7 +36,7 @@ use crate::{
         jwt::{self, KeySets, Verifications},
         threescale::{self, Decisions},
     },
-    matching::{ApiMatch, ApiTable, Metering, Metrics, Parameters, RequestPath, RuleTable},
+    matching::{ApiMatch, ApiTable, BasePath, Metering, Metrics, Parameters, RequestPath, RuleTable},
     provider::rest::Rests,
     quota::{HeaderStyle, LimitSets, Meters, api_payer, remote},
     refusal::{Challenges, Replies, Texts},
@@ -153,6 +153,8 @@ pub struct Api {
     pub limits: LimitSets,
     /// Whether credentials are removed.
     pub remove_credentials: bool,
+    /// The base path of the service, if it differs from the API's.
+    pub target: Option<BasePath>,
     /// Headers that are set for the service.
     pub headers: Vec<(Rc<str>, HeaderValue)>,
     /// What refused callers get in place of Sidegate's own wording.

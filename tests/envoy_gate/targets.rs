@@ -255,3 +255,18 @@ async fn an_expression_with_anchors_in_its_text_guards_its_paths() {
         gate.admitted(get(target)).await;
     }
 }
+
+#[tokio::test]
+async fn the_service_may_have_another_base_path() {
+    let mut policy = orders();
+    policy["apis"][0]["forward"]["base_path"] = json!("/internal/api");
+    let gate = Gate::start(&policy).await;
+    for (target, received) in [
+        ("/v1/public/a", "/internal/api/public/a"),
+        ("/v1/./public//%61/?x=/v1", "/internal/api/public/a/?x=/v1"),
+        ("/v1/orders/7?api_key=acme-key&x=1", "/internal/api/orders/7?x=1"),
+    ] {
+        assert_eq!(gate.admitted(get(target)).await.json()["path"], received, "{target}");
+    }
+    gate.refused("00", get("/internal/api/public/a")).await;
+}

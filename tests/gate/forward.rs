@@ -5,7 +5,7 @@ use sidegate::{gate::Permit, headers::HeaderList};
 
 use super::{
     begin, gate, permit, refused, sees,
-    support::{answer, consumer, document, get, sha256},
+    support::{answer, ask, consumer, document, get, sha256},
     through,
 };
 
@@ -186,4 +186,40 @@ fn a_cached_answer_is_explained_as_a_hit() {
         let headers = permit(through(&gate, &ask, &reply)).into_response_headers();
         assert_eq!(headers.get("x-sidegate-cache"), Some(expected));
     }
+}
+
+#[test]
+fn the_base_path_of_the_service_replaces_that_of_the_api() {
+    let api = |name: &str, base: &str, target: &str| {
+        json!({"name": name, "base_path": base, "access": ["api_key"], "credentials": {"api_key": [{"query": "key"}]},
+               "rules": [{"path": "/a/**"}, {"path": "/"}], "forward": {"base_path": target}})
+    };
+    let mut document = document(
+        json!([consumer("acme")]),
+        json!([
+            api("one", "/foo", "/car"),
+            api("two", "/v2", "/"),
+            api("three", "/v3", "/v3/"),
+            api("four", "/", "/x")
+        ]),
+    );
+    document["gate"]["preflight"] = json!("pass");
+    document["apis"][3]["shadow"] = json!(true);
+    let gate = gate(&document);
+    for (path, forwarded) in [
+        ("/foo/a/b?key=key-of-acme&x=1", Some("/car/a/b?x=1")),
+        ("/foo?key=key-of-acme", Some("/car")),
+        ("/foo/a/../a/%62/?x=1&key=key-of-acme", Some("/car/a/b/?x=1")),
+        ("/v2/a?key=key-of-acme", Some("/a")),
+        ("/v2?key=key-of-acme", Some("/")),
+        ("/v3/a?key=key-of-acme", Some("/v3/a")),
+        ("/?y", Some("/x?y")),
+        ("/nowhere", Some("/x/nowhere")),
+    ] {
+        let ask = get(path);
+        assert_eq!(sees(&ask, &permit(begin(&gate, &ask)), ":path").as_deref(), forwarded, "{path}");
+    }
+    let preflight =
+        ask("OPTIONS", "/foo/a/b").with("origin", "https://a").with("access-control-request-method", "PUT");
+    assert_eq!(sees(&preflight, &permit(begin(&gate, &preflight)), ":path").as_deref(), Some("/car/a/b"));
 }

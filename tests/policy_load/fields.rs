@@ -134,7 +134,7 @@ fn unknown_fields() {
         (
             r#"{"/apis/0/forward/colour":1}"#,
             &[
-                "apis[0] (orders).forward.colour: unknown field `colour`, expected `remove_credentials` or `headers`",
+                "apis[0] (orders).forward.colour: unknown field `colour`, expected one of `remove_credentials`, `base_path`, `headers`",
             ],
         ),
         (

@@ -179,3 +179,20 @@ fn invalid_methods() {
         ),
     ]);
 }
+
+#[test]
+fn the_base_path_of_a_service_is_literal() {
+    check(&[
+        (r#"{"/apis/0/forward/base_path":"/internal"}"#, &[]),
+        (
+            r#"{"/apis/0/forward/base_path":"internal"}"#,
+            &["apis[0] (orders).forward.base_path: `internal` does not start with a slash"],
+        ),
+        (
+            r#"{"/apis/0/forward/base_path":"/a/{id}"}"#,
+            &[
+                "apis[0] (orders).forward.base_path: `/a/{id}` has a parameter or a wildcard, but a literal path is expected",
+            ],
+        ),
+    ]);
+}

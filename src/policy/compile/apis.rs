@@ -45,7 +45,8 @@ pub(super) fn compile(apis: Vec<document::Api>, names: &Names, report: &mut Repo
             report.add(&format!("{}.name", path()), format!("there is an API `{}` already", api.name));
         }
         places.push(place(api.hosts.take(), api.base_path.take(), &path, report));
-        compiled.push(compile_one(api, names, &path(), report));
+        let base_path = places.last().map(|(_, base_path)| base_path);
+        compiled.push(compile_one(api, base_path, names, &path(), report));
     }
     let table = ApiTable::build(places.iter().map(|(hosts, base_path)| (hosts.as_slice(), base_path)));
     let table = table.unwrap_or_else(|conflicts| {
@@ -87,7 +88,13 @@ fn place(
     (hosts, base_path.unwrap_or_default())
 }
 
-fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Report) -> Api {
+fn compile_one(
+    api: document::Api,
+    base_path: Option<&BasePath>,
+    names: &Names,
+    path: &str,
+    report: &mut Report,
+) -> Api {
     let document::Api {
         name,
         hosts: _,
@@ -114,7 +121,7 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
     let default_credentials = default_credentials.and_then(|default| {
         credentials::default(default, names, &format!("{path}.default_credentials"), report)
     });
-    let document::Forward { remove_credentials, headers } = forward;
+    let document::Forward { remove_credentials, base_path: target, headers } = forward;
     let mocking = mocks::compile(mock, None, names, &|| format!("{path}.mock"), report);
     let forwards_parameters = headers.0.values().any(forward::holds_parameter);
     let common = Common { access, mocking, credentials: &places, forwards_parameters };
@@ -142,6 +149,8 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
     }
     let metering_path = at(metering.is_some(), "metering");
     let metering = metering::compile(metering, names, &applying, &metering_path, report);
+    let target = target
+        .and_then(|target| report.take_at(|| format!("{path}.forward.base_path"), BasePath::parse(&target)));
     let headers_path = at(!headers.0.is_empty(), "forward.headers");
     let headers = forward::headers(headers, &forward::RESERVED, names, &headers_path, report);
     for (header, parameter) in forward::path_parameters(&headers) {
@@ -168,6 +177,7 @@ fn compile_one(api: document::Api, names: &Names, path: &str, report: &mut Repor
         bindings,
         limits,
         remove_credentials,
+        target: target.filter(|target| Some(target) != base_path),
         headers,
         texts,
         shadow,

@@ -8,6 +8,8 @@ document! {
         /// Whether credentials are removed from the request.
         #[serde(default = "super::default_true")]
         pub remove_credentials: bool,
+        /// The base path that the service has, in place of the API's.
+        pub base_path?: String,
         /// Headers to set, by name. Values may hold `{api}` `{rule}` `{consumer}` `{plan}` `{environment}`
         /// `{client_id}` `{subject}` `{scope}` `{path:NAME}`, or be a secret: `{env: NAME}`.
         pub headers = default: Named<Secret>,
@@ -16,6 +18,6 @@ document! {
 
 impl Default for Forward {
     fn default() -> Self {
-        Self { remove_credentials: true, headers: Named::default() }
+        Self { remove_credentials: true, base_path: None, headers: Named::default() }
     }
 }
