@@ -7,7 +7,9 @@ use sidegate_harness::{
 };
 
 fn open() -> Value {
-    json!({"sidegate": "v1", "apis": [{"name": "api", "access": ["allow"], "rules": [{"path": "/**"}]}]})
+    json!({"sidegate": "v1", "apis": [{
+        "name": "api", "access": ["allow"], "rules": [{"path": "/**"}], "forward": {"headers": {"x-cluster": "of-{api}"}},
+    }]})
 }
 
 /// The refusals' envelope, and the id by which the request is found.
@@ -22,7 +24,7 @@ fn assert_envelope(answer: &Response, status: u16, code: u8, message: &str) {
 }
 
 #[tokio::test]
-async fn a_service_that_gives_no_valid_answer_is_code_08() {
+async fn what_envoy_answers_itself_has_the_codes_of_kanali() {
     let message = "Could not get a valid or any response from the upstream server.";
     let (closing, garbage, silent) =
         (Upstream::closing().await, Upstream::garbage().await, Upstream::silent().await);
@@ -35,6 +37,7 @@ async fn a_service_that_gives_no_valid_answer_is_code_08() {
         .route(on("/silent", "silent"))
         .route(on("/nobody", "nobody"))
         .route(on("/nowhere", "nowhere"))
+        .route(json!({"match": {"path": "/unknown"}, "route": {"cluster_header": "x-cluster"}}))
         .kanali_replies();
     let setup = Setup::new(listener)
         .cluster("closing", closing.address())
@@ -43,10 +46,18 @@ async fn a_service_that_gives_no_valid_answer_is_code_08() {
         .cluster("nobody", nobody)
         .cluster_of("nowhere", &[]);
     let envoy = Envoy::start(setup).await;
-    for (path, status) in
-        [("/closing", 503), ("/garbage", 502), ("/silent", 504), ("/nobody", 503), ("/nowhere", 503)]
-    {
+    for (path, status) in [("/closing", 503), ("/garbage", 502), ("/silent", 504), ("/nobody", 503)] {
         assert_envelope(&envoy.send(Request::get(path)).await, status, 8, message);
+    }
+    for (path, status, code, message) in [
+        ("/unrouted", 404, 0, "No ApiProxy resource was not found that matches the request."),
+        ("/unknown", 500, 9, "Could not retrieve Kubernetes services."),
+        ("/nowhere", 500, 10, "Could not retrieve any matching Kubernetes services."),
+    ] {
+        assert_envelope(&envoy.send(Request::get(path)).await, status, code, message);
+        let answer = envoy.send(Request::get(path).header("content-type", "application/grpc")).await;
+        assert_eq!((answer.status, answer.code()), (200, Some(format!("{code:02}").as_str())), "{answer:?}");
+        assert!(answer.header("grpc-status").is_some_and(|status| status != "0"), "{answer:?}");
     }
     // Refusals of the gate itself are not changed.
     let refused = envoy.send(Request::get("/%zz")).await;
