@@ -17,6 +17,8 @@ mod engine;
 mod flows;
 #[path = "support/host.rs"]
 mod host;
+#[path = "simulated_host/keys.rs"]
+mod keys;
 #[path = "simulated_host/policies.rs"]
 mod policies;
 #[path = "simulated_host/replicas.rs"]

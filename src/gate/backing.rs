@@ -106,7 +106,7 @@ pub(super) async fn by_backend<S: Store>(
     let name = name.to_owned();
     let backing = Backing { provider: index, authorization, standing, kind, name, plan, payer };
     trail.consumer = consumer;
-    Ok(Caller { credential, consumer, identity, backing: Some(Box::new(backing)) })
+    Ok(Caller { credential, consumer, key: None, identity, backing: Some(Box::new(backing)) })
 }
 
 /// Adds what the request uses to the account of its application. A limit of the application may refuse it: it

@@ -37,6 +37,7 @@ pub(super) async fn charge<'a, S: Store + 'static>(
     let application = || backing.map(|backing| backing.payer);
     let payers = Payers {
         api: api.payer(),
+        key: trail.caller.as_ref().and_then(|caller| caller.key),
         consumer: consumer.map(|consumer| consumer.payer).or_else(application),
         client: identity.and_then(|identity| identity.client_id.as_deref()),
         subject: identity.and_then(|identity| identity.sub.as_deref()),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     credential::{
-        AccessToken, Located, MisplacedCredential, PresentedApplication, ProviderSecret, locate,
+        AccessToken, Digest, Located, MisplacedCredential, PresentedApplication, ProviderSecret, locate,
         locate_application,
     },
     identity::{
@@ -34,6 +34,8 @@ pub(super) struct Caller {
     pub credential: Credential,
     /// The consumer, as an index into the policy's consumers.
     pub consumer: Option<usize>,
+    /// The digest of the API key.
+    pub key: Option<Digest>,
     /// What a provider says about the caller.
     pub identity: Option<Identity<'static>>,
     /// What a provider of applications said about it.
@@ -71,6 +73,7 @@ pub(super) async fn identify<S: Store>(
                 return Ok(Caller {
                     credential: Credential::None,
                     consumer: None,
+                    key: None,
                     identity: None,
                     backing: None,
                 });
@@ -218,10 +221,12 @@ fn by_key<S: Store>(
     trail: &mut Trail,
 ) -> Result<Caller, Refusal> {
     let record = place.policy.keys.find(&ports.digest_of(key), ports.now());
-    let record = record.map_err(|fault| Cause::KeyRefused.because(Reason::of(&fault)))?;
-    trail.key = record.id.map(PresentedKey::Api);
-    let owner = usize::try_from(record.consumer).ok();
-    by_consumer(place, owner, "the API key's consumer is suspended", trail)
+    // The owner goes into the log, also if the key is refused.
+    let known = record.map_or_else(|refused| refused.record, Some);
+    trail.key = known.and_then(|record| record.id).map(PresentedKey::Api);
+    trail.consumer = known.and_then(|record| usize::try_from(record.consumer).ok());
+    let record = record.map_err(|refused| Cause::KeyRefused.because(Reason::of(&refused.fault)))?;
+    by_consumer(place, Some(record.digest), "the API key's consumer is suspended", trail)
 }
 
 fn by_application<S: Store>(
@@ -232,29 +237,32 @@ fn by_application<S: Store>(
     trail: &mut Trail,
 ) -> Result<Caller, Refusal> {
     let refused = |fault: ApplicationFault| Cause::KeyRefused.because(Reason::of(&fault));
-    let owner = place.policy.consumers.by_application(id);
-    let index = owner.and_then(|owner| u32::try_from(owner).ok());
+    trail.consumer = place.policy.consumers.by_application(id);
+    let index = trail.consumer.and_then(|owner| u32::try_from(owner).ok());
     let index = index.ok_or_else(|| refused(ApplicationFault::Unknown))?;
     let key = key.map(|key| ports.digest_of(key));
-    let key = place.policy.application_keys.check(index, key.as_ref(), ports.now()).map_err(refused)?;
-    trail.key = key.map(PresentedKey::Application);
-    by_consumer(place, owner, "the application's consumer is suspended", trail)
+    let checked = place.policy.application_keys.check(index, key.as_ref(), ports.now());
+    let known = checked.unwrap_or_else(|refused| refused.record);
+    trail.key = known.and_then(|record| record.id).map(PresentedKey::Application);
+    let record = checked.map_err(|unaccepted| refused(unaccepted.fault))?;
+    let digest = record.map(|record| record.digest);
+    by_consumer(place, digest, "the application's consumer is suspended", trail)
 }
 
-/// The caller that a key or an application belongs to.
+/// The caller that a key or an application belongs to, which is the consumer in the trail.
 fn by_consumer(
     place: &Place<'_>,
-    owner: Option<usize>,
+    key: Option<Digest>,
     suspended: &'static str,
-    trail: &mut Trail,
+    trail: &Trail,
 ) -> Result<Caller, Refusal> {
+    let owner = trail.consumer;
     let is_active =
         owner.and_then(|owner| place.policy.consumers.get(owner)).is_some_and(|consumer| consumer.active);
     if !is_active {
         return Err(Cause::KeyRefused.because(suspended));
     }
-    trail.consumer = owner;
-    Ok(Caller { credential: Credential::Key, consumer: owner, identity: None, backing: None })
+    Ok(Caller { credential: Credential::Key, consumer: owner, key, identity: None, backing: None })
 }
 
 /// Which of the rule's ways in decides about `token`. If there are several for tokens, that is the one for
@@ -309,7 +317,7 @@ async fn by_token<S: Store>(
     };
     let consumer = claims.client_id.as_deref().and_then(|client| policy.consumers.by_client(client));
     trail.consumer = consumer;
-    Ok(Caller { credential: Credential::Token, consumer, identity: Some(claims), backing: None })
+    Ok(Caller { credential: Credential::Token, consumer, key: None, identity: Some(claims), backing: None })
 }
 
 async fn by_introspection<S: Store>(

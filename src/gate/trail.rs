@@ -195,13 +195,15 @@ impl Trail {
 
     /// The value of a field for headers to the service; `None` for what is not about the caller.
     pub(super) fn field(&self, field: &Field) -> Option<&str> {
-        let identity = || self.caller.as_ref()?.identity.as_ref();
+        // A caller that was refused, and passes in shadow mode, is nobody to the service.
+        let caller = self.caller.as_ref();
+        let identity = || caller?.identity.as_ref();
         match field {
             Field::Api => self.api(),
             Field::Rule => self.rule(),
-            Field::Consumer => self.consumer(),
-            Field::Plan => self.plan(),
-            Field::Environment => self.environment(),
+            Field::Consumer => caller.and_then(|_| self.consumer()),
+            Field::Plan => caller.and_then(|_| self.plan()),
+            Field::Environment => caller.and_then(|_| self.environment()),
             Field::ClientId => identity()?.client_id.as_deref(),
             Field::Subject => identity()?.sub.as_deref(),
             Field::Scope => Some(identity()?.scope.as_ref()),

@@ -21,8 +21,10 @@ pub struct KeyList {
 pub struct KeyRecord {
     /// The digest of the key.
     pub digest: Digest,
+    /// The moment from which the key is accepted.
+    pub not_before: KeyMoment,
     /// The moment from which the key is no longer accepted.
-    pub not_after: Timestamp,
+    pub not_after: KeyMoment,
     /// The consumer that owns the key, as an index into the policy's consumers.
     pub consumer: u32,
     /// The operator's name for the key.
@@ -33,8 +35,12 @@ pub struct KeyRecord {
     pub state: KeyState,
 }
 
+/// A moment in the life of a key, to the second, up to the year 2106. It takes four bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyMoment(u32);
+
 /// The operator's name for a key, among the names that its policy has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyId(NonZeroU32);
 
 /// Whether a key is accepted.
@@ -66,9 +72,50 @@ pub enum KeyFault {
     /// The key is deactivated.
     #[error("the API key is inactive")]
     Inactive,
+    /// The key is not accepted yet.
+    #[error("the API key is not valid yet")]
+    Early,
     /// The key has expired.
     #[error("the API key has expired")]
     Expired,
+}
+
+/// A key that is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyRefused<'a> {
+    /// Why.
+    pub fault: KeyFault,
+    /// What the policy says about the key, unless it is unknown.
+    pub record: Option<&'a KeyRecord>,
+}
+
+impl KeyMoment {
+    /// Before every request.
+    pub const FIRST: Self = Self(0);
+    /// After every request.
+    pub const NEVER: Self = Self(u32::MAX);
+
+    /// The first whole second that is not earlier than `moment`.
+    pub fn at_or_after(moment: Timestamp) -> Self {
+        let second =
+            moment.seconds().saturating_add(u64::from(Timestamp::from_seconds(moment.seconds()) < moment));
+        Self(u32::try_from(second).unwrap_or(u32::MAX))
+    }
+
+    /// The last whole second that is not later than `moment`.
+    pub fn before(moment: Timestamp) -> Self {
+        Self(u32::try_from(moment.seconds()).unwrap_or(u32::MAX))
+    }
+
+    /// The moment; `None` if it never comes.
+    pub fn get(self) -> Option<Timestamp> {
+        (self != Self::NEVER).then(|| Timestamp::from_seconds(self.0.into()))
+    }
+}
+
+impl KeyId {
+    /// The first name of a policy.
+    pub const FIRST: Self = Self(NonZeroU32::MIN);
 }
 
 impl KeyList {
@@ -106,7 +153,11 @@ impl KeyRecord {
         if self.state == KeyState::Inactive {
             return Err(KeyFault::Inactive);
         }
-        if self.not_after <= now {
+        let now = KeyMoment::before(now);
+        if self.not_before == KeyMoment::NEVER || now < self.not_before {
+            return Err(KeyFault::Early);
+        }
+        if self.not_after != KeyMoment::NEVER && self.not_after <= now {
             return Err(KeyFault::Expired);
         }
         Ok(())
@@ -143,10 +194,13 @@ impl ApiKeys {
     }
 
     /// The record of the key with this digest, if the key is accepted at `now`; otherwise why it is not.
-    pub fn find(&self, digest: &Digest, now: Timestamp) -> Result<&KeyRecord, KeyFault> {
+    pub fn find(&self, digest: &Digest, now: Timestamp) -> Result<&KeyRecord, KeyRefused<'_>> {
         let found = self.0.records.binary_search_by(|record| order(&record.digest, digest));
-        let record = found.ok().and_then(|at| self.0.records.get(at)).ok_or(KeyFault::Unknown)?;
-        record.accepted(now).map(|()| record)
+        let Some(record) = found.ok().and_then(|at| self.0.records.get(at)) else {
+            return Err(KeyRefused { fault: KeyFault::Unknown, record: None });
+        };
+        let accepted = record.accepted(now).map(|()| record);
+        accepted.map_err(|fault| KeyRefused { fault, record: Some(record) })
     }
 
     /// The text of a name.
@@ -167,21 +221,24 @@ mod tests {
 
     use super::*;
 
-    fn record(key: &str, consumer: u32, place: u16, state: KeyState, not_after: Timestamp) -> KeyRecord {
-        KeyRecord { digest: Digest::of(key.as_bytes()), not_after, consumer, id: None, place, state }
+    fn record(key: &str, consumer: u32, place: u16, state: KeyState, not_after: KeyMoment) -> KeyRecord {
+        let digest = Digest::of(key.as_bytes());
+        KeyRecord { digest, not_before: KeyMoment::FIRST, not_after, consumer, id: None, place, state }
     }
 
     #[test]
     fn a_key_is_accepted_while_it_is_active_and_until_it_expires() {
         let mut list = KeyList::default();
-        let end = Timestamp::from_seconds(100);
+        let end = KeyMoment::before(Timestamp::from_millis(100_999));
+        let start = KeyMoment::at_or_after(Timestamp::from_millis(49_001));
         for (key, state, not_after) in [
             ("good", KeyState::Active, end),
             ("off", KeyState::Inactive, end),
-            ("forever", KeyState::Active, Timestamp::MAX),
+            ("forever", KeyState::Active, KeyMoment::NEVER),
         ] {
             list.push(record(key, 7, 0, state, not_after));
         }
+        list.push(KeyRecord { not_before: start, ..record("new", 7, 0, KeyState::Active, end) });
         let keys = ApiKeys::new(list).unwrap();
         for (key, millis, expected) in [
             ("good", 99_999, Ok(7)),
@@ -190,9 +247,16 @@ mod tests {
             ("off", 100_000, Err(KeyFault::Inactive)),
             ("forever", 100_000, Ok(7)),
             ("Good", 0, Err(KeyFault::Unknown)),
+            ("new", 49_999, Err(KeyFault::Early)),
+            ("new", 50_000, Ok(7)),
+            ("new", 100_000, Err(KeyFault::Expired)),
         ] {
             let found = keys.find(&Digest::of(key.as_bytes()), Timestamp::from_millis(millis));
-            assert_eq!(found.map(|record| record.consumer), expected, "{key} {millis}");
+            let known = found.err().and_then(|refused| refused.record).map(|record| record.consumer);
+            let found = found.map(|record| record.consumer).map_err(|refused| refused.fault);
+            assert_eq!(found, expected, "{key} {millis}");
+            let is_known = !matches!(expected, Ok(_) | Err(KeyFault::Unknown));
+            assert_eq!(known, is_known.then_some(7), "{key} {millis}");
         }
     }
 
@@ -200,7 +264,7 @@ mod tests {
     fn every_repetition_is_found() {
         let mut list = KeyList::default();
         for (consumer, place, key) in [(0, 0, "a"), (0, 1, "b"), (1, 0, "a"), (2, 0, "c"), (2, 1, "a")] {
-            list.push(record(key, consumer, place, KeyState::Active, Timestamp::MAX));
+            list.push(record(key, consumer, place, KeyState::Active, KeyMoment::NEVER));
         }
         let repeated =
             [(0, 1, 0), (1, 2, 1)].map(|(earlier, consumer, place)| Repeated { earlier, consumer, place });

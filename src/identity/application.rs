@@ -23,9 +23,21 @@ pub enum ApplicationFault {
     /// The key is deactivated.
     #[error("the application's key is inactive")]
     KeyInactive,
+    /// The key is not accepted yet.
+    #[error("the application's key is not valid yet")]
+    KeyEarly,
     /// The key has expired.
     #[error("the application's key has expired")]
     KeyExpired,
+}
+
+/// An application that is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApplicationRefused<'a> {
+    /// Why.
+    pub fault: ApplicationFault,
+    /// What the policy says about the key, if it is one of the application's.
+    pub record: Option<&'a KeyRecord>,
 }
 
 impl ApplicationKeys {
@@ -61,19 +73,24 @@ impl ApplicationKeys {
         consumer: u32,
         key: Option<&Digest>,
         now: Timestamp,
-    ) -> Result<Option<KeyId>, ApplicationFault> {
+    ) -> Result<Option<&KeyRecord>, ApplicationRefused<'_>> {
         let own = self.of(consumer);
         if own.is_empty() {
             return Ok(None);
         }
-        let key = key.ok_or(ApplicationFault::KeyMissing)?;
-        let record = own.iter().find(|record| record.digest == *key).ok_or(ApplicationFault::KeyUnknown)?;
-        match record.accepted(now) {
-            Ok(()) => Ok(record.id),
-            Err(KeyFault::Unknown) => Err(ApplicationFault::KeyUnknown),
-            Err(KeyFault::Inactive) => Err(ApplicationFault::KeyInactive),
-            Err(KeyFault::Expired) => Err(ApplicationFault::KeyExpired),
-        }
+        let unknown = |fault| ApplicationRefused { fault, record: None };
+        let key = key.ok_or(unknown(ApplicationFault::KeyMissing))?;
+        let record = own.iter().find(|record| record.digest == *key);
+        let record = record.ok_or(unknown(ApplicationFault::KeyUnknown))?;
+        record.accepted(now).map(|()| Some(record)).map_err(|fault| ApplicationRefused {
+            fault: match fault {
+                KeyFault::Unknown => ApplicationFault::KeyUnknown,
+                KeyFault::Inactive => ApplicationFault::KeyInactive,
+                KeyFault::Early => ApplicationFault::KeyEarly,
+                KeyFault::Expired => ApplicationFault::KeyExpired,
+            },
+            record: Some(record),
+        })
     }
 
     /// The text of a key's name.
@@ -95,16 +112,20 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::{super::api_key::KeyState, *};
+    use super::{
+        super::api_key::{KeyMoment, KeyState},
+        *,
+    };
 
-    fn record(key: &str, consumer: u32, place: u16, state: KeyState, not_after: Timestamp) -> KeyRecord {
-        KeyRecord { digest: Digest::of(key.as_bytes()), not_after, consumer, id: None, place, state }
+    fn record(key: &str, consumer: u32, place: u16, state: KeyState, not_after: KeyMoment) -> KeyRecord {
+        let digest = Digest::of(key.as_bytes());
+        KeyRecord { digest, not_before: KeyMoment::FIRST, not_after, consumer, id: None, place, state }
     }
 
     #[test]
     fn an_application_needs_one_of_its_own_keys_if_it_has_any() {
         let mut list = KeyList::default();
-        let end = Timestamp::from_seconds(100);
+        let end = KeyMoment::before(Timestamp::from_seconds(100));
         for (key, consumer, place, state) in [
             ("a", 2, 0, KeyState::Active),
             ("b", 2, 1, KeyState::Active),
@@ -115,9 +136,9 @@ mod tests {
         }
         let keys = ApplicationKeys::new(list).unwrap();
         for (consumer, key, seconds, expected) in [
-            (2, Some("a"), 99, Ok(None)),
-            (2, Some("b"), 99, Ok(None)),
-            (5, Some("a"), 99, Ok(None)),
+            (2, Some("a"), 99, Ok(Some((2, 0)))),
+            (2, Some("b"), 99, Ok(Some((2, 1)))),
+            (5, Some("a"), 99, Ok(Some((5, 0)))),
             (5, Some("b"), 99, Err(ApplicationFault::KeyUnknown)),
             (2, Some("off"), 99, Err(ApplicationFault::KeyInactive)),
             (2, Some("a"), 100, Err(ApplicationFault::KeyExpired)),
@@ -129,7 +150,8 @@ mod tests {
         ] {
             let digest = key.map(|key: &str| Digest::of(key.as_bytes()));
             let found = keys.check(consumer, digest.as_ref(), Timestamp::from_seconds(seconds));
-            assert_eq!(found, expected, "{consumer} {key:?} {seconds}");
+            let found = found.map(|record| record.map(|record| (record.consumer, record.place)));
+            assert_eq!(found.map_err(|refused| refused.fault), expected, "{consumer} {key:?} {seconds}");
         }
     }
 
@@ -137,7 +159,7 @@ mod tests {
     fn a_key_is_repeated_only_within_an_application() {
         let mut list = KeyList::default();
         for (consumer, place, key) in [(0, 0, "a"), (0, 1, "b"), (1, 0, "a"), (1, 1, "a")] {
-            list.push(record(key, consumer, place, KeyState::Active, Timestamp::MAX));
+            list.push(record(key, consumer, place, KeyState::Active, KeyMoment::NEVER));
         }
         let repeated = [Repeated { earlier: 1, consumer: 1, place: 1 }];
         assert_eq!(ApplicationKeys::new(list).unwrap_err(), repeated);

@@ -23,6 +23,8 @@ pub struct Consumer<'a> {
     pub plan: Option<usize>,
     /// What the names of its meters have in common.
     pub payer: Digest,
+    /// Whether metrics show the use of each key.
+    pub key_metrics: bool,
 }
 
 /// What the list has for each caller beside its name.
@@ -33,6 +35,8 @@ pub(super) struct Entry {
     pub(super) plan: Option<u32>,
     /// Whether it may call at all.
     pub(super) active: bool,
+    /// Whether metrics show the use of each key.
+    pub(super) key_metrics: bool,
 }
 
 /// Which consumer has which id: of an OAuth2 client, or of an application.
@@ -54,9 +58,15 @@ impl Consumers {
 
     /// The consumer at an index.
     pub fn get(&self, index: usize) -> Option<Consumer<'_>> {
-        let Entry { payer, plan, active } = self.entries.get(index)?;
+        let Entry { payer, plan, active, key_metrics } = self.entries.get(index)?;
         let plan = plan.and_then(|plan| usize::try_from(plan).ok());
-        Some(Consumer { name: self.names.get(index)?, active: *active, plan, payer: *payer })
+        Some(Consumer {
+            name: self.names.get(index)?,
+            active: *active,
+            plan,
+            payer: *payer,
+            key_metrics: *key_metrics,
+        })
     }
 
     /// The index of the consumer that an OAuth2 client is.

@@ -25,6 +25,8 @@ pub enum Of {
     Address,
     /// All callers of the API together.
     Api,
+    /// Per API key.
+    Key,
 }
 
 impl Of {
@@ -36,6 +38,7 @@ impl Of {
             Self::Subject => "subject",
             Self::Address => "address",
             Self::Api => "api",
+            Self::Key => "key",
         }
     }
 }
@@ -58,6 +61,8 @@ pub struct LimitSet {
 pub struct Payers<'a> {
     /// The [payer](api_payer) for the API.
     pub api: Digest,
+    /// The digest of the API key.
+    pub key: Option<Digest>,
     /// The [payer](consumer_payer) for the consumer, if it is known.
     pub consumer: Option<Digest>,
     /// The OAuth2 client.
@@ -96,6 +101,7 @@ impl Payers<'_> {
             Of::Subject => subject().or_else(identified),
             Of::Address => None,
             Of::Api => Some(self.api),
+            Of::Key => self.key.map(|key| Digest::of_parts(&[b"key", key.bytes()])).or_else(identified),
         };
         match payer {
             Some(payer) => MeterId::Known(set.scope.joined(&payer)),
@@ -148,13 +154,14 @@ mod tests {
         let known_by = |payer: Digest| MeterId::Known(scope.joined(&payer));
         let unknown = Payers {
             api: api_payer("orders"),
+            key: None,
             consumer: None,
             client: None,
             subject: None,
             address: &address,
         };
         let by_address = MeterId::Address(scope.joined(&payer(b"address", "192.0.2.1")));
-        for of in [Of::Consumer, Of::Client, Of::Subject, Of::Address] {
+        for of in [Of::Consumer, Of::Client, Of::Subject, Of::Address, Of::Key] {
             assert_eq!(meter(&unknown, of), by_address, "{of:?}");
         }
         let acme = consumer_payer("acme");
@@ -166,5 +173,9 @@ mod tests {
         let keyed = Payers { consumer: Some(acme), ..unknown };
         assert_eq!(meter(&keyed, Of::Client), known_by(acme));
         assert_eq!(meter(&keyed, Of::Api), known_by(payer(b"api", "orders")));
+        assert_eq!(meter(&keyed, Of::Key), known_by(acme), "a caller without a key");
+        let [one, other] = [b"one", b"two"].map(|key| Payers { key: Some(Digest::of(key)), ..keyed });
+        assert_ne!(meter(&one, Of::Key), meter(&other, Of::Key));
+        assert_eq!(meter(&one, Of::Consumer), known_by(acme));
     }
 }

@@ -81,6 +81,7 @@ impl Log {
         };
         let (api, rule) = (trail.api().unwrap_or("-"), trail.rule().unwrap_or("-"));
         let consumer = trail.consumer().unwrap_or("-");
+        let (key_label, key) = trail.key().map_or(("", ""), |key| (" key=", key));
         let mut line = [
             verb,
             " code=",
@@ -91,6 +92,8 @@ impl Log {
             rule,
             " consumer=",
             consumer,
+            key_label,
+            key,
             " id=",
             correlation,
             " reason=\"",

@@ -11,19 +11,24 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use super::host::{MeasureId, MeasureKind, TelemetryHost};
 use crate::{
-    gate::{ProviderCall, Trail},
-    identity::{Lookup, jwt::Verdict},
+    gate::{PresentedKey, ProviderCall, Trail},
+    identity::{Lookup, api_key::KeyId, jwt::Verdict},
     policy::{Policy, Provider},
     ports::Report,
     provider::{CallOutcome, CallRecord},
     quota::remote::Fallen,
     refusal::{Cause, Code},
     store::Tally,
+    time::Timestamp,
 };
 
 /// The measures of one worker that were used so far.
 #[derive(Default)]
-pub struct Telemetry(RefCell<BTreeMap<Measure, Option<MeasureId>>>);
+pub struct Telemetry {
+    ids: RefCell<BTreeMap<Measure, Option<MeasureId>>>,
+    /// By key: the hour of the last use that was recorded.
+    last_uses: RefCell<BTreeMap<KeyId, u64>>,
+}
 
 /// All measures. APIs and providers are indexes into the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +65,11 @@ pub enum Measure {
     PlansUnmapped(usize),
     /// Usage that is not reported yet.
     UsageUnreported(usize),
+    /// Requests with an API key, by consumer, key and outcome. Only for consumers that ask for it.
+    KeyUses(usize, KeyId, Outcome),
+    /// The hour in which an API key was last accepted, in seconds since 1970. Only for consumers that ask for
+    /// it.
+    KeyLastUsed(usize, KeyId),
     /// Policies loaded or rejected.
     PolicyLoads(Load),
     /// 1 for the revision and digest in force, 0 for those that were replaced.
@@ -77,6 +87,17 @@ pub enum Decision {
     Shadowed(Code),
 }
 
+/// A [decision](Decision) without the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// The request passed.
+    Admitted,
+    /// The request was refused.
+    Refused,
+    /// The request passed only because of shadow mode.
+    Shadowed,
+}
+
 /// What happened to a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Load {
@@ -86,16 +107,22 @@ pub enum Load {
     Rejected,
 }
 
+/// Seconds of an hour.
+const HOUR: u64 = 3_600;
+
 /// The value of a label without a value.
 const NONE: &str = "none";
 
 impl Telemetry {
     /// Counts a decision, its lookups and its calls.
-    pub fn decided(&self, host: &impl TelemetryHost, trail: &Trail, decision: Decision) {
+    pub fn decided(&self, host: &impl TelemetryHost, trail: &Trail, decision: Decision, now: Timestamp) {
         let policy = Some(&*trail.policy);
         self.count(host, policy, Measure::Decisions(trail.api, decision), 1);
         if let Some(Cause::LimitReached { .. }) = trail.refusal.as_ref().map(|refusal| &refusal.cause) {
             self.count(host, policy, Measure::QuotaRefusals(trail.api), 1);
+        }
+        if trail.key.is_some() {
+            self.key_used(host, trail, decision, now);
         }
         if let Some(lookup) = trail.lookup {
             self.count(host, policy, Measure::IdentityLookups(lookup), 1);
@@ -143,6 +170,21 @@ impl Telemetry {
         for Fallen { provider, fault } in &trail.fallen {
             let result = CallOutcome::Fault(*fault).label();
             self.count(host, Some(&*trail.policy), Measure::QuotaFallbacks(*provider, result), 1);
+        }
+    }
+
+    /// Counts the use of an API key, and records the hour.
+    fn key_used(&self, host: &impl TelemetryHost, trail: &Trail, decision: Decision, now: Timestamp) {
+        let (Some(index), Some(PresentedKey::Api(key))) = (trail.consumer, trail.key) else { return };
+        if !trail.policy.consumers.get(index).is_some_and(|consumer| consumer.key_metrics) {
+            return;
+        }
+        let policy = Some(&*trail.policy);
+        self.count(host, policy, Measure::KeyUses(index, key, decision.outcome()), 1);
+        let hour = now.seconds().checked_div(HOUR).unwrap_or_default();
+        let is_accepted = trail.refusal.as_ref().is_none_or(|refusal| refusal.cause != Cause::KeyRefused);
+        if is_accepted && self.last_uses.borrow_mut().insert(key, hour) != Some(hour) {
+            self.record(host, policy, Measure::KeyLastUsed(index, key), hour.saturating_mul(HOUR));
         }
     }
 
@@ -195,7 +237,7 @@ impl Telemetry {
         measure: Measure,
         kind: MeasureKind,
     ) -> Option<MeasureId> {
-        *self.0.borrow_mut().entry(measure).or_insert_with(|| host.define(kind, &measure.name(policy)))
+        *self.ids.borrow_mut().entry(measure).or_insert_with(|| host.define(kind, &measure.name(policy)))
     }
 }
 
@@ -208,11 +250,21 @@ impl Decision {
         }
     }
 
+    const fn outcome(self) -> Outcome {
+        match self {
+            Self::Admitted => Outcome::Admitted,
+            Self::Refused(_) => Outcome::Refused,
+            Self::Shadowed(_) => Outcome::Shadowed,
+        }
+    }
+}
+
+impl Outcome {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Admitted => "admitted",
-            Self::Refused(_) => "refused",
-            Self::Shadowed(_) => "shadowed",
+            Self::Refused => "refused",
+            Self::Shadowed => "shadowed",
         }
     }
 }
@@ -228,7 +280,7 @@ impl Load {
 
 impl Measure {
     /// One measure of each kind, for the documentation test.
-    pub const fn all() -> [Self; 18] {
+    pub const fn all() -> [Self; 20] {
         [
             Self::Decisions(None, Decision::Admitted),
             Self::QuotaRefusals(None),
@@ -246,6 +298,8 @@ impl Measure {
             Self::BackendRejections(0, NONE),
             Self::PlansUnmapped(0),
             Self::UsageUnreported(0),
+            Self::KeyUses(0, KeyId::FIRST, Outcome::Admitted),
+            Self::KeyLastUsed(0, KeyId::FIRST),
             Self::PolicyLoads(Load::Accepted),
             Self::PolicyInForce,
         ]
@@ -258,9 +312,13 @@ impl Measure {
         };
         let provider =
             |index: usize| label(policy.and_then(|policy| policy.providers.get(index)).map(Provider::name));
+        let consumer = |index: usize| {
+            label(policy.and_then(|policy| policy.consumers.get(index)).map(|consumer| consumer.name))
+        };
+        let key_id = |key: KeyId| label(policy.and_then(|policy| policy.keys.id(key)));
         match self {
             Self::Decisions(index, decision) => {
-                let (api, outcome) = (api(index), decision.as_str());
+                let (api, outcome) = (api(index), decision.outcome().as_str());
                 let code = decision.code().map_or(NONE, Code::digits);
                 format!("sidegate.api=.={api};.;outcome=.={outcome};.;code=.={code};.;decisions")
             }
@@ -293,6 +351,13 @@ impl Measure {
             Self::PlansUnmapped(index) => format!("sidegate.provider=.={};.;plans_unmapped", provider(index)),
             Self::UsageUnreported(index) => {
                 format!("sidegate.provider=.={};.;usage_unreported", provider(index))
+            }
+            Self::KeyUses(index, key, outcome) => {
+                let (consumer, key, outcome) = (consumer(index), key_id(key), outcome.as_str());
+                format!("sidegate.consumer=.={consumer};.;key=.={key};.;outcome=.={outcome};.;key_uses")
+            }
+            Self::KeyLastUsed(index, key) => {
+                format!("sidegate.consumer=.={};.;key=.={};.;key_last_used", consumer(index), key_id(key))
             }
             Self::PolicyLoads(load) => format!("sidegate.result=.={};.;policy_loads", load.as_str()),
             Self::PolicyInForce => {

@@ -531,12 +531,13 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
 
     /// Records metrics, and sets the values for access logs.
     fn publish(&self, trail: &Trail, decision: Decision) {
-        self.telemetry.decided(&self.host, trail, decision);
+        self.telemetry.decided(&self.host, trail, decision, self.ports.now());
         for state in &trail.policy.filter_state {
             let (name, value) = match state {
                 StateName::Api => ("sidegate.api", trail.api()),
                 StateName::Rule => ("sidegate.rule", trail.rule()),
                 StateName::Consumer => ("sidegate.consumer", trail.consumer()),
+                StateName::Key => ("sidegate.key", trail.key()),
                 StateName::Plan => ("sidegate.plan", trail.plan()),
                 StateName::Cache => ("sidegate.cache", trail.lookup.map(Lookup::as_str)),
                 StateName::Code => ("sidegate.code", decision.code().map(Code::digits)),

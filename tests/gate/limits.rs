@@ -386,3 +386,23 @@ fn only_a_limit_by_address_asks_for_the_address() {
         assert_eq!(asks.get(), expected, "{of}");
     }
 }
+
+#[test]
+fn a_limit_per_key_counts_each_key_of_a_consumer() {
+    let mut document = plan(json!([
+        {"metric": "hits", "max": 2, "per": "day", "of": "key"}, {"metric": "hits", "max": 5, "per": "day"},
+    ]));
+    document["consumers"][0]["keys"] = json!([
+        {"id": "one", "sha256": super::support::sha256("key-of-acme")},
+        {"id": "two", "sha256": super::support::sha256("another-of-acme")},
+    ]);
+    let gate = gate(&document);
+    let other = || get("/a/x").key("another-of-acme");
+    assert_eq!(run(&gate, &[acme(), acme(), acme(), other(), other(), other()]), "ok ok 14 ok ok 14");
+    let refused = refused(begin(&gate, &acme()));
+    assert_eq!(headers(&refused, "ratelimit"), ["\"key-hits-day\";r=0;t=43200"]);
+    // A token of the same consumer counts for the consumer.
+    for expected in ["ok", "14"] {
+        assert_eq!(by_token(&gate, Some("acme-web"), Some("alice"), "192.0.2.1"), expected);
+    }
+}

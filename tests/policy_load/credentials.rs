@@ -298,3 +298,20 @@ fn invalid_referrers() {
         ),
     ]);
 }
+
+#[test]
+fn keys_whose_use_nothing_could_show() {
+    check(&[
+        (r#"{"/consumers/0/key_metrics":true,"/consumers/0/keys/0/not_before":"2026-01-01T00:00:00Z"}"#, &[]),
+        (
+            r#"{"/consumers/1/key_metrics":true}"#,
+            &[
+                "consumers[1] (globex).keys[0]: needs an `id`, because `key_metrics` shows the use of each key by its `id`",
+            ],
+        ),
+        (
+            r#"{"/consumers/1/keys/0/not_before":"2027-01-01T00:00:00.5Z"}"#,
+            &["consumers[1] (globex).keys[0].not_before: the key is never valid: `not_after` is not later"],
+        ),
+    ]);
+}

@@ -56,13 +56,13 @@ fn unknown_fields() {
         (
             r#"{"/consumers/0/colour":1}"#,
             &[
-                "consumers[0] (acme).colour: unknown field `colour`, expected one of `name`, `state`, `plan`, `keys`, `application`, `clients`, `referrers`",
+                "consumers[0] (acme).colour: unknown field `colour`, expected one of `name`, `state`, `plan`, `keys`, `key_metrics`, `application`, `clients`, `referrers`",
             ],
         ),
         (
             r#"{"/consumers/0/keys/0/colour":1}"#,
             &[
-                "consumers[0] (acme).keys[0].colour: unknown field `colour`, expected one of `id`, `sha256`, `state`, `not_after`",
+                "consumers[0] (acme).keys[0].colour: unknown field `colour`, expected one of `id`, `sha256`, `state`, `not_before`, `not_after`",
             ],
         ),
         (
@@ -128,7 +128,7 @@ fn unknown_fields() {
         (
             r#"{"/apis/0/limits/0/of":"colour"}"#,
             &[
-                "apis[0] (orders).limits[0].of: unknown value `colour`, expected one of `consumer`, `client`, `subject`, `address`, `api`",
+                "apis[0] (orders).limits[0].of: unknown value `colour`, expected one of `consumer`, `client`, `subject`, `address`, `api`, `key`",
             ],
         ),
         (

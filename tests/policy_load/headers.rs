@@ -182,7 +182,7 @@ fn invalid_filter_state() {
         (
             r#"{"/gate/filter_state":{"only":["colour"]}}"#,
             &[
-                "gate.filter_state.only[0]: unknown value `colour`, expected one of `api`, `rule`, `consumer`, `plan`, `cache`, `code`",
+                "gate.filter_state.only[0]: unknown value `colour`, expected one of `api`, `rule`, `consumer`, `key`, `plan`, `cache`, `code`",
             ],
         ),
     ]);

@@ -74,7 +74,7 @@ fn names_of_faulty_parts_are_known() {
         (
             r#"{"/consumers/0":{"name":"acme","colour":1}}"#,
             &[
-                "consumers[0] (acme).colour: unknown field `colour`, expected one of `name`, `state`, `plan`, `keys`, `application`, `clients`, `referrers`",
+                "consumers[0] (acme).colour: unknown field `colour`, expected one of `name`, `state`, `plan`, `keys`, `key_metrics`, `application`, `clients`, `referrers`",
             ],
         ),
     ]);
@@ -106,7 +106,7 @@ fn what_a_faulty_attribute_would_have_decided_is_not_reported() {
         (
             r#"{"/plans/basic/limits/-":{"metric":"hits","max":9,"per":"second","window":"sliding","of":5}}"#,
             &[
-                "plans.basic.limits[2].of: invalid type: integer, expected one of `consumer`, `client`, `subject`, `address`, `api`",
+                "plans.basic.limits[2].of: invalid type: integer, expected one of `consumer`, `client`, `subject`, `address`, `api`, `key`",
             ],
         ),
         (

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     access::{Referrer, Referrers},
     identity::{
-        api_key::{ApiKeys, KeyId, KeyList},
+        api_key::{ApiKeys, KeyId, KeyList, KeyRecord},
         application::ApplicationKeys,
     },
     quota::consumer_payer,
@@ -31,6 +31,9 @@ const MOST_REFERRERS: usize = 64;
 
 /// The most keys of one consumer.
 const MOST_KEYS: usize = 1_000;
+
+/// The most keys whose use metrics show. Each has metrics of its own, in every Envoy.
+const MOST_SHOWN: usize = 1_000;
 
 /// Compiles the callers and their keys.
 pub(super) fn compile(
@@ -83,10 +86,12 @@ pub(super) fn compile(
             payer: consumer_payer(name),
             plan: plan.and_then(|plan| u32::try_from(plan).ok()),
             active: entry.state == document::ConsumerState::Active,
+            key_metrics: entry.key_metrics,
         });
     }
     check_keys(&keys, "keys", report);
     check_keys(&application_keys, "application.keys", report);
+    check_metrics(&keys, &compiled, report);
     for (id, owner) in applications.iter().zip(&application_owners) {
         if let Err(problem) = check_text(id) {
             report.add(&format!("consumers[{owner}].application.id"), problem);
@@ -170,6 +175,10 @@ fn check_keys(keys: &KeyList, attribute: &str, report: &mut Report) {
         }
         let mut known = HashMap::new();
         for (place, record) in own.iter().enumerate() {
+            if record.not_before >= record.not_after {
+                let path = format!("{path}[{place}].not_before");
+                report.add(&path, "the key is never valid: `not_after` is not later");
+            }
             let Some(id) = id(record.id) else { continue };
             let path = || format!("{path}[{place}].id");
             if let Err(problem) = check_name(id) {
@@ -180,6 +189,23 @@ fn check_keys(keys: &KeyList, attribute: &str, report: &mut Report) {
             }
         }
     }
+}
+
+/// Checks how many keys have metrics, and that these keys have names.
+fn check_metrics(keys: &KeyList, consumers: &[Entry], report: &mut Report) {
+    let shown = |record: &&KeyRecord| {
+        usize::try_from(record.consumer)
+            .is_ok_and(|owner| consumers.get(owner).is_some_and(|consumer| consumer.key_metrics))
+    };
+    let mut count = 0_usize;
+    for record in keys.records().iter().filter(shown) {
+        count = count.saturating_add(1);
+        if record.id.is_none() {
+            let path = format!("consumers[{}].keys[{}]", record.consumer, record.place);
+            report.add(&path, "needs an `id`, because `key_metrics` shows the use of each key by its `id`");
+        }
+    }
+    report.at_most(MOST_SHOWN, "keys with `key_metrics`", count, "consumers");
 }
 
 /// The path of a client id, by its place among those of all consumers.

@@ -115,6 +115,7 @@ pub(super) fn compile(
             Of::Subject => limit.labelled("subject"),
             Of::Address => limit.labelled("address"),
             Of::Api => limit.labelled("api"),
+            Of::Key => limit.labelled("key"),
         };
         let limit = match across {
             document::Across::Envoy => {

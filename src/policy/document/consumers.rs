@@ -13,6 +13,8 @@ document! {
         pub plan?: String,
         /// Its API keys.
         pub keys?: Vec<Key>,
+        /// Whether metrics show the use of each key.
+        pub key_metrics = default: bool,
         /// Its application, as in 3scale.
         pub application?: Application,
         /// OAuth2 client ids that are this consumer.
@@ -38,6 +40,8 @@ document! {
         pub sha256: Sha256,
         /// Whether the key is accepted.
         pub state = default: KeyState,
+        /// Until this moment the key is refused (RFC 3339).
+        pub not_before?: Moment,
         /// From this moment on the key is refused (RFC 3339).
         pub not_after?: Moment,
     }

@@ -124,6 +124,8 @@ choice! {
         Rule,
         /// The consumer's name.
         Consumer,
+        /// The `id` of the presented API key.
+        Key,
         /// The plan's name.
         Plan,
         /// How the caller's identity was obtained: `hit`, `miss` or `stale`.
@@ -135,7 +137,8 @@ choice! {
 
 impl StateName {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Api, Self::Rule, Self::Consumer, Self::Plan, Self::Cache, Self::Code];
+    pub const ALL: [Self; 7] =
+        [Self::Api, Self::Rule, Self::Consumer, Self::Key, Self::Plan, Self::Cache, Self::Code];
 }
 
 impl Default for FilterState {

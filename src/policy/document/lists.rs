@@ -17,9 +17,8 @@ use super::{
     value::{Moment, Sha256},
 };
 use crate::{
-    identity::api_key::{self, KeyList, KeyRecord},
+    identity::api_key::{self, KeyList, KeyMoment, KeyRecord},
     texts::Texts,
-    time::Timestamp,
 };
 
 /// Known callers, in order.
@@ -60,6 +59,8 @@ pub struct Entry {
     pub clients: Given,
     /// The list of its application's keys.
     pub application_keys: Given,
+    /// Whether metrics show the use of each key.
+    pub key_metrics: bool,
 }
 
 /// Whether a list is there.
@@ -164,7 +165,7 @@ impl Building for BuildingConsumers {
     type List = Consumers;
 
     fn push(&mut self, consumer: Consumer) {
-        let Consumer { name, state, plan, keys, application, clients, referrers } = consumer;
+        let Consumer { name, state, plan, keys, key_metrics, application, clients, referrers } = consumer;
         let list = &mut self.list;
         let owner = u32::try_from(list.entries.len()).unwrap_or(u32::MAX);
         list.names.push(&name);
@@ -180,7 +181,14 @@ impl Building for BuildingConsumers {
         let (own_keys, own_clients) = (Given::of(keys.as_deref()), Given::of(clients.as_deref()));
         let application_keys = application.as_ref().and_then(|application| application.keys.as_deref());
         let application_keys = Given::of(application_keys);
-        list.entries.push(Entry { plan, state, keys: own_keys, clients: own_clients, application_keys });
+        list.entries.push(Entry {
+            plan,
+            state,
+            keys: own_keys,
+            clients: own_clients,
+            application_keys,
+            key_metrics,
+        });
         push_keys(&mut list.keys, owner, keys);
         list.referrers.extend(referrers.map(|referrers| (owner, referrers)));
         if let Some(Application { id, keys }) = application {
@@ -201,11 +209,12 @@ impl Building for BuildingConsumers {
 
 fn push_keys(list: &mut KeyList, owner: u32, keys: Option<Vec<Key>>) {
     for (place, key) in keys.into_iter().flatten().enumerate() {
-        let Key { id, sha256: Sha256(digest), state, not_after } = key;
+        let Key { id, sha256: Sha256(digest), state, not_before, not_after } = key;
         let id = id.and_then(|id| list.add_id(&id));
         list.push(KeyRecord {
             digest,
-            not_after: not_after.map_or(Timestamp::MAX, |Moment(moment)| moment),
+            not_before: not_before.map_or(KeyMoment::FIRST, |Moment(moment)| KeyMoment::at_or_after(moment)),
+            not_after: not_after.map_or(KeyMoment::NEVER, |Moment(moment)| KeyMoment::before(moment)),
             consumer: owner,
             id,
             place: u16::try_from(place).unwrap_or(u16::MAX),
@@ -254,6 +263,7 @@ impl Consumers {
                 name: name.to_owned(),
                 state: entry.state,
                 plan: entry.plan.and_then(|plan| self.plans.get(plan.get())).map(str::to_owned),
+                key_metrics: entry.key_metrics,
                 keys: written(entry.keys, &self.keys, own),
                 application,
                 clients: (entry.clients != Given::Absent).then_some(own_clients),
@@ -280,7 +290,8 @@ fn written(given: Given, list: &KeyList, records: &[KeyRecord]) -> Option<Vec<Ke
             api_key::KeyState::Active => KeyState::Active,
             api_key::KeyState::Inactive => KeyState::Inactive,
         },
-        not_after: (record.not_after != Timestamp::MAX).then_some(Moment(record.not_after)),
+        not_before: record.not_before.get().filter(|_| record.not_before != KeyMoment::FIRST).map(Moment),
+        not_after: record.not_after.get().map(Moment),
     };
     (given != Given::Absent).then(|| records.iter().map(key).collect())
 }
