@@ -9,8 +9,8 @@ use sidegate_harness::{
     Answer, Envoy, Listener, Request, Setup, StubProvider, Upstream, Wasm, noop_module, route,
 };
 
-/// Codes that no request meets: 01 is for faults that nobody knows of, and the causes of 03 to 07 are found when
-/// the policy is loaded.
+/// Codes that no request meets: 01 is for faults that nobody knows of, and the causes of 03 to 07 are found
+/// when the policy is loaded.
 const NEVER: [&str; 6] = ["01", "03", "04", "05", "06", "07"];
 
 fn sha256(text: &str) -> String {

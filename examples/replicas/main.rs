@@ -1,4 +1,5 @@
-//! One quota over three Envoys, counted by a real rate limit service in a real Redis. `make demo-replicas` runs it.
+//! One quota over three Envoys, counted by a real rate limit service in a real Redis.
+//! `make demo-replicas` runs it.
 //!
 //! `KEEP=1` leaves everything running afterwards, and prints requests to try. Exits with 1 if an answer is
 //! wrong.

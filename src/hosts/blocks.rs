@@ -5,7 +5,7 @@
 //!
 //! This is sound because
 //!
-//! * the module has one thread, and nothing here calls back, so nobody else reads or writes the lists meanwhile;
+//! * the module has one thread, and nothing here calls back, so nobody else uses the lists meanwhile;
 //! * a class is less than the number of lists, so its list exists;
 //! * a block in a list was freed, so nobody else uses it. It is at least 16 bytes long and aligned to 8, so a
 //!   pointer to the next block fits into it. It was written there when the block was put into the list;

@@ -135,8 +135,8 @@ impl Lease {
         count <= self.granted.into()
     }
 
-    /// Whether the service has nothing left of a limit of `max`. If the policy has raised it since, this is not
-    /// known.
+    /// Whether the service has nothing left of a limit of `max`. If the policy has raised it since, this is
+    /// not known.
     pub(in crate::quota) fn is_exhausted(&self, max: u64) -> bool {
         self.remaining == 0 && max <= self.moment.0.into()
     }
