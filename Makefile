@@ -57,7 +57,7 @@ ISTIO_SOURCE := cd tools/istio && go mod download istio.io/istio && go list -m -
 GATEWAY_API_SOURCE := $(subst istio.io/istio,sigs.k8s.io/gateway-api,$(ISTIO_SOURCE))
 
 # Separate packages beside the main one.
-ASIDE := benches/noop benches/floor tests/saboteur tests/probe tools/trim tools/image tools/node-runner
+ASIDE := benches/noop benches/floor benches/simulation tests/saboteur tests/probe tools/trim tools/image tools/node-runner
 
 # Instrumentation for libFuzzer, by flags of the pinned compiler. cargo-fuzz adds sanitizers, which need a nightly one.
 FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
@@ -164,6 +164,7 @@ lint: rust $(DENY) advisories ## Check format, lints, and dependencies: licences
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --lib
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path benches/noop/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path benches/floor/Cargo.toml --target-dir $(TARGET) -- -D warnings
+	cargo clippy --locked --manifest-path benches/simulation/Cargo.toml --target-dir $(TARGET)/simulation -- -D warnings
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path tests/saboteur/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path tests/probe/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	cargo clippy --locked --all-targets --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings
@@ -171,6 +172,7 @@ lint: rust $(DENY) advisories ## Check format, lints, and dependencies: licences
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --no-default-features --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	$(DENY) --log-level error check bans licenses sources
+	$(DENY) --log-level error --manifest-path benches/simulation/Cargo.toml --config deny.toml check licenses sources
 
 .PHONY: advisories
 advisories: $(DENY) ## Check dependencies against known vulnerabilities, if the advisory database can be fetched
@@ -201,6 +203,10 @@ push: destination image ## Push that image: REGISTRY=host[:port]/path (TAG=…, 
 .PHONY: bench
 bench: setup-demo build noop floor valgrind ## Measure CPU and instructions per request in a real Envoy; writes target/bench.json and docs/performance.md
 	cargo bench --locked --bench envoy
+
+.PHONY: simulation
+simulation: rust ## Simulate a day of 1,000 replicas with one quota; writes plots and a table into docs
+	cargo run --quiet --locked --release --manifest-path benches/simulation/Cargo.toml --target-dir $(TARGET)/simulation
 
 .PHONY: setup
 setup: preflight-go setup-demo registry rate-limit valgrind $(ISTIO_FILES) $(NODE_RUNNER) $(DENY) ## Install what all of this needs
