@@ -9,7 +9,7 @@
 //! * a class is less than the number of lists, so its list exists;
 //! * a block in a list was freed, so nobody else uses it. It is at least 16 bytes long and aligned to 8, so a
 //!   pointer to the next block fits into it. It was written there when the block was put into the list;
-//! * all blocks of a list were allocated with the same layout, that of [`Class::layout`]. They are given back
+//! * all blocks of a list were allocated with the same layout, that of `Class::layout`. They are given back
 //!   to the system's allocator with that layout. A layout has the same class each time it is asked for.
 
 use std::{
