@@ -76,8 +76,8 @@ pub(super) fn log_level() -> Option<u32> {
     (status == OK).then_some(level)
 }
 
-/// The current time. Without a clock nothing can be decided, neither which keys have expired nor what a window
-/// has left. The module ends itself then, and the host refuses its requests.
+/// The current time. Without a clock nothing can be decided, neither which keys have expired nor what a
+/// window has left. The module ends itself then, and the host refuses its requests.
 pub(super) fn now() -> Timestamp {
     const NANOSECONDS: u64 = 1_000_000;
     let mut time: u64 = 0;
