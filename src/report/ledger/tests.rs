@@ -1,3 +1,5 @@
+//! Tests of what is recorded, sent and given back.
+
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
