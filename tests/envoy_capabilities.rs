@@ -61,7 +61,7 @@ const NEEDED: [(&str, &str); 28] = [
 /// What requests with trailers need; `tests/envoy_trailers.rs` has them.
 const NEEDED_FOR_TRAILERS: [&str; 1] = ["proxy_on_request_trailers"];
 
-/// What a gRPC call needs. No provider of a policy speaks gRPC yet, so `tests/probe` makes the calls.
+/// What a gRPC call needs, as to a rate limit service. `tests/probe` makes the calls, in every way to order.
 const NEEDED_FOR_GRPC: [&str; 3] = ["proxy_grpc_call", "proxy_on_grpc_receive", "proxy_on_grpc_close"];
 
 #[tokio::test]
