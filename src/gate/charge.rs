@@ -14,7 +14,7 @@ use crate::{
     provider::ProviderFault,
     quota::{
         self, Denial, Denied, Payers, Receipt, Standing,
-        remote::{self, Confirmed, Errand, Refused},
+        remote::{self, Confirmed, NotConfirmed, Refill},
         tightest,
     },
     refusal::{Cause, Reason, Refusal},
@@ -73,25 +73,25 @@ async fn confirm<'a, S: Store + 'static>(
         Some(Provider::RateLimitService(service)) => Some(service),
         _ => None,
     };
-    let Confirmed { result, calls, fallen, errands } =
+    let Confirmed { result, calls, fallen, refills } =
         remote::confirm(receipt, services, client, &policy.rests, ports).await;
     trail.calls.extend(calls.into_iter().map(|(provider, record)| ProviderCall { provider, record }));
     trail.fallen = fallen;
-    for errand in errands {
+    for refill in refills {
         let policy = Rc::clone(&trail.policy);
-        ports.leave(Box::new(move |ports| Box::pin(take_lease(errand, policy, ports))));
+        ports.leave(Box::new(move |ports| Box::pin(take_lease(refill, policy, ports))));
     }
     result.map_err(|refused| match refused {
-        Refused::Denied(denied) => self::refused(denied, trail),
-        Refused::Lost(fault) => unavailable(fault),
+        NotConfirmed::Denied(denied) => self::refused(denied, trail),
+        NotConfirmed::Lost(fault) => unavailable(fault),
     })
 }
 
 /// Takes a lease, in the background.
-async fn take_lease<S: Store>(errand: Errand, policy: Rc<Policy>, ports: Rc<Ports<S>>) {
-    let provider = errand.provider;
+async fn take_lease<S: Store>(refill: Refill, policy: Rc<Policy>, ports: Rc<Ports<S>>) {
+    let provider = refill.provider;
     let Some(Provider::RateLimitService(service)) = policy.providers.get(provider) else { return };
-    let taken = remote::run(&errand, service, &policy.meters, &policy.rests, &ports).await;
+    let taken = remote::refill(&refill, service, &policy.meters, &policy.rests, &ports).await;
     if let Some((call, leased)) = taken {
         ports.report(Report::Call { provider, call, leased });
     }

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use super::{
     counter::{Counter, Reading, SIZE},
     limit::{CounterId, Counting, Limit},
-    remote::Lease,
+    remote::LeaseState,
     standing::{Cover, Standing},
 };
 use crate::{
@@ -107,7 +107,7 @@ fn admits(
             Counting::Here => {}
             Counting::Service => cover = Cover::Service,
             Counting::Leases => {
-                let lease = Lease::of(meter.counter(limit.counter().leased()), reading.counter.start);
+                let lease = LeaseState::of(meter.counter(limit.counter().leased()), reading.counter.start);
                 let count = reading.used().saturating_add(amount);
                 cover = if lease.covers(count) {
                     Cover::Lease { is_due: lease.is_due(count) }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sidegate::{
     gate::drive::{Driver, Step},
     provider::{Asker, CallFailure, CallResult, Sharing},
-    quota::remote::{Entry, OK, OVER_LIMIT, RateLimitRequest, RateLimitResponse, Status},
+    quota::remote::{DescriptorStatus, KeyValue, OK, OVER_LIMIT, RateLimitRequest, RateLimitResponse},
     time::Timestamp,
 };
 
@@ -61,7 +61,7 @@ fn with(
 /// An answer with one status.
 fn one(code: i32, request: &RateLimitRequest, limit_remaining: u32) -> CallResult {
     let current_limit = request.descriptors[0].limit;
-    let statuses = vec![Status { code, current_limit, limit_remaining }];
+    let statuses = vec![DescriptorStatus { code, current_limit, limit_remaining }];
     answered(&RateLimitResponse { overall_code: code, statuses, response_headers_to_add: Vec::new() })
 }
 
@@ -222,11 +222,11 @@ fn an_answer_that_does_not_say_what_was_counted_is_none() {
     let request = |gate: &Driver<Shared>| message(waiting_call(&begin(gate, &acme())));
     let envoy = gate(&policy(json!({}), per_minute(100)));
     let asked = request(&envoy);
-    let status_of = |code, current_limit| Status { code, current_limit, limit_remaining: 9 };
+    let status_of = |code, current_limit| DescriptorStatus { code, current_limit, limit_remaining: 9 };
     let ours = asked.descriptors[0].limit;
     let mut other = ours;
     other.as_mut().unwrap().requests_per_unit = 99;
-    let with = |overall_code, statuses: &[Status]| {
+    let with = |overall_code, statuses: &[DescriptorStatus]| {
         answered(&RateLimitResponse {
             overall_code,
             statuses: statuses.to_vec(),
@@ -259,7 +259,7 @@ fn an_answer_that_does_not_say_what_was_counted_is_none() {
 
     let headers = |overall_code, headers: &[(&str, &str)]| {
         let entry =
-            |(key, value): &(&str, &str)| Entry { key: (*key).to_owned(), value: (*value).to_owned() };
+            |(key, value): &(&str, &str)| KeyValue { key: (*key).to_owned(), value: (*value).to_owned() };
         let response_headers_to_add = headers.iter().map(entry).collect();
         answered(&RateLimitResponse { overall_code, statuses: Vec::new(), response_headers_to_add })
     };

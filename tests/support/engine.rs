@@ -8,7 +8,7 @@ use prost::Message as _;
 use sidegate::{
     provider::{Body, Call, CallResult, GrpcResponse, Response, Transport},
     quota::remote::{
-        Descriptor, Entry, OK, OVER_LIMIT, Override, RateLimitRequest, RateLimitResponse, Status,
+        Descriptor, DescriptorStatus, KeyValue, OK, OVER_LIMIT, Override, RateLimitRequest, RateLimitResponse,
     },
     time::Timestamp,
 };
@@ -72,7 +72,7 @@ impl Envoyproxy {
         self.counters.borrow().values().sum()
     }
 
-    fn count(&self, request: &RateLimitRequest, descriptor: &Descriptor, now: Timestamp) -> Status {
+    fn count(&self, request: &RateLimitRequest, descriptor: &Descriptor, now: Timestamp) -> DescriptorStatus {
         let limit = descriptor.limit.expect("the limit comes with the call");
         let hits = descriptor.hits_addend.unwrap_or(u64::from(request.hits_addend).max(1));
         let window = now.seconds() / length(limit) * length(limit);
@@ -82,7 +82,7 @@ impl Envoyproxy {
         *counter += hits;
         let remaining = u64::from(limit.requests_per_unit).checked_sub(*counter);
         let limit_remaining = remaining.map_or(0, |remaining| u32::try_from(remaining).unwrap_or(u32::MAX));
-        Status { code: code(remaining.is_some()), current_limit: Some(limit), limit_remaining }
+        DescriptorStatus { code: code(remaining.is_some()), current_limit: Some(limit), limit_remaining }
     }
 }
 
@@ -115,7 +115,7 @@ impl Limitador {
         if after <= max {
             counter.0 = after;
         }
-        let header = |key: &str, value: String| Entry { key: key.to_owned(), value };
+        let header = |key: &str, value: String| KeyValue { key: key.to_owned(), value };
         let response_headers_to_add = vec![
             header("X-RateLimit-Limit", format!("{max}, {max};w=3456000")),
             header("X-RateLimit-Remaining", max.saturating_sub(after).to_string()),

@@ -8,7 +8,7 @@ use super::{
         meter::Meters,
         standing::{Cover, Denied, Standing},
     },
-    lease::{self, Errand, Heard},
+    lease::{self, Heard, Refill},
     service::{Count, Fallback, Service, Take},
 };
 use crate::{
@@ -26,13 +26,13 @@ const TURN: Duration = Duration::from_millis(100);
 /// The result of asking.
 pub struct Confirmed<'a, S: Store> {
     /// The receipt, which now includes what the services counted; or why the request must not pass.
-    pub result: Result<Receipt<'a, S>, Refused>,
+    pub result: Result<Receipt<'a, S>, NotConfirmed>,
     /// The calls that were made, each with the index of its provider.
     pub calls: Vec<(usize, CallRecord)>,
     /// The services that gave no usable answer although the request may pass.
     pub fallen: Vec<Fallen>,
     /// The leases that are to be taken in the background.
-    pub errands: Vec<Errand>,
+    pub refills: Vec<Refill>,
 }
 
 /// A service that gave no usable answer although the request may pass.
@@ -46,7 +46,7 @@ pub struct Fallen {
 
 /// Why a request must not pass. Our own meters have been given back their charges.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum NotConfirmed {
     /// A limit is reached.
     Denied(Denied),
     /// A service gave no usable answer.
@@ -65,7 +65,7 @@ pub async fn confirm<'a, 's, S: Store>(
     rests: &Rests,
     ports: &Ports<S>,
 ) -> Confirmed<'a, S> {
-    let mut known = Known { counts: vec![None; receipt.standings().len()], ..Known::default() };
+    let mut known = Findings { counts: vec![None; receipt.standings().len()], ..Findings::default() };
     let mut providers: Vec<usize> = Vec::new();
     for across in receipt.standings().iter().filter_map(|standing| standing.limit.across()) {
         if !providers.contains(&across.provider) {
@@ -80,7 +80,7 @@ pub async fn confirm<'a, 's, S: Store>(
         known.note(&receipt, provider, services(provider), ports);
         if let Err(fault) = asked {
             if !services(provider).is_some_and(|service| service.settings().fallback.admits(client)) {
-                return known.end(Err(Refused::Lost(fault)));
+                return known.end(Err(NotConfirmed::Lost(fault)));
             }
             known.fallen.push(Fallen { provider, fault });
         }
@@ -88,7 +88,7 @@ pub async fn confirm<'a, 's, S: Store>(
             let mut standings = receipt.give_back();
             known.apply(&mut standings, ports);
             let denied = Denied { denial: not_now(&standings), standings };
-            return known.end(Err(Refused::Denied(denied)));
+            return known.end(Err(NotConfirmed::Denied(denied)));
         }
     }
     let mut receipt = receipt;
@@ -101,7 +101,7 @@ async fn ask<S: Store>(
     service: &Service,
     provider: usize,
     receipt: &Receipt<'_, S>,
-    known: &mut Known,
+    known: &mut Findings,
     rests: &Rests,
     ports: &Ports<S>,
 ) -> Result<(), ProviderFault> {
@@ -172,34 +172,34 @@ async fn call<S: Store>(
 }
 
 /// Takes a lease. It is noted in the meter that it was taken, also if it was not granted.
-pub async fn run<S: Store>(
-    errand: &Errand,
+pub async fn refill<S: Store>(
+    refill: &Refill,
     service: &Service,
     meters: &Meters,
     rests: &Rests,
     ports: &Ports<S>,
 ) -> Option<(CallRecord, u64)> {
-    let Errand { limit, payer, span, size, .. } = errand;
+    let Refill { limit, payer, span, size, .. } = refill;
     let take = Take { limit, payer: *payer, span: *span, amount: u64::from(*size), may_be_cut: true };
     let (counts, record) = call(service, &[take], rests, ports).await;
     let count = counts.ok().and_then(|counts| counts.first().copied());
     // Limitador does not count what it refuses, so a smaller lease may be granted.
     let granted = count.filter(|count| count.admits || service.settings().engine.counts_refused());
-    lease::end(ports, meters, errand, granted.map(|count| (count.granted, count.remaining)));
+    lease::end(ports, meters, refill, granted.map(|count| (count.granted, count.remaining)));
     record.map(|record| (record, granted.map_or(0, |count| count.granted)))
 }
 
 /// What is known so far.
 #[derive(Default)]
-struct Known {
+struct Findings {
     /// What the services said about each standing of the receipt.
     counts: Vec<Option<Count>>,
     calls: Vec<(usize, CallRecord)>,
     fallen: Vec<Fallen>,
-    errands: Vec<Errand>,
+    refills: Vec<Refill>,
 }
 
-impl Known {
+impl Findings {
     /// Notes in the meters what the service granted to requests, and begins to take leases that are due.
     fn note<S: Store>(
         &mut self,
@@ -209,7 +209,7 @@ impl Known {
         ports: &Ports<S>,
     ) {
         let Some(settings) = service.map(Service::settings) else { return };
-        let Some(terms) = &settings.leases else { return };
+        let Some(bounds) = &settings.leases else { return };
         for (standing, count) in receipt.standings().iter().zip(&self.counts) {
             if standing.limit.across().is_none_or(|across| across.provider != provider) {
                 continue;
@@ -226,9 +226,9 @@ impl Known {
             };
             let (payer, limit, span) = (standing.meter, &standing.limit, standing.reading.span);
             let busy = settings.timeout.saturating_mul(2).saturating_add(TURN);
-            let size = lease::note(ports, receipt.meters(), (payer, limit, span), heard, terms, busy);
-            let errand = |size| Errand { provider, limit: limit.clone(), payer, span, size };
-            self.errands.extend(size.map(errand));
+            let size = lease::note(ports, receipt.meters(), (payer, limit, span), heard, bounds, busy);
+            let refill = |size| Refill { provider, limit: limit.clone(), payer, span, size };
+            self.refills.extend(size.map(refill));
         }
     }
 
@@ -241,8 +241,8 @@ impl Known {
         }
     }
 
-    fn end<S: Store>(self, result: Result<Receipt<'_, S>, Refused>) -> Confirmed<'_, S> {
-        Confirmed { result, calls: self.calls, fallen: self.fallen, errands: self.errands }
+    fn end<S: Store>(self, result: Result<Receipt<'_, S>, NotConfirmed>) -> Confirmed<'_, S> {
+        Confirmed { result, calls: self.calls, fallen: self.fallen, refills: self.refills }
     }
 }
 

@@ -6,9 +6,9 @@
 //!
 //! When half of a lease is spent, the next one is taken in the background. Who begins it writes down until
 //! when nobody else has to. A lease is twice as large as the one before if that was spent within
-//! [`Terms::lasts`], and half as large if it lasted for more than twice as long. It is never more than
-//! [`Terms::most`], nor than [`Terms::share`] percent of what the service has left. Where that is less than
-//! one, requests ask for themselves, so close to the limit nothing is taken in advance.
+//! [`LeaseBounds::lasts`], and half as large if it lasted for more than twice as long. It is never more than
+//! [`LeaseBounds::most`], nor than [`LeaseBounds::share`] percent of what the service has left. Where that is
+//! less than one, requests ask for themselves, so close to the limit nothing is taken in advance.
 //!
 //! What is admitted never exceeds what was granted: what requests wait for is counted here before they ask,
 //! and granted after the answer.
@@ -25,7 +25,7 @@ use crate::{ports::Ports, store::Store, time::Timestamp};
 
 /// How large leases are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct LeaseBounds {
     /// The largest part of what the service has left, in percent.
     pub share: u32,
     /// How long a lease should last.
@@ -36,7 +36,7 @@ pub struct Terms {
 
 /// What is known in this Envoy about a leased limit in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::quota) struct Lease {
+pub(in crate::quota) struct LeaseState {
     /// What the service granted in the window so far.
     granted: u32,
     /// What the service had left when it last answered; [`UNKNOWN`] if it has not yet.
@@ -50,7 +50,7 @@ pub(in crate::quota) struct Lease {
 
 /// A lease that is to be taken.
 #[derive(Clone, Debug)]
-pub struct Errand {
+pub struct Refill {
     /// The service, as an index into the policy's providers.
     pub provider: usize,
     pub(super) limit: Limit,
@@ -102,7 +102,7 @@ fn number(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-impl Lease {
+impl LeaseState {
     /// What the meter's counter for the lease says about the window that begins at `start`.
     pub(in crate::quota) fn of(stored: Option<Counter>, start: Timestamp) -> Self {
         let Some(counter) = stored.filter(|counter| counter.start == start) else {
@@ -168,22 +168,22 @@ impl Lease {
     }
 
     /// The size of the next lease; none if there should not be one now.
-    fn next(&self, earlier: Option<Self>, max: u64, terms: &Terms, now: Tick) -> Option<u32> {
+    fn next(&self, earlier: Option<Self>, max: u64, bounds: &LeaseBounds, now: Tick) -> Option<u32> {
         let lasted = |lease: &Self| now.since(lease.moment);
-        let twice = terms.lasts.saturating_mul(2);
+        let twice = bounds.lasts.saturating_mul(2);
         let wanted = match (self.size, earlier) {
             // A payer that was busy until the last window ended is probably still busy.
             (0, Some(earlier)) if lasted(&earlier) <= twice => earlier.size / 2,
             // After the first request of the window, a second one soon.
-            (0, _) if self.granted > 0 && lasted(self) <= terms.lasts => 2,
+            (0, _) if self.granted > 0 && lasted(self) <= bounds.lasts => 2,
             (0, _) => return None,
-            (size, _) if lasted(self) <= terms.lasts => size.saturating_mul(2),
+            (size, _) if lasted(self) <= bounds.lasts => size.saturating_mul(2),
             (size, _) if lasted(self) > twice => size / 2,
             (size, _) => size,
         };
         let remaining = if self.remaining == UNKNOWN { max } else { self.remaining.into() };
-        let share = remaining.saturating_mul(terms.share.into()).checked_div(100).unwrap_or(0);
-        let size = wanted.max(1).min(terms.most).min(number(share));
+        let share = remaining.saturating_mul(bounds.share.into()).checked_div(100).unwrap_or(0);
+        let size = wanted.max(1).min(bounds.most).min(number(share));
         (size > 0).then_some(size)
     }
 }
@@ -195,7 +195,7 @@ pub(super) fn note<S: Store>(
     meters: &Meters,
     (payer, limit, span): (MeterId, &Limit, Span),
     heard: Heard,
-    terms: &Terms,
+    bounds: &LeaseBounds,
     busy: Duration,
 ) -> Option<u32> {
     let (store, now) = (ports.store(), Tick::of(ports.now()));
@@ -209,7 +209,7 @@ pub(super) fn note<S: Store>(
             if is_over {
                 return (None, None);
             }
-            let mut lease = Lease::of(stored, span.start);
+            let mut lease = LeaseState::of(stored, span.start);
             match heard {
                 Heard::Nothing => {}
                 Heard::Granted(amount, remaining) => {
@@ -221,15 +221,15 @@ pub(super) fn note<S: Store>(
             let own = find(limit.counter()).filter(|counter| counter.start == span.start);
             let count = own.map_or(0, |counter| counter.count);
             let earlier = stored.filter(|counter| counter.start < span.start);
-            let earlier = earlier.map(|counter| Lease::of(Some(counter), counter.start));
+            let earlier = earlier.map(|counter| LeaseState::of(Some(counter), counter.start));
             let size = if lease.is_due(count) && !lease.is_busy(now, busy) {
-                lease.next(earlier, limit.max(), terms, now)
+                lease.next(earlier, limit.max(), bounds, now)
             } else {
                 None
             };
             if let Some(size) = size {
                 let until = Tick::of(ports.now().saturating_add(busy));
-                lease = Lease { size, moment: until, is_being_taken: true, ..lease };
+                lease = LeaseState { size, moment: until, is_being_taken: true, ..lease };
             } else if lease.size == 0 && lease.remaining > 0 && heard != Heard::Nothing {
                 lease.moment = now;
             }
@@ -242,20 +242,20 @@ pub(super) fn note<S: Store>(
 }
 
 /// Ends the taking of a lease: with what was granted of it and what the service has left, or in vain.
-pub(super) fn end<S: Store>(ports: &Ports<S>, meters: &Meters, errand: &Errand, granted: Option<(u64, u64)>) {
-    let (table, subject) = meters.find(errand.payer);
-    let id = errand.limit.counter().leased();
-    let start = errand.span.start;
+pub(super) fn end<S: Store>(ports: &Ports<S>, meters: &Meters, refill: &Refill, granted: Option<(u64, u64)>) {
+    let (table, subject) = meters.find(refill.payer);
+    let id = refill.limit.counter().leased();
+    let start = refill.span.start;
     let _noted = table.update(ports.store(), &subject, |payload| {
         meter::amend(payload.as_deref(), ports.now(), |find| {
             let Some(stored) = find(id).filter(|counter| counter.start == start) else { return (None, ()) };
-            let mut lease = Lease::of(Some(stored), start);
+            let mut lease = LeaseState::of(Some(stored), start);
             match granted {
                 Some((granted, remaining)) => {
                     lease.is_being_taken = false;
                     lease.moment = Tick::of(ports.now());
                     lease.granted = lease.granted.saturating_add(number(granted));
-                    lease.has_left(remaining, errand.limit.max());
+                    lease.has_left(remaining, refill.limit.max());
                 }
                 // Nobody tries again until the time is over that the taker had.
                 None => lease.size /= 2,
@@ -276,14 +276,14 @@ mod tests {
     };
     use crate::matching::Metrics;
 
-    const TERMS: Terms = Terms { share: 10, lasts: Duration::from_secs(1), most: 500 };
+    const BOUNDS: LeaseBounds = LeaseBounds { share: 10, lasts: Duration::from_secs(1), most: 500 };
 
     fn tick(millis: u64) -> Tick {
         Tick::of(Timestamp::from_millis(millis))
     }
 
-    fn lease(granted: u32, remaining: u32, size: u32, millis: u64) -> Lease {
-        Lease { granted, remaining, size, moment: tick(millis), is_being_taken: false }
+    fn lease(granted: u32, remaining: u32, size: u32, millis: u64) -> LeaseState {
+        LeaseState { granted, remaining, size, moment: tick(millis), is_being_taken: false }
     }
 
     #[test]
@@ -292,11 +292,11 @@ mod tests {
         let limit = Limit::new(&metrics, "hits", 1, Window::Day, Shape::Fixed).unwrap();
         let id = limit.counter().leased();
         let start = Timestamp::from_seconds(86_400);
-        let lease = Lease { is_being_taken: true, ..lease(4_000_000_000, 7, 500, 1_795_176_000_000) };
+        let lease = LeaseState { is_being_taken: true, ..lease(4_000_000_000, 7, 500, 1_795_176_000_000) };
         let counter = lease.counter(id, start);
         assert_eq!(Counter::from_bytes(&counter.to_bytes()), Some(counter));
-        assert_eq!(Lease::of(Some(counter), start), lease);
-        let next = Lease::of(Some(counter), Timestamp::from_seconds(172_800));
+        assert_eq!(LeaseState::of(Some(counter), start), lease);
+        let next = LeaseState::of(Some(counter), Timestamp::from_seconds(172_800));
         assert_eq!((next.granted, next.remaining, next.is_exhausted(9)), (0, UNKNOWN, false));
     }
 
@@ -317,17 +317,17 @@ mod tests {
             (lease(40, 9, 80, 5_000), 5_100, None),
             (lease(40, 900_000, 400, 5_000), 5_100, Some(500)),
         ] {
-            assert_eq!(lease.next(None, 1000, &TERMS, tick(now)), size, "{lease:?} at {now}");
+            assert_eq!(lease.next(None, 1000, &BOUNDS, tick(now)), size, "{lease:?} at {now}");
         }
         let (before, none) = (lease(700, 100, 60, 59_500), lease(0, UNKNOWN, 0, 0));
-        assert_eq!(none.next(Some(before), 1000, &TERMS, tick(60_100)), Some(30), "busy across the windows");
-        assert_eq!(none.next(Some(before), 1000, &TERMS, tick(70_000)), None);
+        assert_eq!(none.next(Some(before), 1000, &BOUNDS, tick(60_100)), Some(30), "busy across the windows");
+        assert_eq!(none.next(Some(before), 1000, &BOUNDS, tick(70_000)), None);
     }
 
     #[test]
     fn a_lease_that_is_being_taken_is_left_to_its_taker_for_a_while() {
         let busy = Duration::from_millis(160);
-        let taken = Lease { is_being_taken: true, ..lease(1, 900, 2, 10_160) };
+        let taken = LeaseState { is_being_taken: true, ..lease(1, 900, 2, 10_160) };
         for (now, is_busy) in
             [(10_000, true), (10_144, true), (10_160, false), (20_000, false), (2_000, false)]
         {

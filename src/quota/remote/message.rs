@@ -26,7 +26,7 @@ pub struct RateLimitRequest {
 pub struct Descriptor {
     /// The name of the counter.
     #[prost(message, repeated, tag = "1")]
-    pub entries: Vec<Entry>,
+    pub entries: Vec<KeyValue>,
     /// The limit to apply instead of one that the service has configured.
     #[prost(message, optional, tag = "2")]
     pub limit: Option<Override>,
@@ -37,7 +37,7 @@ pub struct Descriptor {
 
 /// A part of the name of a counter.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Entry {
+pub struct KeyValue {
     /// What the part is.
     #[prost(string, tag = "1")]
     pub key: String,
@@ -65,15 +65,15 @@ pub struct RateLimitResponse {
     pub overall_code: i32,
     /// The state of each descriptor, in the order of the request.
     #[prost(message, repeated, tag = "2")]
-    pub statuses: Vec<Status>,
+    pub statuses: Vec<DescriptorStatus>,
     /// Headers for the caller of the proxy.
     #[prost(message, repeated, tag = "3")]
-    pub response_headers_to_add: Vec<Entry>,
+    pub response_headers_to_add: Vec<KeyValue>,
 }
 
 /// The state of one descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct Status {
+pub struct DescriptorStatus {
     /// Whether it is over its limit.
     #[prost(int32, tag = "1")]
     pub code: i32,
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_request_has_the_bytes_that_the_protocol_says() {
         let descriptor = Descriptor {
-            entries: vec![Entry { key: "k".to_owned(), value: "v".to_owned() }],
+            entries: vec![KeyValue { key: "k".to_owned(), value: "v".to_owned() }],
             limit: Some(Override { requests_per_unit: 300, unit: 2 }),
             hits_addend: Some(5),
         };
@@ -124,7 +124,7 @@ mod tests {
         let response = RateLimitResponse::decode(&*response).unwrap();
         assert_eq!(response.overall_code, OVER_LIMIT);
         let limit = Override { requests_per_unit: 7, unit: 0 };
-        let status = Status { code: OVER_LIMIT, current_limit: Some(limit), limit_remaining: 1 };
+        let status = DescriptorStatus { code: OVER_LIMIT, current_limit: Some(limit), limit_remaining: 1 };
         assert_eq!(response.statuses, [status]);
     }
 }

@@ -13,11 +13,13 @@ mod lease;
 mod message;
 mod service;
 
-pub use confirm::{Confirmed, Fallen, Refused, confirm, run};
+pub use confirm::{Confirmed, Fallen, NotConfirmed, confirm, refill};
 pub use engine::{CannotCount, Engine};
-pub(super) use lease::Lease;
-pub use lease::{Errand, Terms};
+pub(super) use lease::LeaseState;
+pub use lease::{LeaseBounds, Refill};
 #[cfg(not(target_family = "wasm"))]
 #[doc(hidden)]
-pub use message::{Descriptor, Entry, OK, OVER_LIMIT, Override, RateLimitRequest, RateLimitResponse, Status};
+pub use message::{
+    Descriptor, DescriptorStatus, KeyValue, OK, OVER_LIMIT, Override, RateLimitRequest, RateLimitResponse,
+};
 pub use service::{Fallback, InvalidService, Service, Settings};

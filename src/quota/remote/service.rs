@@ -7,9 +7,9 @@ use prost::Message as _;
 use super::{
     super::limit::Limit,
     engine::{Engine, Unit},
-    lease::Terms,
+    lease::LeaseBounds,
     message::{
-        Descriptor, Entry, METHOD, OK, OVER_LIMIT, Override, RateLimitRequest, RateLimitResponse, SERVICE,
+        Descriptor, KeyValue, METHOD, OK, OVER_LIMIT, Override, RateLimitRequest, RateLimitResponse, SERVICE,
     },
 };
 use crate::{
@@ -43,7 +43,7 @@ pub struct Settings {
     /// How long the service rests after a failure.
     pub cooldown: Duration,
     /// How large leases are; none if each request is a call.
-    pub leases: Option<Terms>,
+    pub leases: Option<LeaseBounds>,
 }
 
 /// What happens to a request when the service gives no usable answer.
@@ -180,7 +180,7 @@ impl Service {
     }
 
     fn descriptor(&self, take: &Take<'_>) -> Descriptor {
-        let entry = |key: &str, value: String| Entry { key: key.to_owned(), value };
+        let entry = |key: &str, value: String| KeyValue { key: key.to_owned(), value };
         let id = take.limit.across().map(|across| across.id.to_string()).unwrap_or_default();
         let (MeterId::Known(payer) | MeterId::Address(payer)) = take.payer;
         let payer = payer.bytes().first_chunk::<16>().map(hex::encode).unwrap_or_default();
@@ -229,7 +229,7 @@ fn read_statuses(takes: &[Take<'_>], response: &RateLimitResponse) -> Option<Vec
     if response.statuses.len() != takes.len() {
         return None;
     }
-    let read = |(take, status): (&Take<'_>, &super::message::Status)| {
+    let read = |(take, status): (&Take<'_>, &super::message::DescriptorStatus)| {
         let applied = status.current_limit?;
         let admits = admits(status.code)?;
         let is_ours = applied == limit_of(take);

@@ -1,7 +1,7 @@
 //! Compiles rate limit services.
 
 use super::super::{Report, document};
-use crate::quota::remote::{Fallback, Service, Settings, Terms};
+use crate::quota::remote::{Fallback, LeaseBounds, Service, Settings};
 
 pub(super) fn compile(
     name: String,
@@ -46,7 +46,7 @@ pub(super) fn compile(
             Some(terms)
         }
     };
-    let terms = |terms: document::LeaseTerms| Terms {
+    let bounds = |terms: document::LeaseTerms| LeaseBounds {
         share: terms.share,
         lasts: terms.lasts.duration(),
         most: terms.most,
@@ -59,7 +59,7 @@ pub(super) fn compile(
         timeout: timeout.duration(),
         fallback,
         cooldown: cooldown.duration(),
-        leases: leases.map(terms),
+        leases: leases.map(bounds),
     });
     if let Err(errors) = &compiled {
         for error in errors {
