@@ -13,7 +13,7 @@ use crate::{
     ports::{Ports, Report},
     provider::ProviderFault,
     quota::{
-        self, Denial, Denied, Payers, Receipt, Standing,
+        self, Demand, Denial, Denied, Payers, Receipt, Standing,
         remote::{self, Confirmed, NotConfirmed, Refill},
         tightest,
     },
@@ -29,8 +29,32 @@ pub(super) async fn charge<'a, S: Store + 'static>(
     ports: &'a Ports<S>,
     trail: &mut Trail,
 ) -> Result<Receipt<'a, S>, Refusal> {
-    let Place { policy, api, .. } = *place;
     let usage = place.usage(trail).clone();
+    let demands = demands(place, grant, request, trail);
+    let policy = place.policy;
+    let receipt =
+        quota::charge(ports, &policy.meters, &demands, usage).map_err(|denied| refused(denied, trail))?;
+    if policy.has_services && receipt.needs_service() {
+        // Boxed, so that requests without such limits do not have to make room for it.
+        return Box::pin(confirm(receipt, policy, ports, trail)).await;
+    }
+    Ok(receipt)
+}
+
+/// The state of every limit that could apply to the caller's requests. Nothing is charged.
+pub(super) fn look<'a, S: Store>(
+    place: &Place<'a>,
+    grant: &Grant<'a>,
+    request: &Request,
+    ports: &Ports<S>,
+    trail: &Trail,
+) -> Vec<Standing> {
+    quota::look(ports, &place.policy.meters, &demands(place, grant, request, trail))
+}
+
+/// The limits that apply to the caller, by meter.
+fn demands<'a>(place: &Place<'a>, grant: &Grant<'a>, request: &Request, trail: &Trail) -> Vec<Demand<'a>> {
+    let Place { policy, api, .. } = *place;
     let identity = trail.caller.as_ref().and_then(|caller| caller.identity.as_ref());
     let consumer = grant.consumer.and_then(|consumer| policy.consumers.get(consumer));
     let backing = trail.caller.as_ref().and_then(|caller| caller.backing.as_ref());
@@ -51,13 +75,7 @@ pub(super) async fn charge<'a, S: Store + 'static>(
         payers.demand(&mut demands, &binding.limits);
     }
     payers.demand(&mut demands, &api.limits);
-    let receipt =
-        quota::charge(ports, &policy.meters, &demands, usage).map_err(|denied| refused(denied, trail))?;
-    if policy.has_services && receipt.needs_service() {
-        // Boxed, so that requests without such limits do not have to make room for it.
-        return Box::pin(confirm(receipt, policy, ports, trail)).await;
-    }
-    Ok(receipt)
+    demands
 }
 
 /// Asks the rate limit services of limits across replicas.

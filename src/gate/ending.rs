@@ -4,12 +4,14 @@ use super::{
     explain::explain,
     mock::respond,
     request::{Head, Request, RequestLine},
-    trail::{Mocked, Trail},
+    trail::{Answering, Trail},
+    usage,
 };
 use crate::{
     forward::{Edits, Field, Stripping},
     headers::HeaderList,
     matching::RequestPath,
+    policy::Responder,
     quota,
     refusal::{Refusal, render},
     reply::{Protocol, Reply},
@@ -74,7 +76,7 @@ impl End<'_> {
             Err(refusal) if !in_shadow => Ending::Refused(Box::new(self.refused(refusal, trail))),
             admitted => {
                 trail.refusal = admitted.err();
-                match self.mock(&trail) {
+                match self.answer(&trail) {
                     Some(reply) => {
                         let permit = self.permit(Edits::default(), trail);
                         Ending::Answer(Box::new(permit.answered(reply)))
@@ -85,10 +87,18 @@ impl End<'_> {
         }
     }
 
-    /// The mocked response to a request that passes.
-    fn mock(&self, trail: &Trail) -> Option<Reply> {
-        let Mocked::By(index) = trail.mocked else { return None };
-        let mock = trail.matched_rule()?.mocks.as_ref()?.get(index)?;
+    /// What answers a request that passes, in the service's place.
+    fn answer(&self, trail: &Trail) -> Option<Reply> {
+        let index = match trail.answering {
+            Answering::Mock(index) => index,
+            // The limits of a preflight are unknown, and those of a request that only shadow mode admits.
+            Answering::Usage if trail.caller.is_some() && trail.refusal.is_none() => {
+                return Some(usage::report(&trail.policy.metrics, &trail.standings));
+            }
+            Answering::Service | Answering::NoMock | Answering::Usage => return None,
+        };
+        let Responder::Mocks(mocks) = &trail.matched_rule()?.responder else { return None };
+        let mock = mocks.get(index)?;
         Some(respond(mock, |field| match field {
             Field::Path(name) => mock.parameters.value(name, self.inside(trail)),
             _ => trail.field(field),

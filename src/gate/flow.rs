@@ -5,12 +5,12 @@ use std::rc::Rc;
 use super::{
     authorize::authorize,
     backing::reckon,
-    charge::charge,
+    charge::{charge, look},
     ending::{End, Ending},
     identify::identify,
     place::{Found, find},
     request::{Request, RequestLine},
-    trail::{Mocked, Trail},
+    trail::{Answering, Trail},
 };
 use crate::{
     policy::Policy,
@@ -53,8 +53,12 @@ async fn admit<'r, S: Store + 'static>(
     place.check_metered(trail)?;
     let caller = identify(&place, request, ports, trail).await?;
     let grant = authorize(&place, caller, request, trail)?;
+    if trail.answering == Answering::Usage {
+        trail.standings = look(&place, &grant, request, ports, trail);
+        return Ok(());
+    }
     let receipt = charge(&place, &grant, request, ports, trail).await?;
-    if trail.mocked == Mocked::Missing {
+    if trail.answering == Answering::NoMock {
         return Err(Cause::NoMock.because("no mocked response for the path and the method"));
     }
     reckon(&place, ports, trail)?;

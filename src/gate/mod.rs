@@ -28,6 +28,7 @@ mod mock;
 mod place;
 mod request;
 mod trail;
+mod usage;
 
 pub use ending::{Answer, Ending, Permit, Refused};
 pub use flow::decide;

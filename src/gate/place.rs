@@ -2,11 +2,11 @@
 
 use super::{
     request::RequestLine,
-    trail::{Mocked, Trail},
+    trail::{Answering, Trail},
 };
 use crate::{
     matching::{self, MeteringRule, Usage},
-    policy::{Api, Policy, Preflight, Rule, Unmatched, Unmetered},
+    policy::{Api, Policy, Preflight, Responder, Rule, Unmatched, Unmetered},
     query::Query,
     refusal::{Cause, Refusal},
 };
@@ -59,9 +59,13 @@ pub(super) fn find<'a>(
     let rule =
         api.rules.get(index).ok_or_else(|| Cause::Internal.because("the matched rule does not exist"))?;
     trail.rule = Some(index);
-    if let Some(mocks) = &rule.mocks {
-        trail.mocked = mocks.find(matched.inside, line.method).map_or(Mocked::Missing, Mocked::By);
-    }
+    trail.answering = match &rule.responder {
+        Responder::Service => Answering::Service,
+        Responder::Mocks(mocks) => {
+            mocks.find(matched.inside, line.method).map_or(Answering::NoMock, Answering::Mock)
+        }
+        Responder::Usage => Answering::Usage,
+    };
     if preflight_for.is_some() && !rule.denies() {
         return Ok(Found::Open);
     }
@@ -99,6 +103,8 @@ impl<'a> Place<'a> {
     pub(super) fn check_metered(&self, trail: &mut Trail) -> Result<(), Refusal> {
         match self.api.unmetered {
             Unmetered::Admit => Ok(()),
+            // It uses nothing that could be metered.
+            Unmetered::Refuse if trail.answering == Answering::Usage => Ok(()),
             Unmetered::Refuse => {
                 self.usage(trail);
                 let refusal = || Cause::NoRoute.because("no metering entry for the request");

@@ -57,8 +57,8 @@ pub struct Trail {
     pub metering: Vec<usize>,
     /// The state of the limits that the request touches.
     pub standings: Vec<Standing>,
-    /// Whether a mocked response answers the request.
-    pub(super) mocked: Mocked,
+    /// Who answers the request if it passes.
+    pub(super) answering: Answering,
     /// How many bytes of the normalised path the API's base path takes.
     pub(super) base: usize,
     /// Why the request was refused, or would have been without shadow mode.
@@ -97,15 +97,17 @@ pub struct ProviderCall {
     pub record: CallRecord,
 }
 
-/// Whether a mocked response answers a request that passes.
+/// Who answers the request if it passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mocked {
-    /// The service does.
-    No,
-    /// The response at this index of the rule's does.
-    By(usize),
-    /// The rule is mocked, but has no response for the path and the method.
-    Missing,
+pub(super) enum Answering {
+    /// The service.
+    Service,
+    /// The mocked response at this index of the rule's.
+    Mock(usize),
+    /// Nobody: the rule is mocked, but has no response for the path and the method.
+    NoMock,
+    /// Sidegate, with the limits of the caller.
+    Usage,
 }
 
 /// Who may see how the request was decided.
@@ -142,7 +144,7 @@ impl Trail {
             is_metered: false,
             metering: Vec::new(),
             standings: Vec::new(),
-            mocked: Mocked::No,
+            answering: Answering::Service,
             base: 0,
             refusal: None,
             caller: None,

@@ -184,10 +184,20 @@ pub struct Rule {
     pub access: Vec<Access>,
     /// The challenges that are due where it refuses a request.
     pub challenges: Challenges,
-    /// What answers in the service's place.
-    pub mocks: Option<Rc<Mocks>>,
+    /// What answers a request that passes.
+    pub responder: Responder,
     /// Where the parameters of its path are. Empty if nothing that is forwarded needs them.
     pub parameters: Parameters,
+}
+
+/// What answers a request that passes.
+pub enum Responder {
+    /// The service.
+    Service,
+    /// Mocked responses.
+    Mocks(Rc<Mocks>),
+    /// Sidegate, with the limits of the caller.
+    Usage,
 }
 
 /// A way in.

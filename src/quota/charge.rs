@@ -52,6 +52,21 @@ pub fn charge<'a, S: Store>(
     Ok(receipt)
 }
 
+/// The state of all limits of `demands`, whatever a request would use. Nothing is charged.
+pub fn look<S: Store>(ports: &Ports<S>, meters: &Meters, demands: &[Demand<'_>]) -> Vec<Standing> {
+    let store = ports.store();
+    let mut standings = Vec::with_capacity(demands.iter().map(|demand| demand.limits.len()).sum());
+    for demand in demands {
+        let (table, subject) = meters.find(demand.meter);
+        let is_corrupt =
+            table.read(store, &subject, |payload| meter::look(payload, demand, store.now(), &mut standings));
+        if is_corrupt {
+            store.incidents().corrupt();
+        }
+    }
+    standings
+}
+
 /// The charges of one request. Dropping the receipt gives the charges back, for example after a later refusal
 /// or when the request ends while it waits. [`Self::settle`] makes them final.
 #[must_use = "a receipt that is dropped gives its charges back"]

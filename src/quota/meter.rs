@@ -80,22 +80,36 @@ pub(super) fn assess(
     standings: &mut Vec<Standing>,
 ) -> Assessed {
     let meter = payload.map_or(Some(Meter::default()), Meter::parse);
-    let admits = admits(meter.unwrap_or_default(), demand, usage, now, standings);
+    let admits = admits(meter.unwrap_or_default(), demand, Some(usage), now, standings);
     Assessed { admits, corrupt: meter.is_none() }
 }
 
-/// The same for a meter that was read. Returns whether all limits have room.
+/// Adds to `standings` the state of each limit, also of those that no request of the moment touches. Returns
+/// whether the meter's bytes did not parse.
+pub(super) fn look(
+    payload: Option<&[u8]>,
+    demand: &Demand<'_>,
+    now: Timestamp,
+    standings: &mut Vec<Standing>,
+) -> bool {
+    let meter = payload.map_or(Some(Meter::default()), Meter::parse);
+    admits(meter.unwrap_or_default(), demand, None, now, standings);
+    meter.is_none()
+}
+
+/// Adds the state of each limit that the request touches, in a meter that was read: of all limits if there is
+/// no usage. Returns whether all of them have room.
 fn admits(
     meter: Meter<'_>,
     demand: &Demand<'_>,
-    usage: &Usage,
+    usage: Option<&Usage>,
     now: Timestamp,
     standings: &mut Vec<Standing>,
 ) -> bool {
     let mut admits = true;
     for limit in demand.limits {
-        let amount = usage.of(limit.metric());
-        if amount == 0 {
+        let amount = usage.map_or(0, |usage| usage.of(limit.metric()));
+        if amount == 0 && usage.is_some() {
             // The request does not touch this limit.
             continue;
         }
@@ -112,7 +126,7 @@ fn admits(
                 cover = if lease.covers(count) {
                     Cover::Lease { is_due: lease.is_due(count) }
                 } else {
-                    refuses |= lease.is_exhausted(limit.max());
+                    refuses |= amount > 0 && lease.is_exhausted(limit.max());
                     Cover::Service
                 };
                 remaining = remaining.min(lease.left(reading.used()).unwrap_or(remaining));
@@ -147,7 +161,7 @@ pub(super) fn charge(
     let meter = payload.as_deref().map_or(Some(Meter::default()), Meter::parse);
     let corrupt = meter.is_none();
     let meter = meter.unwrap_or_default();
-    let assessed = Assessed { admits: admits(meter, demand, usage, now, standings), corrupt };
+    let assessed = Assessed { admits: admits(meter, demand, Some(usage), now, standings), corrupt };
     let touched = standings.get_mut(mark..).unwrap_or_default();
     if !assessed.admits || touched.is_empty() {
         return (Change::Keep, assessed);

@@ -41,7 +41,7 @@ pub mod remote;
 mod standing;
 mod window;
 
-pub use charge::{Receipt, charge};
+pub use charge::{Receipt, charge, look};
 pub use headers::{HeaderStyle, headers};
 pub use limit::{Across, CounterId, InvalidLimit, Limit};
 pub use meter::{Demand, MeterId, Meters};

@@ -72,6 +72,16 @@ impl Standing {
         // The window in which the service counted may have ended while it did.
         self.reset = self.reading.span.end.map(|end| end.since(now));
     }
+
+    /// How much of the limit is used, before the request.
+    pub fn used(&self) -> u64 {
+        self.reading.used()
+    }
+
+    /// Whole seconds until the reset, rounded up; `None` for `eternity`.
+    pub fn reset_seconds(&self) -> Option<u64> {
+        self.reset.map(seconds)
+    }
 }
 
 /// The one limit to show a caller that can see only one: a limit that refuses before one that admits, then

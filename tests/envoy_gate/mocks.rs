@@ -74,3 +74,26 @@ async fn a_mock_answers_as_the_service_would_after_access_and_quota() {
     assert_eq!(counted("outcome=.=admitted;.;code=.=none;.;decisions"), Some(8));
     assert_eq!(counted("outcome=.=refused;.;code=.=02;.;decisions"), Some(1));
 }
+
+#[tokio::test]
+async fn callers_can_ask_for_their_limits() {
+    let mut policy = orders();
+    policy["apis"][0]["rules"][5] = json!({"path": "/usage", "answer": "usage"});
+    let gate = Gate::start(&policy).await;
+    let ask = || get("/v1/usage").header("apikey", "tryout-key");
+    for used in [0, 0] {
+        let answer = mocked(&gate, ask()).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+        let body = answer.json();
+        assert_eq!(body["limits"][0]["limit"], "hits-eternity");
+        assert_eq!(
+            (&body["limits"][0]["used"], &body["limits"][0]["max"]),
+            (&json!(used), &json!(1)),
+            "{body}"
+        );
+    }
+    gate.admitted(get("/v1/orders/7").header("apikey", "tryout-key")).await;
+    assert_eq!(gate.envoy.send(ask()).await.json()["limits"][0]["remaining"], 0);
+    gate.refused("14", get("/v1/orders/7").header("apikey", "tryout-key")).await;
+    gate.refused("12", get("/v1/usage")).await;
+}

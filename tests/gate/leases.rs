@@ -22,7 +22,7 @@ use super::{
     load,
     replicas::policy,
     support::{Ask, NOW, Shared, get},
-    trail, verdict,
+    trail, verdict, waiting,
 };
 
 /// One replica: workers that share a store, and their background work.
@@ -467,4 +467,49 @@ proptest! {
         let admitted = happen(&policy, &events);
         prop_assert!(admitted.values().all(|admitted| *admitted <= max), "{admitted:?} of {max}");
     }
+}
+
+#[test]
+fn callers_may_ask_what_they_have_left_without_a_call_also_when_it_is_nothing() {
+    let service = Envoyproxy::default();
+    let replicas = |max: u64| {
+        let limits = json!([{"metric": "hits", "max": max, "per": "minute", "across": "replicas"}]);
+        let mut document = policy(json!({"lease": "adaptive"}), limits);
+        document["apis"][0]["rules"] = json!([{"path": "/**"}, {"path": "/usage", "answer": "usage"}]);
+        let policy = load(&document);
+        (Replica::new(&policy, 1), Replica::new(&policy, 1))
+    };
+    let (one, other) = replicas(100);
+    let answer = |call: &_| service.answer(call, NOW);
+    let run = |replica: &Replica, requests: usize| {
+        for _ in 0..requests {
+            through(&replica.workers[0], &at(0), &answer);
+            replica.run_tasks(answer, NOW);
+        }
+    };
+    let usage = |replica: &Replica| {
+        let ask = Ask { at: NOW, ..get("/usage").key("key-of-acme") };
+        let step = begin(&replica.workers[0], &ask);
+        assert!(trail(&step).standings.iter().all(|standing| !standing.refuses));
+        let Step::Ended(Ending::Answer(answer)) = step else { panic!("no answer") };
+        let body: Value = serde_json::from_str(&answer.reply().body).unwrap();
+        let limit = &body["limits"][0];
+        [&limit["used"], &limit["remaining"]].map(|number| number.as_u64().unwrap())
+    };
+    assert_eq!(usage(&one), [0, 100]);
+    run(&one, 4);
+    run(&other, 1);
+    assert_eq!([usage(&one), usage(&other)], [[4, 96], [1, 91]], "each knows what the service said last");
+    run(&other, 100);
+    assert_eq!(usage(&other)[1], 0);
+    assert_eq!(through(&other.workers[0], &at(0), &answer), ("14", 0));
+
+    let (one, other) = replicas(2);
+    let service = Envoyproxy::default();
+    let answer = |call: &_| service.answer(call, NOW);
+    assert_eq!(through(&other.workers[0], &at(0), &answer), ("ok", 1));
+    let [first, _second] = [(); 2].map(|()| waiting(begin(&one.workers[0], &at(0))));
+    let result = answer(first.call().unwrap());
+    assert_eq!(verdict(&first.answer(result, NOW)), "ok");
+    assert_eq!(usage(&one), [2, 0], "one is on its way, for which nothing is left");
 }

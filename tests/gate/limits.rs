@@ -4,7 +4,10 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use serde_json::{Value, json};
 use sidegate::{
-    gate::{Request, drive::Driver},
+    gate::{
+        Ending, Request,
+        drive::{Driver, Step},
+    },
     store::Store,
 };
 
@@ -405,4 +408,42 @@ fn a_limit_per_key_counts_each_key_of_a_consumer() {
     for expected in ["ok", "14"] {
         assert_eq!(by_token(&gate, Some("acme-web"), Some("alice"), "192.0.2.1"), expected);
     }
+}
+
+#[test]
+fn a_rule_may_tell_callers_their_limits_without_charging() {
+    let mut document = plan(json!([
+        {"metric": "hits", "max": 3, "per": "day"}, {"metric": "writes", "max": 9, "per": "eternity"},
+    ]));
+    document["metrics"] = json!({"hits": {}, "writes": {}});
+    document["apis"][0]["limits"] = json!([{"metric": "hits", "max": 5, "per": "hour", "of": "api"}]);
+    document["apis"][0]["unmetered"] = json!("refuse");
+    document["apis"][0]["metering"] = json!([{"path": "/x", "metric": "hits"}]);
+    let rule = json!({"path": "/usage", "methods": ["GET"], "answer": "usage"});
+    document["apis"][0]["rules"].as_array_mut().unwrap().push(rule);
+    let gate = gate(&document);
+    let usage = |ask: &Ask| {
+        let Step::Ended(Ending::Answer(answer)) = begin(&gate, ask) else { panic!("no answer") };
+        assert_eq!(answer.reply().headers.get("content-type"), Some("application/json"));
+        serde_json::from_str::<Value>(&answer.reply().body).unwrap()
+    };
+    let ask = get("/a/usage").key("key-of-acme");
+    let expected = |hits: u64, of_api: u64| {
+        let limit = |name: &str, metric: &str, per: &str, max: u64, used: u64, reset: Value| json!({"limit": name, "metric": metric, "per": per, "max": max, "used": used, "remaining": max - used, "reset": reset});
+        json!({"limits": [
+            limit("hits-day", "hits", "day", 3, hits, json!(43_200)),
+            limit("writes-eternity", "writes", "eternity", 9, 0, Value::Null),
+            limit("api-hits-hour", "hits", "hour", 5, of_api, json!(3_600)),
+        ]})
+    };
+    assert_eq!(usage(&ask), expected(0, 0));
+    assert_eq!(run(&gate, &[acme(), globex(), acme(), acme(), acme()]), "ok ok ok ok 14");
+    assert_eq!(usage(&ask), expected(3, 4), "also when a limit is reached");
+    assert_eq!(usage(&ask), expected(3, 4), "asking costs nothing");
+    assert_eq!(usage(&get("/a/usage").key("key-of-globex")), expected(1, 4));
+    assert_eq!(run(&gate, &[get("/a/usage"), get("/a/usage").key("guess")]), "21 13");
+    let preflight = super::support::ask("OPTIONS", "/a/usage").with("origin", "https://app.example");
+    permit(begin(&gate, &preflight.with("access-control-request-method", "GET")));
+    document["apis"][0]["shadow"] = json!(true);
+    permit(begin(&self::gate(&document), &get("/a/usage").key("guess")));
 }

@@ -86,7 +86,7 @@ fn unknown_fields() {
         (
             r#"{"/apis/0/rules/1/colour":1}"#,
             &[
-                "apis[0] (orders).rules[1].colour: unknown field `colour`, expected one of `path`, `regex`, `methods`, `access`, `mock`",
+                "apis[0] (orders).rules[1].colour: unknown field `colour`, expected one of `path`, `regex`, `methods`, `access`, `answer`, `mock`",
             ],
         ),
         (

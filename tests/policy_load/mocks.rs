@@ -78,3 +78,43 @@ fn a_parameter_that_no_rule_has() {
         ),
     ]);
 }
+
+#[test]
+fn a_rule_with_an_answer_has_no_mock() {
+    check(&[
+        (r#"{"/apis/0/rules/1/answer":"usage"}"#, &[]),
+        (
+            r#"{"/apis/0/rules/1/answer":"usage","/apis/0/rules/1/mock":{"enabled":false}}"#,
+            &["apis[0] (orders).rules[1].mock: answers nothing: the rule has an `answer`"],
+        ),
+        (
+            r#"{"/apis/0/rules/1/answer":"limits"}"#,
+            &["apis[0] (orders).rules[1].answer: unknown value `limits`, expected `usage`"],
+        ),
+    ]);
+}
+
+#[test]
+fn limits_that_only_the_backend_of_3scale_knows_are_no_answer() {
+    const BACKEND: &str = r#""/providers/su1":{"service_management":{"cluster":"su1","url":"https://su1.3scale.net","service_id":"1","service_token":"t"}}"#;
+    let refusal = |rule: u8| {
+        format!(
+            "apis[0] (orders).rules[{rule}].answer: cannot tell the limits of applications that 3scale's backend counts: take other ways in"
+        )
+    };
+    let access = r#"["api_key",{"threescale":{"provider":"su1"}}]"#;
+    check(&[
+        (
+            &format!(r#"{{{BACKEND},"/apis/0/rules/1/answer":"usage","/apis/0/rules/1/access":{access}}}"#),
+            &[&refusal(1)],
+        ),
+        (
+            &format!(r#"{{{BACKEND},"/apis/0/rules/2/answer":"usage","/apis/0/access":{access}}}"#),
+            &[&refusal(2)],
+        ),
+        (
+            &format!(r#"{{{BACKEND},"/apis/0/rules/2/answer":"usage","/apis/0/rules/1/access":{access}}}"#),
+            &[],
+        ),
+    ]);
+}

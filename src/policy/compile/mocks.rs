@@ -4,7 +4,7 @@ use std::{borrow::Cow, rc::Rc};
 
 use super::{
     super::{
-        Mock, Mocks,
+        Mock, Mocks, Responder,
         document::value::{Named, Secret},
     },
     Names, Report, document, forward, rules,
@@ -53,12 +53,12 @@ pub(super) enum Mocking {
 }
 
 impl Mocking {
-    /// The responses of a rule that says this, in an API that says `default`.
-    pub(super) fn or(self, default: &Self) -> Option<Rc<Mocks>> {
+    /// What answers the requests of a rule that says this, in an API that says `default`.
+    pub(super) fn or(self, default: &Self) -> Responder {
         match (self, default) {
-            (Self::On(mocks), _) => Some(mocks),
-            (Self::Unsaid, Self::On(mocks)) => Some(Rc::clone(mocks)),
-            (Self::Unsaid, Self::Unsaid | Self::Off) | (Self::Off, _) => None,
+            (Self::On(mocks), _) => Responder::Mocks(mocks),
+            (Self::Unsaid, Self::On(mocks)) => Responder::Mocks(Rc::clone(mocks)),
+            (Self::Unsaid, Self::Unsaid | Self::Off) | (Self::Off, _) => Responder::Service,
         }
     }
 }

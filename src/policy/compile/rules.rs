@@ -1,7 +1,7 @@
 //! Compiles an API's rules: which paths and methods, and the ways in.
 
 use super::{
-    super::Rule,
+    super::{Access, Responder, Rule},
     Names, Report,
     access::ways_in,
     credentials::{Places, Taken},
@@ -46,7 +46,7 @@ pub(super) fn compile(
     for (place, rule) in report.list(&format!("{api}.rules"), Some(rules)).into_iter().enumerate() {
         // Paths are made only where something is wrong: there may be a hundred thousand rules.
         let path = || format!("{api}.rules[{place}]");
-        let document::Rule { path: template, regex, methods: named, access, mock } = rule;
+        let document::Rule { path: template, regex, methods: named, access, answer, mock } = rule;
         let inherits = access.is_none();
         let access = match (access, &default) {
             (Some(access), _) => ways_in(access, names, &|| format!("{}.access", path()), report),
@@ -77,7 +77,20 @@ pub(super) fn compile(
             basic: credentials.read_basic(taken),
             token: taken.token,
         };
-        let mocks = mocks::compile(mock, template.as_deref(), names, &|| format!("{}.mock", path()), report);
+        if answer.is_some() && access.iter().any(|way| matches!(way, Access::Threescale { .. })) {
+            let message =
+                "cannot tell the limits of applications that 3scale's backend counts: take other ways in";
+            report.add_resting_on(&format!("{}.answer", path()), message, vec![format!("{api}.access")]);
+        }
+        if answer.is_some() && mock.is_some() {
+            report.add(&format!("{}.mock", path()), "answers nothing: the rule has an `answer`");
+        }
+        let mocking_here =
+            mocks::compile(mock, template.as_deref(), names, &|| format!("{}.mock", path()), report);
+        let responder = match answer {
+            Some(document::RuleAnswer::Usage) => Responder::Usage,
+            None => mocking_here.or(&mocking),
+        };
         let parameters =
             template.as_deref().filter(|_| forwards_parameters).map(Parameters::of).unwrap_or_default();
         let name = template.or(regex).unwrap_or_default();
@@ -88,7 +101,7 @@ pub(super) fn compile(
             let message = format!("the rule for `{name}` {shared}");
             report.add_resting_on(&path(), message, vec![format!("{api}.credentials")]);
         }
-        compiled.push(Rule { name, access, challenges, mocks: mocks.or(&mocking), parameters });
+        compiled.push(Rule { name, access, challenges, responder, parameters });
     }
     let at = |rule: usize| places.get(rule).copied().unwrap_or(rule);
     let table = RuleTable::build(matches, names.effort).unwrap_or_else(|invalid| {

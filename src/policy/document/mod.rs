@@ -91,7 +91,7 @@ pub use providers::{
     Lease, LeaseTerms, Provider, QuotaUnavailable, RateLimitService, Refresh, Reporting, ServiceManagement,
     Unavailable, WithoutDecision,
 };
-pub use rules::{Access, Audience, Rule, ScopeStrategy, ThreescaleAccess, TokenAccess};
+pub use rules::{Access, Audience, Rule, RuleAnswer, ScopeStrategy, ThreescaleAccess, TokenAccess};
 use value::Named;
 
 document! {

@@ -14,6 +14,8 @@ document! {
         pub methods?: Vec<String>,
         /// The ways in, in order: the first whose credential is present decides.
         pub access?: Vec<Access>,
+        /// What Sidegate answers itself, in the service's place.
+        pub answer?: RuleAnswer,
         /// Responses in the service's place, instead of the API's.
         pub mock?: Box<Mock>,
     }
@@ -54,6 +56,13 @@ impl ThreescaleAccess {
 }
 
 choice! {
+    /// What Sidegate answers itself.
+    #[derive(Copy)]
+    pub enum RuleAnswer {
+        /// The limits of the caller, with what is used of them. It costs no quota.
+        Usage,
+    }
+
     /// One way in.
     pub enum Access {
         /// Everybody, without credentials.

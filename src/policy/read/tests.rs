@@ -35,7 +35,7 @@ fn all_problems_are_reported_at_once_with_their_paths() {
             "providers.p.introspection.authentication.basic: missing field `secret`",
             "providers.p.introspection.timeout: `soon` is not a duration such as `200ms`, `30s`, `5m`, `1h` or `1d`",
             "apis[0] (a).rules[0].path: invalid type: integer, expected a string",
-            "apis[0] (a).rules[1].acces: unknown field `acces`, expected one of `path`, `regex`, `methods`, `access`, `mock`",
+            "apis[0] (a).rules[1].acces: unknown field `acces`, expected one of `path`, `regex`, `methods`, `access`, `answer`, `mock`",
             "apis[0] (a).rules[2].methods: invalid type: string, expected a list",
             "apis[1]: missing field `name`",
             "apis[2] (c).shadow: invalid type: string, expected a boolean",
