@@ -6,7 +6,7 @@
 //! * [`jwt`]: access tokens that Sidegate verifies itself (RFC 7519)
 //! * [`threescale`]: applications that 3scale's Service Management API vouches for
 //! * [`IdentityCache`]: answers of all kinds of providers, shared by all workers
-//! * [`check`]: whether a token satisfies a rule. It runs on every request, including those with cached
+//! * [`check()`]: whether a token satisfies a rule. It runs on every request, including those with cached
 //!   answers, because an answer that was cached for a lax rule must not satisfy a strict one.
 
 pub mod api_key;

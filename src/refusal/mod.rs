@@ -2,7 +2,7 @@
 //!
 //! A [`Refusal`] has a [`Cause`], which is one row of the catalogue, and a [`Reason`], which is for logs
 //! only. Codes 00 to 14 are Kanali's and keep their meaning; our own begin at 20. [`Cause::row`] is the only
-//! table that assigns code, status and wording. [`render`] is the only function that turns a refusal into a
+//! table that assigns code, status and wording. [`render()`] is the only function that turns a refusal into a
 //! reply. Callers see only constant text.
 
 mod catalogue;

@@ -1,6 +1,6 @@
 //! Access tokens that Sidegate verifies itself: JWTs (RFC 7519) signed as a compact JWS (RFC 7515).
 //!
-//! [`verify`] does all of it. What is cheap comes first, so that most forged tokens cost no cryptography:
+//! [`verify()`] does all of it. What is cheap comes first, so that most forged tokens cost no cryptography:
 //!
 //! ```text
 //! cache ──▶ shape, header, claims ──▶ key ──▶ signature ──▶ cache
