@@ -15,7 +15,7 @@ use crate::{
     gate::{Ending, Request, drive::Driver},
     headers::{HeaderList, HeaderMap},
     identity::{
-        KeptAnswer,
+        AskedClaims, ClaimPath, KeptAnswer,
         introspection::{Read, read},
         jwt::{Jws, KeySet},
         threescale,
@@ -174,7 +174,11 @@ fn compiled(document: String) -> Result<Rc<Policy>, ()> {
 
 /// The reply of an introspection endpoint: the answer that is read from it survives the cache.
 pub fn introspection(body: &[u8]) {
-    if let Ok(Read::Vouched(introspected)) = read(&answered(body)) {
+    let mut asked = AskedClaims::default();
+    for path in ["a", "a.b", "roles"].into_iter().filter_map(|path| ClaimPath::parse(path).ok()) {
+        asked.show(path);
+    }
+    if let Ok(Read::Vouched(introspected)) = read(&answered(body), &asked) {
         let answer = KeptAnswer::new(introspected, NOW);
         assert_eq!(KeptAnswer::decode(&answer.encode()), Some(answer));
     }

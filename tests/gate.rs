@@ -15,6 +15,8 @@ mod access;
 mod applications;
 #[path = "gate/bindings.rs"]
 mod bindings;
+#[path = "gate/claims.rs"]
+mod claims;
 #[path = "gate/credentials.rs"]
 mod credentials;
 #[path = "support/engine.rs"]

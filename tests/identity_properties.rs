@@ -12,7 +12,8 @@ use sidegate::{
     credential::{Location, Locations, MisplacedCredential, locate, removal},
     headers::{HeaderList, HeaderMap},
     identity::{
-        Audiences, Identity, KeptAnswer, Requirement, Terms, TokenFault, Tolerance, Vouched, check,
+        AskedClaims, Audiences, Identity, KeptAnswer, KeptClaims, Requirement, Terms, TokenFault, Tolerance,
+        Vouched, check,
         introspection::{Read, read},
     },
     provider::{Body, Freshness, HttpResponse, Keeping, Response, WhenUnavailable},
@@ -87,6 +88,7 @@ fn claims() -> impl Strategy<Value = Identity<'static>> {
             scope: scope.into(),
             audiences: Audiences::new(&audiences).unwrap(),
             is_sender_constrained,
+            claims: KeptClaims::default(),
         }
     })
 }
@@ -184,7 +186,7 @@ proptest! {
     fn reading_any_reply_never_panics_and_what_is_read_can_be_kept(status in prop_oneof![Just(200), any::<u16>()], body in bodies()) {
         let headers = HeaderList::from([("content-type", "application/json")]);
         let (body, trailers) = (Body::Whole(body), HeaderList::new());
-        if let Ok(Read::Vouched(vouched)) = read(&Ok(Response::Http(HttpResponse { status, headers, body, trailers }))) {
+        if let Ok(Read::Vouched(vouched)) = read(&Ok(Response::Http(HttpResponse { status, headers, body, trailers })), &AskedClaims::default()) {
             let entry = KeptAnswer::new(vouched, Timestamp::from_millis(1));
             let bytes = entry.encode();
             prop_assert_eq!(KeptAnswer::decode(&bytes), Some(entry));

@@ -66,7 +66,7 @@ impl BodyTemplate {
     }
 
     /// The body with its fields filled in. A field without a value leaves nothing.
-    pub fn fill<'a>(&self, value: impl Fn(&Field) -> Option<&'a str>) -> Rc<str> {
+    pub fn fill<'a>(&self, value: impl Fn(&Field) -> Option<Cow<'a, str>>) -> Rc<str> {
         let parts = match &self.content {
             Content::Constant(text) => return Rc::clone(text),
             Content::Parts(parts) => parts,
@@ -76,7 +76,7 @@ impl BodyTemplate {
             match part {
                 Part::Literal(text) => filled.push_str(text),
                 Part::Field(field) => {
-                    self.escaping.write(field, value(field).unwrap_or_default(), &mut filled);
+                    self.escaping.write(field, &value(field).unwrap_or_default(), &mut filled);
                 }
             }
         }
@@ -137,7 +137,9 @@ fn name(text: &str) -> Option<(&str, &str)> {
     let (name, after) = text.split_once('}')?;
     let is_name_character = |byte: u8| byte.is_ascii_alphanumeric() || b"_-:".contains(&byte);
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.bytes().all(is_name_character);
-    is_name.then_some((name, after))
+    // Names of claims may have any character, also those of addresses.
+    let is_claim = name.starts_with("claim:") && !name.contains(['{', '"', '\n']);
+    (is_name || is_claim).then_some((name, after))
 }
 
 #[cfg(test)]
@@ -149,9 +151,10 @@ mod tests {
 
     fn fill(template: &str, content_type: &str) -> String {
         let value = |field: &Field| match field {
-            Field::Consumer => Some("a\"c\\me"),
-            Field::Path(name) if **name == *"id" => Some("%C3%A9%22%3Cb"),
-            Field::Subject => Some("a\n'b"),
+            Field::Consumer => Some("a\"c\\me".into()),
+            Field::Path(name) if **name == *"id" => Some("%C3%A9%22%3Cb".into()),
+            Field::Subject => Some("a\n'b".into()),
+            Field::Claim(_) => Some("\"claimed\"".into()),
             _ => None,
         };
         BodyTemplate::parse(template, content_type).unwrap().fill(value).to_string()
@@ -165,6 +168,7 @@ mod tests {
             ("{{consumer}} {{{}", "{consumer} {{{}"),
             ("{plan}|{ plan }|{1}|{", "|{ plan }|{1}|{"),
             ("", ""),
+            (r"{claim:https://example\.com/org.id}{claim: {consumer}", "\"claimed\"{claim: a\"c\\me"),
         ] {
             assert_eq!(fill(template, "text/plain"), filled, "{template}");
         }

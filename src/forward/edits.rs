@@ -1,6 +1,6 @@
 //! Changes to a request on its way to the service.
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::{borrow::Cow, collections::BTreeSet, rc::Rc};
 
 use rustc_hash::FxHashSet;
 
@@ -108,7 +108,7 @@ impl Edits {
     pub fn identify<'a>(
         &mut self,
         headers: &[(Rc<str>, HeaderValue)],
-        value: impl Fn(&Field) -> Option<&'a str>,
+        value: impl Fn(&Field) -> Option<Cow<'a, str>>,
     ) {
         for (name, wanted) in headers {
             if let Some(value) = wanted.fill(&value) {

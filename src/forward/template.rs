@@ -1,6 +1,8 @@
 //! Header values with fields that are filled in for each request, such as `plan-{plan}`.
 
-use std::rc::Rc;
+use std::{borrow::Cow, rc::Rc};
+
+use crate::identity::{ClaimPath, InvalidClaimPath};
 
 /// A field in a header for the service, or in a mocked response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub enum Field {
     Subject,
     /// The token's scopes.
     Scope,
+    /// The claim of the token at this path.
+    Claim(ClaimPath),
     /// The parameter of this name in the path.
     Path(Rc<str>),
 }
@@ -41,9 +45,12 @@ pub(super) enum Part {
 pub enum InvalidTemplate {
     /// The field does not exist.
     #[error(
-        "unknown field `{{{0}}}`: expected `{{api}}`, `{{rule}}`, `{{consumer}}`, `{{plan}}`, `{{environment}}`, `{{client_id}}`, `{{subject}}`, `{{scope}}` or `{{path:NAME}}`"
+        "unknown field `{{{0}}}`: expected `{{api}}`, `{{rule}}`, `{{consumer}}`, `{{plan}}`, `{{environment}}`, `{{client_id}}`, `{{subject}}`, `{{scope}}`, `{{claim:PATH}}` or `{{path:NAME}}`"
     )]
     UnknownField(String),
+    /// The claim has no such path.
+    #[error(transparent)]
+    Claim(#[from] InvalidClaimPath),
     /// A brace that is not matched by another.
     #[error("unmatched brace")]
     Brace,
@@ -81,14 +88,14 @@ impl HeaderTemplate {
 
     /// The header value with its fields filled in. `None` if a field has no value, or one that is not valid
     /// in a header.
-    pub fn fill<'a>(&self, value: impl Fn(&Field) -> Option<&'a str>) -> Option<String> {
+    pub fn fill<'a>(&self, value: impl Fn(&Field) -> Option<Cow<'a, str>>) -> Option<String> {
         // Enough for most names.
         let mut filled = String::with_capacity(32);
         for part in &self.0 {
             match part {
                 Part::Literal(text) => filled.push_str(text),
                 Part::Field(field) => {
-                    filled.push_str(value(field).filter(|text| !text.is_empty() && !has_control(text))?);
+                    filled.push_str(&value(field).filter(|text| !text.is_empty() && !has_control(text))?);
                 }
             }
         }
@@ -127,8 +134,9 @@ impl Field {
             "client_id" => Self::ClientId,
             "subject" => Self::Subject,
             "scope" => Self::Scope,
-            _ => match name.strip_prefix("path:") {
-                Some(parameter) if !parameter.is_empty() => Self::Path(parameter.into()),
+            _ => match name.split_once(':') {
+                Some(("claim", path)) => Self::Claim(ClaimPath::parse(path)?),
+                Some(("path", parameter)) if !parameter.is_empty() => Self::Path(parameter.into()),
                 _ => return Err(InvalidTemplate::UnknownField(name.to_owned())),
             },
         })
@@ -138,6 +146,14 @@ impl Field {
     pub fn path_parameter(&self) -> Option<&str> {
         match self {
             Self::Path(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The path of the claim that the field stands for.
+    pub const fn claim(&self) -> Option<&ClaimPath> {
+        match self {
+            Self::Claim(path) => Some(path),
             _ => None,
         }
     }
@@ -152,10 +168,11 @@ mod tests {
 
     fn fill(template: &str) -> Option<String> {
         HeaderTemplate::parse(template).unwrap().fill(|field| match field {
-            Field::Consumer => Some("acme"),
-            Field::Plan => Some("basic"),
-            Field::Scope => Some("a\r\nx-admin: yes"),
-            Field::Path(name) => (**name == *"id").then_some("7"),
+            Field::Consumer => Some("acme".into()),
+            Field::Plan => Some("basic".into()),
+            Field::Scope => Some("a\r\nx-admin: yes".into()),
+            Field::Claim(path) => (*path == ClaimPath::parse("org.id").unwrap()).then_some("blue".into()),
+            Field::Path(name) => (**name == *"id").then_some("7".into()),
             _ => None,
         })
     }
@@ -166,6 +183,7 @@ mod tests {
         assert_eq!(fill("who={consumer};plan={plan}"), Some("who=acme;plan=basic".to_owned()));
         assert_eq!(fill("constant"), Some("constant".to_owned()));
         assert_eq!(fill("order-{path:id}"), Some("order-7".to_owned()));
+        assert_eq!(fill("{claim:org.id}!"), Some("blue!".to_owned()));
     }
 
     #[test]
@@ -174,12 +192,14 @@ mod tests {
         assert_eq!(fill("x-{environment}"), None);
         assert_eq!(fill("{scope}"), None);
         assert_eq!(fill("{path:no}"), None);
+        assert_eq!(fill("{claim:org}"), None);
     }
 
     #[test]
     fn invalid_templates_are_errors() {
         assert_eq!(HeaderTemplate::parse("{color}"), Err(InvalidTemplate::UnknownField("color".to_owned())));
-        for text in ["{plan", "plan}", "{pl{an}", "{path:}", "{path}"] {
+        for text in ["{plan", "plan}", "{pl{an}", "{path:}", "{path}", "{claim:}", "{claim}", "{claim:a..b}"]
+        {
             assert!(HeaderTemplate::parse(text).is_err(), "{text}");
         }
         assert_eq!(HeaderTemplate::parse("a\nb"), Err(InvalidTemplate::NotAValue));

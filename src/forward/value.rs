@@ -1,5 +1,7 @@
 //! Values of headers for the service.
 
+use std::borrow::Cow;
+
 use super::{Field, HeaderTemplate};
 use crate::credential::ProviderSecret;
 
@@ -15,7 +17,7 @@ pub enum HeaderValue {
 
 impl HeaderValue {
     /// The value with its fields filled in; `None` if a field has no value that a header can carry.
-    pub fn fill<'a>(&self, value: impl Fn(&Field) -> Option<&'a str>) -> Option<String> {
+    pub fn fill<'a>(&self, value: impl Fn(&Field) -> Option<Cow<'a, str>>) -> Option<String> {
         match self {
             Self::Template(template) => template.fill(value),
             Self::Secret(secret) => Some(secret.secret().to_owned()),

@@ -1,5 +1,7 @@
 //! How a request ends. Only the gate can create an ending.
 
+use std::borrow::Cow;
+
 use super::{
     explain::explain,
     mock::respond,
@@ -100,7 +102,7 @@ impl End<'_> {
         let Responder::Mocks(mocks) = &trail.matched_rule()?.responder else { return None };
         let mock = mocks.get(index)?;
         Some(respond(mock, |field| match field {
-            Field::Path(name) => mock.parameters.value(name, self.inside(trail)),
+            Field::Path(name) => mock.parameters.value(name, self.inside(trail)).map(Cow::Borrowed),
             _ => trail.field(field),
         }))
     }
@@ -117,7 +119,9 @@ impl End<'_> {
         let mut edits = Edits::strip(stripping, self.request.headers(), target, rebased);
         if let (Some(api), Some(_)) = (api, &trail.caller) {
             edits.identify(&api.headers, |field| match field {
-                Field::Path(name) => trail.matched_rule()?.parameters.value(name, self.inside(trail)),
+                Field::Path(name) => {
+                    trail.matched_rule()?.parameters.value(name, self.inside(trail)).map(Cow::Borrowed)
+                }
                 _ => trail.field(field),
             });
         }

@@ -371,6 +371,7 @@ fn rejected(fault: TokenFault, requirement: &Requirement) -> Refusal {
             let required = scopes.map(|scopes| scopes.iter().collect::<Vec<_>>().join(" "));
             Cause::ScopeMissing { required: required.unwrap_or_default() }
         }
+        TokenFault::InsufficientClaims => Cause::ScopeMissing { required: String::new() },
         _ => Cause::TokenInvalid,
     };
     cause.because(Reason::of(&fault))

@@ -1,7 +1,7 @@
 //! The trail: what was found out about a request, as data. Metrics, log lines, filter state and explanation
 //! headers are rendered from it.
 
-use std::{fmt, rc::Rc};
+use std::{borrow::Cow, fmt, rc::Rc};
 
 use super::{identify::Caller, request::Head};
 use crate::{
@@ -196,11 +196,11 @@ impl Trail {
     }
 
     /// The value of a field for headers to the service; `None` for what is not about the caller.
-    pub(super) fn field(&self, field: &Field) -> Option<&str> {
+    pub(super) fn field(&self, field: &Field) -> Option<Cow<'_, str>> {
         // A caller that was refused, and passes in shadow mode, is nobody to the service.
         let caller = self.caller.as_ref();
         let identity = || caller?.identity.as_ref();
-        match field {
+        let text = match field {
             Field::Api => self.api(),
             Field::Rule => self.rule(),
             Field::Consumer => caller.and_then(|_| self.consumer()),
@@ -209,8 +209,13 @@ impl Trail {
             Field::ClientId => identity()?.client_id.as_deref(),
             Field::Subject => identity()?.sub.as_deref(),
             Field::Scope => Some(identity()?.scope.as_ref()),
+            Field::Claim(path) => {
+                let claim = self.policy.identities.asked().index(path)?;
+                return identity()?.claims.shown(claim);
+            }
             Field::Path(_) => None,
-        }
+        };
+        text.map(Cow::Borrowed)
     }
 
     /// The API that matched.

@@ -5,7 +5,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{Identity, Vouched};
+use super::{AskedClaims, Identity, Vouched};
 use crate::{
     credential::Digest,
     provider::{Freshness, Keeping, WhenUnavailable},
@@ -23,6 +23,10 @@ pub struct IdentityCache {
     inactive: Table,
     /// Tokens that were active, without what was said about them.
     known: Table,
+    /// The claims that are read of a token beside those that every answer has.
+    asked: AskedClaims,
+    /// What answers depend on beside the provider and the token. Answers with anything else are not found.
+    variant: Option<Digest>,
 }
 
 /// How long a token is known after it was active. If there are too many calls, those for known tokens are
@@ -111,13 +115,31 @@ impl IdentityCache {
             active: Table::cache("tokens", capacity).with_entries_of(bytes),
             inactive: Table::cache("inactive", capacity).with_entries_of(INACTIVE_BYTES).uncounted(),
             known: Table::cache("known", capacity).with_entries_of(INACTIVE_BYTES).uncounted(),
+            asked: AskedClaims::default(),
+            variant: None,
         }
+    }
+
+    /// The same cache, of answers with these claims. Policies that ask for other claims may share its tables.
+    pub fn asking(self, asked: AskedClaims) -> Self {
+        let variant = (!asked.is_empty()).then(|| asked.digest());
+        Self { asked, variant, ..self }
+    }
+
+    /// The claims that answers have beside those that every answer has.
+    pub const fn asked(&self) -> &AskedClaims {
+        &self.asked
+    }
+
+    fn entry(&self, key: &Digest) -> Digest {
+        self.variant.map_or(*key, |variant| variant.joined(key))
     }
 
     /// The answer that is cached under `key`.
     pub fn find(&self, store: Session<'_, impl Store>, key: &Digest) -> Option<KeptAnswer<'static>> {
+        let key = self.entry(key);
         let find = |table: &Table| {
-            table.read(store, key, |bytes| {
+            table.read(store, &key, |bytes| {
                 let answer = KeptAnswer::decode(bytes?).map(KeptAnswer::into_owned);
                 if answer.is_none() {
                     store.incidents().corrupt();
@@ -154,8 +176,9 @@ impl IdentityCache {
             Vouched::Active(_) => (&self.active, &self.inactive),
             Vouched::Inactive => (&self.inactive, &self.active),
         };
-        write(other, store, key, now, Vec::new());
-        write(table, store, key, kept_until.unwrap_or(now), answer.encode());
+        let entry = self.entry(key);
+        write(other, store, &entry, now, Vec::new());
+        write(table, store, &entry, kept_until.unwrap_or(now), answer.encode());
         write(&self.known, store, key, known_until, Vec::new());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Identity, Vouched};
+use super::{ClaimIndex, Identity, Vouched};
 use crate::{
     access::{Audience, RequiredScopes},
     time::Timestamp,
@@ -17,9 +17,21 @@ pub struct Requirement {
     pub audience: Option<Audience>,
     /// The scopes that must have been granted.
     pub scopes: Option<RequiredScopes>,
+    /// Claims that the token must have.
+    pub claims: Vec<RequiredClaim>,
 }
 
-/// Why a token does not satisfy a rule. The caller's fault; all but the last are `invalid_token` in RFC 6750.
+/// A claim that a token must have. A list has a value if it contains it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequiredClaim {
+    /// The claim.
+    pub claim: ClaimIndex,
+    /// The values of which it must have one.
+    pub values: Vec<String>,
+}
+
+/// Why a token does not satisfy a rule. The caller's fault; all but the last two are `invalid_token` in RFC
+/// 6750.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
     /// The server says that the token is inactive.
@@ -80,6 +92,9 @@ pub enum TokenFault {
     /// A required scope is not granted (`insufficient_scope` in RFC 6750).
     #[error("the token lacks a required scope")]
     InsufficientScope,
+    /// A claim does not have a required value (`insufficient_scope` as well).
+    #[error("the token lacks a required claim")]
+    InsufficientClaims,
 }
 
 /// How far the clock of whoever issued a token may differ from ours.
@@ -92,8 +107,8 @@ pub struct Tolerance {
     pub end: Duration,
 }
 
-/// Runs the checks in a fixed order and returns the first failure. Scopes come last, so that only valid
-/// tokens get a 403.
+/// Runs the checks in a fixed order and returns the first failure. Scopes and claims come last, so that only
+/// valid tokens get a 403.
 ///
 /// # Errors
 ///
@@ -118,7 +133,9 @@ pub fn check(
     holds(
         requirement.scopes.as_ref().is_none_or(|scopes| scopes.are_granted(claims.scopes())),
         TokenFault::InsufficientScope,
-    )
+    )?;
+    let has = |required: &RequiredClaim| claims.claims.have(required.claim, &required.values);
+    holds(requirement.claims.iter().all(has), TokenFault::InsufficientClaims)
 }
 
 /// Checks whether the token is an access token.
@@ -182,6 +199,7 @@ mod tests {
             issuers: vec!["https://other".to_owned(), "https://idp".to_owned()],
             audience: Some(Audience::all(vec!["orders".to_owned()]).unwrap()),
             scopes: Some(RequiredScopes::new(ScopeStrategy::Exact, vec!["orders.read".to_owned()]).unwrap()),
+            claims: Vec::new(),
         }
     }
 

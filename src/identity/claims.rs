@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Audiences, Identity};
+use super::{Audiences, Identity, KeptClaims};
 use crate::time::Timestamp;
 
 /// The members that are read. `null` means absent, and unknown members are skipped. None of these may appear
@@ -75,6 +75,7 @@ impl<A> Claims<A> {
             scope: Cow::Owned(scope),
             audiences: Audiences::new(&audiences)?,
             is_sender_constrained: self.cnf.is_some(),
+            claims: KeptClaims::default(),
         })
     }
 }

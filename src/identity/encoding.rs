@@ -4,20 +4,21 @@
 
 use std::borrow::Cow;
 
-use super::{Audiences, Identity, Vouched};
+use super::{Audiences, Identity, KeptClaims, Vouched};
 use crate::time::Timestamp;
 
 /// The version of the encoding; bytes with any other version are not decoded.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const INACTIVE: u8 = 0;
 const ACTIVE: u8 = 1;
 const ACTIVE_SENDER_CONSTRAINED: u8 = 2;
 
 impl<'a> Vouched<'a> {
-    /// Appends the encoding: version, kind, three times, seven texts, scopes and audiences, in that order.
+    /// Appends the encoding: version, kind, three times, seven texts, scopes, audiences and the claims
+    /// that the policy asks for, in that order.
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.push(VERSION);
-        let Self::Active(claims) = self else {
+        let Self::Active(identity) = self else {
             bytes.push(INACTIVE);
             return;
         };
@@ -35,7 +36,8 @@ impl<'a> Vouched<'a> {
             scope,
             audiences,
             is_sender_constrained,
-        } = claims;
+            claims,
+        } = identity;
         bytes.push(if *is_sender_constrained { ACTIVE_SENDER_CONSTRAINED } else { ACTIVE });
         for time in [exp, nbf, iat] {
             bytes.push(u8::from(time.is_some()));
@@ -49,6 +51,7 @@ impl<'a> Vouched<'a> {
         }
         encode_text(scope, bytes);
         encode_text(&audiences.0, bytes);
+        encode_text(&claims.0, bytes);
     }
 
     /// Decodes exactly what [`Self::encode`] writes; every byte must be consumed.
@@ -72,6 +75,7 @@ impl<'a> Vouched<'a> {
                 typ: bytes.optional(Bytes::text)?,
                 scope: bytes.text()?,
                 audiences: Audiences(bytes.text()?),
+                claims: KeptClaims(bytes.text()?),
                 is_sender_constrained: kind == ACTIVE_SENDER_CONSTRAINED,
             }),
             _ => return None,

@@ -11,8 +11,10 @@
 
 pub mod api_key;
 pub mod application;
+mod asked;
 mod cache;
 mod check;
+mod claim_path;
 mod claims;
 mod encoding;
 pub mod introspection;
@@ -20,7 +22,9 @@ pub mod jwt;
 mod record;
 pub mod threescale;
 
+pub use asked::{AskedClaims, ClaimIndex, KeptClaims};
 pub use cache::{IdentityCache, KeptAnswer, Lookup, Terms};
-pub use check::{Requirement, TokenFault, Tolerance, check};
+pub use check::{RequiredClaim, Requirement, TokenFault, Tolerance, check};
 use check::{check_kind, check_times};
+pub use claim_path::{ClaimPath, InvalidClaimPath};
 pub use record::{Audiences, Identity, Vouched};

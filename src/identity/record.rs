@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::KeptClaims;
 use crate::time::Timestamp;
 
 /// A provider's answer about a credential.
@@ -42,6 +43,8 @@ pub struct Identity<'a> {
     pub audiences: Audiences<'a>,
     /// Whether only the holder of a key may use the token (`cnf`, RFC 7800).
     pub is_sender_constrained: bool,
+    /// The claims that the policy asks for beside these.
+    pub claims: KeptClaims<'a>,
 }
 
 /// The audiences of a token, possibly none.
@@ -111,6 +114,7 @@ impl Identity<'_> {
             scope,
             audiences,
             is_sender_constrained,
+            claims,
         } = self;
         Identity {
             exp,
@@ -126,6 +130,7 @@ impl Identity<'_> {
             scope: owned(scope),
             audiences: Audiences(owned(audiences.0)),
             is_sender_constrained,
+            claims: KeptClaims(owned(claims.0)),
         }
     }
 }
@@ -152,6 +157,7 @@ pub(super) mod tests {
             scope: "orders.read orders.write".into(),
             audiences: Audiences::new(&["orders".to_owned(), "files".to_owned()]).unwrap(),
             is_sender_constrained: false,
+            claims: KeptClaims("=alice@example.com\n[reader\twriter\n".into()),
         }
     }
 

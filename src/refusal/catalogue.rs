@@ -42,9 +42,9 @@ pub enum Cause {
     TokenMissing,
     /// 22: the token is unreadable, inactive, expired, of the wrong issuer or for another audience.
     TokenInvalid,
-    /// 23: the token lacks a scope.
+    /// 23: the token lacks a scope or a claim.
     ScopeMissing {
-        /// The scopes the rule requires, separated by spaces.
+        /// The scopes the rule requires, separated by spaces; empty if it is not for want of a scope.
         required: String,
     },
     /// 24: the identity provider is unavailable, or its answer cannot be used.
@@ -186,7 +186,7 @@ impl Cause {
                 row(22, "22", 401, 16, Caller).says_always("The access token is not valid.")
             }
             Self::ScopeMissing { .. } => {
-                row(23, "23", 403, 7, Caller).says_always("The access token lacks a required scope.")
+                row(23, "23", 403, 7, Caller).says_always("The access token lacks a required scope or claim.")
             }
             Self::IdentityUnavailable { .. } => {
                 row(24, "24", 503, 14, Dependency).says_always("The identity provider is not available.")

@@ -162,7 +162,11 @@ fn challenge(cause: &Cause, replies: &Replies, challenges: Challenges, headers: 
         }
         Cause::TokenInvalid => push(bearer(", error=\"invalid_token\"")),
         Cause::ScopeMissing { required } => {
-            push(bearer(&format!(", error=\"insufficient_scope\", scope=\"{required}\"")));
+            let scope = match required.as_str() {
+                "" => String::new(),
+                required => format!(", scope=\"{required}\""),
+            };
+            push(bearer(&format!(", error=\"insufficient_scope\"{scope}")));
         }
         _ => {}
     }

@@ -92,7 +92,7 @@ fn unknown_fields() {
         (
             r#"{"/apis/0/rules/0/access/0/introspection/colour":1}"#,
             &[
-                "apis[0] (orders).rules[0].access[0].introspection.colour: unknown field `colour`, expected one of `provider`, `scopes`, `scope_strategy`, `audience`, `issuers`",
+                "apis[0] (orders).rules[0].access[0].introspection.colour: unknown field `colour`, expected one of `provider`, `scopes`, `scope_strategy`, `audience`, `issuers`, `claims`",
             ],
         ),
         (

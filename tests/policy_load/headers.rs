@@ -102,7 +102,7 @@ fn headers_that_cannot_be_set() {
         (
             r#"{"/apis/0/forward/headers":{"x-a":"{colour}"}}"#,
             &[
-                "apis[0] (orders).forward.headers.x-a: unknown field `{colour}`: expected `{api}`, `{rule}`, `{consumer}`, `{plan}`, `{environment}`, `{client_id}`, `{subject}`, `{scope}` or `{path:NAME}`",
+                "apis[0] (orders).forward.headers.x-a: unknown field `{colour}`: expected `{api}`, `{rule}`, `{consumer}`, `{plan}`, `{environment}`, `{client_id}`, `{subject}`, `{scope}`, `{claim:PATH}` or `{path:NAME}`",
             ],
         ),
         (

@@ -96,6 +96,66 @@ fn issuers_with_settings_that_make_no_sense() {
 }
 
 #[test]
+fn required_claims() {
+    let claims = |claims: &str| {
+        format!(r#"{{"/apis/0/rules/0/access":[{{"introspection":{{"provider":"p","claims":{claims}}}}}]}}"#)
+    };
+    let at = "apis[0] (orders).rules[0].access[0].introspection.claims";
+    let many: Vec<_> = (0..65).map(|value| format!("\"{value}\"")).collect();
+    let too_many = format!(r#"{{"a":[{}]}}"#, many.join(","));
+    for (written, expected) in [
+        (r#"{"org.id":["acme"],"https://example\\.com/team":["blue"]}"#, vec![]),
+        (r#"{"a":[]}"#, vec![format!("{at}.a: the list is empty: leave it out, or give it an entry")]),
+        (r#"{"a":["x","x"]}"#, vec![format!("{at}.a[1]: `x` is listed twice")]),
+        (
+            r#"{"a":["","\n"]}"#,
+            vec![format!("{at}.a[0]: must not be empty"), format!("{at}.a[1]: has a control character")],
+        ),
+        (
+            r#"{"a..b":["x"]}"#,
+            vec![format!(
+                "{at}.a..b: not a path to a claim: expected names separated by dots, such as `org.id`"
+            )],
+        ),
+        (
+            r#"{"a\\b":["x"]}"#,
+            vec![format!(
+                r"{at}.a\b: a backslash in a path to a claim must be followed by a dot or another backslash"
+            )],
+        ),
+        (
+            r#"{"a.b.c.d.e.f.g.h.i":["x"]}"#,
+            vec![format!(
+                "{at}.a.b.c.d.e.f.g.h.i: a path to a claim must not have more than 8 names or 256 bytes"
+            )],
+        ),
+        (&too_many, vec![format!("{at}.a: has 65 values, but at most 64 are possible")]),
+    ] {
+        let expected: Vec<_> = expected.iter().map(String::as_str).collect();
+        check(&[(&claims(written), &expected)]);
+    }
+    let headers: Vec<_> = (0..65).map(|claim| format!(r#""x-{claim}":"{{claim:c{claim}}}""#)).collect();
+    let (some, rest) = headers.split_at(32);
+    let (more, last) = rest.split_at(32);
+    let api = |name: &str, headers: &[String]| {
+        format!(
+            r#"{{"name":"{name}","base_path":"/{name}","rules":[{{"path":"/","access":["allow"]}}],"forward":{{"headers":{{{}}}}}}}"#,
+            headers.join(",")
+        )
+    };
+    let apis = [api("a", some), api("b", more), api("c", last)].join(",");
+    check(&[
+        (&format!(r#"{{"/apis":[{apis}]}}"#), &["apis: has 65 claims, but at most 64 are possible"]),
+        (
+            r#"{"/apis/0/forward":{"headers":{"x-a":"{claim:a..b}"}}}"#,
+            &[
+                "apis[0] (orders).forward.headers.x-a: not a path to a claim: expected names separated by dots, such as `org.id`",
+            ],
+        ),
+    ]);
+}
+
+#[test]
 fn ways_for_tokens() {
     let j = r#""/providers/j":{"jwks":{"issuer":"i","cluster":"c","url":"http://idp/"}}"#;
     let k = r#""/providers/k":{"jwks":{"issuer":"k","cluster":"c","url":"http://idp/"}}"#;

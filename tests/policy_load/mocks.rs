@@ -39,9 +39,9 @@ fn mocked_responses_that_nothing_could_send() {
             r#"{"/apis/0/mock":{"responses":[{"headers":{"Content-Length":"1","x-sidegate-code":"02","x":"{colour}"},"body":"{colour}"}]}}"#,
             &[
                 "apis[0] (orders).mock.responses[0].headers.Content-Length: policies must not set this header",
-                "apis[0] (orders).mock.responses[0].headers.x: unknown field `{colour}`: expected `{api}`, `{rule}`, `{consumer}`, `{plan}`, `{environment}`, `{client_id}`, `{subject}`, `{scope}` or `{path:NAME}`",
+                "apis[0] (orders).mock.responses[0].headers.x: unknown field `{colour}`: expected `{api}`, `{rule}`, `{consumer}`, `{plan}`, `{environment}`, `{client_id}`, `{subject}`, `{scope}`, `{claim:PATH}` or `{path:NAME}`",
                 "apis[0] (orders).mock.responses[0].headers.x-sidegate-code: policies must not set this header",
-                "apis[0] (orders).mock.responses[0].body: unknown field `{colour}`: expected `{api}`, `{rule}`, `{consumer}`, `{plan}`, `{environment}`, `{client_id}`, `{subject}`, `{scope}` or `{path:NAME}`",
+                "apis[0] (orders).mock.responses[0].body: unknown field `{colour}`: expected `{api}`, `{rule}`, `{consumer}`, `{plan}`, `{environment}`, `{client_id}`, `{subject}`, `{scope}`, `{claim:PATH}` or `{path:NAME}`",
             ],
         ),
         (

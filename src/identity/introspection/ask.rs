@@ -48,7 +48,7 @@ pub async fn introspect<S: Store>(
         turn @ (Turn::Call | Turn::Try) => {
             let asker = if cache.knows(ports.store(), &key) { Asker::Known } else { Asker::Stranger };
             let answered = ports.ask(provider.call(token, key, asker)).await;
-            let read = read(&answered.result);
+            let read = read(&answered.result, cache.asked());
             let leads = answered.role == Role::Leader;
             let outcome = match &read {
                 Ok(Read::Vouched(_)) => CallOutcome::Answered,

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use crate::{
-    identity::{Vouched, claims::Claims},
+    identity::{AskedClaims, Vouched, claims::Claims},
     provider::{Body, CallResult, ProviderFault, Response},
     time::Timestamp,
 };
@@ -22,12 +22,12 @@ pub enum Read {
     Unreadable,
 }
 
-/// Reads the response to a [`Provider::call`](super::Provider::call).
+/// Reads the response to a [`Provider::call`](super::Provider::call), and the claims that are asked for.
 ///
 /// # Errors
 ///
 /// The call failed, or its response is not a valid answer.
-pub fn read(result: &CallResult) -> Result<Read, ProviderFault> {
+pub fn read(result: &CallResult, asked: &AskedClaims) -> Result<Read, ProviderFault> {
     let response = match result {
         Ok(Response::Http(response)) => response,
         Ok(Response::Grpc(_)) => return Err(ProviderFault::Malformed),
@@ -56,7 +56,8 @@ pub fn read(result: &CallResult) -> Result<Read, ProviderFault> {
     if !reply.active {
         return Ok(Read::Vouched(Vouched::Inactive));
     }
-    let identity = reply.into_identity(moment).ok_or(ProviderFault::Malformed)?;
+    let mut identity = reply.into_identity(moment).ok_or(ProviderFault::Malformed)?;
+    identity.claims = asked.keep_of(body).ok_or(ProviderFault::Malformed)?;
     Ok(Read::Vouched(Vouched::Active(identity)))
 }
 

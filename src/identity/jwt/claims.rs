@@ -2,7 +2,7 @@
 
 use super::{Settings, jws::object};
 use crate::{
-    identity::{Identity, TokenFault, claims::Claims},
+    identity::{AskedClaims, Identity, TokenFault, claims::Claims},
     time::Timestamp,
 };
 
@@ -10,17 +10,21 @@ use crate::{
 /// milliseconds or nonsense.
 const LAST_SECOND: f64 = 253_402_300_799.0;
 
-/// Reads the claims of a token that `settings` may accept.
+/// Reads the claims of a token that `settings` may accept, and those that are asked for.
 ///
 /// # Errors
 ///
 /// They are not valid claims, or the token is not one that the provider vouches for, whoever signed it.
-pub(super) fn read(payload: &[u8], settings: &Settings) -> Result<Identity<'static>, TokenFault> {
+pub(super) fn read(
+    payload: &[u8],
+    settings: &Settings,
+    asked: &AskedClaims,
+) -> Result<Identity<'static>, TokenFault> {
     let claims: Claims<Option<serde::de::IgnoredAny>> = object(payload).ok_or(TokenFault::Malformed)?;
     if claims.belongs_to_an_id_token() {
         return Err(TokenFault::NotAnAccessToken);
     }
-    let identity = claims.into_identity(moment).ok_or(TokenFault::Malformed)?;
+    let mut identity = claims.into_identity(moment).ok_or(TokenFault::Malformed)?;
     if identity.iss.as_deref() != Some(settings.issuer.as_str()) {
         return Err(TokenFault::WrongIssuer);
     }
@@ -34,6 +38,7 @@ pub(super) fn read(payload: &[u8], settings: &Settings) -> Result<Identity<'stat
     if !settings.audience.as_ref().is_none_or(|audience| audience.accepts(identity.audiences.iter())) {
         return Err(TokenFault::WrongAudience);
     }
+    identity.claims = asked.keep_of(payload).ok_or(TokenFault::Malformed)?;
     Ok(identity)
 }
 
@@ -82,7 +87,11 @@ mod tests {
             (r#"{"iss":"https://idp","exp":2000,"at_hash":"x"}"#, Some(NotAnAccessToken)),
             (r#"{"iss":"https://idp","exp":2000,"c_hash":"x"}"#, Some(NotAnAccessToken)),
         ] {
-            assert_eq!(read(payload.as_bytes(), &settings()).err(), expected, "{payload}");
+            assert_eq!(
+                read(payload.as_bytes(), &settings(), &AskedClaims::default()).err(),
+                expected,
+                "{payload}"
+            );
         }
     }
 
@@ -92,7 +101,8 @@ mod tests {
         let audience = Audience::any(vec!["orders".to_owned(), "files".to_owned()]).ok();
         let strict = Settings { audience, max_lifetime: Some(Duration::from_secs(100)), ..settings() };
         let fault = |rest: &str| {
-            read(format!(r#"{{"iss":"https://idp","exp":2000{rest}}}"#).as_bytes(), &strict).err()
+            let claims = format!(r#"{{"iss":"https://idp","exp":2000{rest}}}"#);
+            read(claims.as_bytes(), &strict, &AskedClaims::default()).err()
         };
         assert_eq!(fault(r#","iat":1900,"aud":["x","files"]"#), None);
         assert_eq!(fault(r#","iat":1900,"aud":"other""#), Some(WrongAudience));

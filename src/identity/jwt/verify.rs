@@ -127,7 +127,7 @@ async fn anew<S: Store>(
     if !settings.algorithms.contains(&jws.algorithm) {
         return Err(TokenFault::WrongAlgorithm.into());
     }
-    let identity = claims::read(&jws.payload, settings)?;
+    let identity = claims::read(&jws.payload, settings, tools.cache.asked())?;
     check_kind(&identity)?;
     check_times(&identity, ports.now(), provider.tolerance())?;
     let set = match &settings.keys {

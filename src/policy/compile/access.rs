@@ -1,17 +1,21 @@
 //! Compiles access strategies: the ways into a rule.
 
 use super::{
-    super::{Access, TokenWay},
+    super::{Access, TokenWay, document::value::Named},
     Names, Report, document,
     providers::ProviderKind,
 };
 use crate::{
     access::{Audience, RequiredScopes, ScopeStrategy},
-    identity::Requirement,
+    identity::{ClaimPath, RequiredClaim, Requirement},
 };
 
 /// The most issuers that a rule lists. That of a token is compared with each of them.
 const MOST_ISSUERS: usize = 64;
+
+/// The most claims that a rule requires, and the most values of each. They are compared on every request.
+const MOST_CLAIMS: usize = 16;
+const MOST_VALUES: usize = 64;
 
 /// Compiles the ways into a rule.
 pub(super) fn ways_in(
@@ -111,7 +115,7 @@ fn token(
     path: &str,
     report: &mut Report,
 ) -> Option<TokenWay> {
-    let document::TokenAccess { provider, scopes, scope_strategy, audience, issuers } = access;
+    let document::TokenAccess { provider, scopes, scope_strategy, audience, issuers, claims } = access;
     let path = match kind {
         ProviderKind::Jwks => format!("{path}.jwt"),
         ProviderKind::Introspection | ProviderKind::RateLimitService | ProviderKind::ServiceManagement => {
@@ -142,10 +146,11 @@ fn token(
     if report.at_most(MOST_ISSUERS, "issuers", issuers.len(), &format!("{path}.issuers")) {
         report.distinct(&format!("{path}.issuers"), &issuers);
     }
+    let claims = required_claims(claims, names, &format!("{path}.claims"), report);
     let provider = provider?;
     let known = names.providers.issuers(provider);
     let takes_others = kind == ProviderKind::Introspection && known.is_empty();
-    let requirement = Requirement { issuers, audience, scopes };
+    let requirement = Requirement { issuers, audience, scopes, claims };
     Some(TokenWay { provider, requirement, issuers: known, takes_others })
 }
 
@@ -167,4 +172,27 @@ fn required_scopes(
         return None;
     }
     report.take(path, RequiredScopes::new(strategy, scopes))
+}
+
+fn required_claims(
+    claims: Named<Vec<String>>,
+    names: &Names,
+    path: &str,
+    report: &mut Report,
+) -> Vec<RequiredClaim> {
+    report.at_most(MOST_CLAIMS, "claims", claims.0.len(), path);
+    let required = claims.0.into_iter().filter_map(|(written, values)| {
+        let path = format!("{path}.{written}");
+        let values = report.list(&path, Some(values));
+        report.distinct(&path, &values);
+        for (place, value) in values.iter().enumerate().filter(|(_, value)| !value.is_empty()) {
+            report.text(&format!("{path}[{place}]"), value);
+        }
+        if !report.at_most(MOST_VALUES, "values", values.len(), &path) {
+            return None;
+        }
+        let claim = report.take(&path, ClaimPath::parse(&written))?;
+        Some(RequiredClaim { claim: names.asked.borrow_mut().require(claim, &values), values })
+    });
+    required.collect()
 }

@@ -43,6 +43,7 @@ pub(super) fn headers(
                 report.at_most(MOST_BYTES, "bytes", template.len(), &path);
                 report.at_most(MOST_FIELDS, "fields", template.matches('{').count(), &path);
                 let template = report.take(&path, HeaderTemplate::parse(&template));
+                names.show_claims(template.iter().flat_map(HeaderTemplate::fields));
                 template.map(HeaderValue::Template)
             }
             secret @ Secret::Env(_) => {

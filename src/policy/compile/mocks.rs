@@ -147,6 +147,7 @@ fn response_of(
     });
     let body = report.take(&body_path, BodyTemplate::parse(&body, &content_type))?;
     report.at_most(MOST_FIELDS, "fields", body.fields().count(), &body_path);
+    names.show_claims(body.fields());
     let unknown = |field: &Field| field.path_parameter().is_some_and(|name| !parameters.contain(name));
     let of_headers = headers.iter().flat_map(|(name, value)| {
         let path = format!("{path}.headers.{name}");

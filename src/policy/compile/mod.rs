@@ -17,7 +17,7 @@ mod report;
 mod rules;
 mod secrets;
 
-use std::collections::HashMap;
+use std::{cell::RefCell, collections::HashMap};
 
 use metering::Applying;
 use report::Report;
@@ -29,8 +29,9 @@ use super::{
     problem::Kind,
 };
 use crate::{
+    forward::Field,
     identity::{
-        IdentityCache,
+        AskedClaims, IdentityCache,
         jwt::{KeySets, Verifications},
         threescale::Decisions,
     },
@@ -66,18 +67,22 @@ pub(super) fn compile(
     let plans = limits::plans(plans, &metrics, &providers, &mut report);
     let (consumers, keys, application_keys) = consumers::compile(consumers, &plans, &mut report);
     let effort = Effort::default();
+    let asked = RefCell::default();
     let names = Names {
         providers: &providers,
         environment,
         metrics: &metrics,
         plans: &plans,
         effort: &effort,
+        asked: &asked,
         consumers: &consumers,
         by_name: consumers::by_name(&consumers, &mut report),
         applying: Applying::of_plans(consumers.plans(), &plans.list),
     };
     let (apis, table) = apis::compile(apis, &names, &mut report);
     drop(names);
+    let asked = asked.into_inner();
+    report.at_most(AskedClaims::MOST, "claims", asked.len(), "apis");
     let (Some(gate), true) = (gate, report.is_empty()) else {
         let owners = Owners {
             apis: apis.into_iter().map(|api| api.name).collect(),
@@ -107,7 +112,7 @@ pub(super) fn compile(
         meters: Meters::new(gate.meters, gate.addresses),
         decisions: Decisions::new(gate.tokens, gate.token_bytes),
         ledger: Ledger,
-        identities: IdentityCache::new(gate.tokens, gate.token_bytes),
+        identities: IdentityCache::new(gate.tokens, gate.token_bytes).asking(asked),
         key_sets: KeySets::default(),
         verifications: Verifications::new(gate.verifications),
         rests: Rests::default(),
@@ -132,6 +137,17 @@ struct Names<'a> {
     applying: Applying,
     /// What is left for compiling expressions.
     effort: &'a Effort,
+    /// The claims that rules and headers ask for.
+    asked: &'a RefCell<AskedClaims>,
+}
+
+impl Names<'_> {
+    /// Asks for the claims among these fields.
+    fn show_claims<'f>(&self, fields: impl Iterator<Item = &'f Field>) {
+        for path in fields.filter_map(Field::claim) {
+            self.asked.borrow_mut().show(path.clone());
+        }
+    }
 }
 
 /// The variable that has the name of the machine, or of the pod.

@@ -11,7 +11,8 @@ document! {
         /// The base path that the service has, in place of the API's.
         pub base_path?: String,
         /// Headers to set, by name. Values may hold `{api}` `{rule}` `{consumer}` `{plan}` `{environment}`
-        /// `{client_id}` `{subject}` `{scope}` `{path:NAME}`, or be a secret: `{env: NAME}`.
+        /// `{client_id}` `{subject}` `{scope}` `{claim:PATH}` `{path:NAME}`, or be a secret:
+        /// `{env: NAME}`.
         pub headers = default: Named<Secret>,
     }
 }

@@ -1,6 +1,6 @@
 //! `rules` and `access`: paths with methods, and the ways in.
 
-use super::Mock;
+use super::{Mock, value::Named};
 
 document! {
     /// A path with methods, and the ways in.
@@ -32,6 +32,8 @@ document! {
         pub audience?: Audience,
         /// Issuers that are trusted; any if absent.
         pub issuers?: Vec<String>,
+        /// Claims that the token must have: by path, such as `org.id`, the values of which it must have one.
+        pub claims = default: Named<Vec<String>>,
     }
 }
 

@@ -4,7 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::identity::{Audiences, Identity};
+use crate::identity::{Audiences, Identity, KeptClaims};
 use crate::{
     headers::HeaderList,
     provider::{CallFailure, HttpResponse},
@@ -24,7 +24,7 @@ fn read_json(json: &str) -> Result<Vouched<'static>, ProviderFault> {
 }
 
 fn introspected(result: &CallResult) -> Result<Vouched<'static>, ProviderFault> {
-    match read(result)? {
+    match read(result, &AskedClaims::default())? {
         Read::Vouched(introspected) => Ok(introspected),
         Read::Unreadable => panic!("the token is unreadable"),
     }
@@ -59,6 +59,7 @@ fn a_full_reply_is_read() {
         scope: "a b".into(),
         audiences: Audiences::new(&["x".to_owned(), "y".to_owned()]).unwrap(),
         is_sender_constrained: false,
+        claims: KeptClaims::default(),
     };
     assert_eq!(claims, expected);
 }
@@ -199,7 +200,7 @@ fn only_json_is_read() {
     ];
     for content_type in others.map(Some).into_iter().chain([None]) {
         assert_eq!(
-            read(&answered(200, content_type, inactive)),
+            read(&answered(200, content_type, inactive), &AskedClaims::default()),
             Err(ProviderFault::NotJson),
             "{content_type:?}"
         );
@@ -211,7 +212,7 @@ fn a_body_that_is_too_long_is_a_fault() {
     let headers = HeaderList::from([("content-type", "application/json")]);
     let (body, trailers) = (Body::TooLong, HeaderList::new());
     let result = Ok(Response::Http(HttpResponse { status: 200, headers, body, trailers }));
-    assert_eq!(read(&result), Err(ProviderFault::TooLong));
+    assert_eq!(read(&result, &AskedClaims::default()), Err(ProviderFault::TooLong));
 }
 
 #[test]
@@ -224,7 +225,9 @@ fn deep_nesting_is_skipped_or_malformed() {
 #[test]
 fn every_other_reply_is_a_fault() {
     let body = br#"{"active":true}"#;
-    let status = |status| read(&answered(status, Some("application/json"), body)).unwrap_err();
+    let status = |status| {
+        read(&answered(status, Some("application/json"), body), &AskedClaims::default()).unwrap_err()
+    };
     for refused in [401, 403] {
         assert_eq!(status(refused), ProviderFault::Rejected { status: refused });
     }
@@ -241,7 +244,7 @@ fn every_other_reply_is_a_fault() {
         (CallFailure::NoHealthyHost, ProviderFault::NoHealthyHost),
         (CallFailure::Overloaded, ProviderFault::Overloaded),
     ] {
-        assert_eq!(read(&Err(failure)), Err(fault));
+        assert_eq!(read(&Err(failure), &AskedClaims::default()), Err(fault));
     }
 }
 
@@ -251,7 +254,7 @@ fn a_400_is_about_the_token_unless_it_names_our_client() {
         ["", "<html>", r#"{"error":"invalid_request"}"#, r#"{"error":"invalid_token"}"#, r#"{"error":7}"#]
     {
         assert_eq!(
-            read(&answered(400, Some("application/json"), body.as_bytes())),
+            read(&answered(400, Some("application/json"), body.as_bytes()), &AskedClaims::default()),
             Ok(Read::Unreadable),
             "{body}"
         );
@@ -259,6 +262,9 @@ fn a_400_is_about_the_token_unless_it_names_our_client() {
     for error in ["invalid_client", "unauthorized_client"] {
         let body = format!(r#"{{"error":"{error}","error_description":"x"}}"#);
         let fault = ProviderFault::Rejected { status: 400 };
-        assert_eq!(read(&answered(400, Some("application/json"), body.as_bytes())), Err(fault));
+        assert_eq!(
+            read(&answered(400, Some("application/json"), body.as_bytes()), &AskedClaims::default()),
+            Err(fault)
+        );
     }
 }
