@@ -90,7 +90,7 @@ fn check_reports_every_problem_of_every_file_on_a_line_of_its_own() {
     let ended = sidegate(&["check", &wrong, &right, &twice], "");
     assert_eq!(ended.code, 1);
     assert!(ended.output.starts_with(&format!("{right}: ok ")) && ended.output.lines().count() == 1);
-    let fields = "`sidegate`, `revision`, `gate`, `providers`, `metrics`, `plans`, `consumers`, `apis`";
+    let fields = "`sidegate`, `revision`, `epoch`, `revoked`, `gate`, `providers`, `metrics`, `plans`, `consumers`, `apis`";
     let lines = [
         format!("{wrong}:3:15: apis[0] (a).rules: the list is empty: leave it out, or give it an entry"),
         format!("{wrong}:4:1: colour: unknown field `colour`, expected one of {fields}"),
@@ -463,6 +463,8 @@ fn usage_errors_exit_with_2() {
         (&["key", "--digest"], ""),
         (&["key", "--digest"], "two keys\n"),
         (&["key", "--digest", "--bytes", "32"], ""),
+        (&["digest"], ""),
+        (&["digest"], "two tokens\n"),
         (&["check", "--env-file", "/no/such/file", "-"], RIGHT),
         (&["check", "--env-file", "a", "--without-secrets", "-"], RIGHT),
     ] {
@@ -475,8 +477,18 @@ fn usage_errors_exit_with_2() {
 }
 
 #[test]
+fn the_digest_of_a_jwt_is_that_of_its_first_two_parts() {
+    for (token, hashed) in
+        [("opaque\n", "opaque"), ("a.b.c\r\n", "a.b"), ("a.b", "a.b"), ("a.b.c.d", "a.b.c.d")]
+    {
+        let digest = Digest::of(hashed.as_bytes()).to_hex();
+        assert_eq!(sidegate(&["digest"], token).output, format!("{digest}\n"), "{token}");
+    }
+}
+
+#[test]
 fn help_names_examples_and_exit_codes() {
-    for command in ["", "check", "convert", "render", "key"] {
+    for command in ["", "check", "convert", "render", "key", "digest"] {
         let arguments: Vec<_> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let ended = sidegate(&arguments, "");
         assert_eq!(ended.code, 0);

@@ -41,6 +41,8 @@ mod refusals;
 mod replicas;
 #[path = "support/request.rs"]
 mod request;
+#[path = "gate/revocation.rs"]
+mod revocation;
 #[path = "gate/service_management.rs"]
 mod service_management;
 #[path = "gate/shadow.rs"]

@@ -39,15 +39,9 @@ pub fn run(arguments: &Arguments, streams: &mut Streams<'_>) -> io::Result<Statu
     if arguments.digest {
         let mut text = String::new();
         streams.input.read_to_string(&mut text)?;
-        // Editors and `echo` end the line, but a key has no line break.
-        let key = text.strip_suffix('\n').unwrap_or(&text);
-        let key = key.strip_suffix('\r').unwrap_or(key);
-        if key.is_empty() || key.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "standard input must hold one key and nothing else",
-            ));
-        }
+        let key = one_word(&text).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "standard input must hold one key and nothing else")
+        })?;
         writeln!(streams.output, "{}", entry(key))?;
         return Ok(Status::Done);
     }
@@ -56,6 +50,14 @@ pub fn run(arguments: &Arguments, streams: &mut Streams<'_>) -> io::Result<Statu
     let key = format!("{}{}", arguments.prefix, URL_SAFE_NO_PAD.encode(random));
     writeln!(streams.output, "{key}\n{}", entry(&key))?;
     Ok(Status::Done)
+}
+
+/// The one word in a text; `None` if there is none, or more than a word.
+pub(super) fn one_word(text: &str) -> Option<&str> {
+    // Editors and `echo` end the line, but a credential has no line break.
+    let word = text.strip_suffix('\n').unwrap_or(text);
+    let word = word.strip_suffix('\r').unwrap_or(word);
+    (!word.is_empty() && !word.chars().any(|c| c.is_control() || c.is_whitespace())).then_some(word)
 }
 
 /// The entry for the key in a consumer's `keys`.

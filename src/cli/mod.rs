@@ -1,10 +1,11 @@
-//! The `sidegate` command: checks, converts and renders policies and creates keys, with the same core that
-//! runs in Envoy.
+//! The `sidegate` command: checks, converts and renders policies, creates keys and makes digests, with the same
+//! core that runs in Envoy.
 //!
 //! Commands take their input, output and environment as arguments; only [`main`] uses those of the process.
 
 mod check;
 mod convert;
+mod digest;
 mod environment;
 mod input;
 mod key;
@@ -59,6 +60,8 @@ enum Command {
     Render(Box<render::Arguments>),
     /// Make an API key, or the digest of one
     Key(key::Arguments),
+    /// Print the digest of an access token, for the list of revoked ones
+    Digest(digest::Arguments),
     /// Print the JSON Schema of the policy document
     #[command(after_help = "Example:\n  sidegate schema > policy.schema.json")]
     Schema,
@@ -97,6 +100,7 @@ fn run(
         Command::Convert(arguments) => convert::run(&arguments, process, streams),
         Command::Render(arguments) => render::run(&arguments, process, streams),
         Command::Key(arguments) => key::run(&arguments, streams),
+        Command::Digest(digest::Arguments {}) => digest::run(streams),
         Command::Schema => {
             streams.output.write_all(schema::text().as_bytes())?;
             Ok(Status::Done)

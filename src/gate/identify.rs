@@ -297,6 +297,9 @@ async fn by_token<S: Store>(
     trail: &mut Trail,
 ) -> Result<Caller, Refusal> {
     let policy = place.policy;
+    if policy.revoked.contain(token.secret(), |token| ports.digest_of(token)) {
+        return Err(Cause::TokenInvalid.because(Reason::of(&TokenFault::Revoked)));
+    }
     let Some(TokenWay { provider: index, requirement, .. }) = way else {
         return Err(Cause::TokenInvalid.because(Reason::of(&TokenFault::WrongIssuer)));
     };

@@ -29,6 +29,10 @@ pub struct IdentityCache {
     variant: Option<Digest>,
 }
 
+/// What operators change in order that nothing is used that was cached before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epoch(pub u32);
+
 /// How long a token is known after it was active. If there are too many calls, those for known tokens are
 /// made first.
 const KNOWN_FOR: Duration = Duration::from_secs(3600);
@@ -67,6 +71,15 @@ pub struct Terms {
 pub struct KeptAnswer<'a> {
     fetched_at: Timestamp,
     introspected: Vouched<'a>,
+}
+
+// === impl Epoch ===
+
+impl Epoch {
+    /// What the keys of caches depend on; `None` in the first epoch.
+    pub(super) fn digest(self) -> Option<Digest> {
+        (self.0 != 0).then(|| Digest::of_parts(&[b"epoch", &self.0.to_le_bytes()]))
+    }
 }
 
 // === impl Lookup ===
@@ -120,9 +133,15 @@ impl IdentityCache {
         }
     }
 
-    /// The same cache, of answers with these claims. Policies that ask for other claims may share its tables.
-    pub fn asking(self, asked: AskedClaims) -> Self {
-        let variant = (!asked.is_empty()).then(|| asked.digest());
+    /// The same cache, of answers with these claims that were cached in this epoch. Other claims and other
+    /// epochs may share its tables.
+    pub fn asking(self, asked: AskedClaims, epoch: Epoch) -> Self {
+        let variant = match (asked.is_empty(), epoch.digest()) {
+            (true, None) => None,
+            (true, epoch @ Some(_)) => epoch,
+            (false, None) => Some(asked.digest()),
+            (false, Some(epoch)) => Some(Digest::of_parts(&[asked.digest().bytes(), epoch.bytes()])),
+        };
         Self { asked, variant, ..self }
     }
 

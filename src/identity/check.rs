@@ -34,6 +34,9 @@ pub struct RequiredClaim {
 /// 6750.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
+    /// The policy revokes the token.
+    #[error("the policy revokes the token")]
+    Revoked,
     /// The server says that the token is inactive.
     #[error("the token is not active")]
     Inactive,

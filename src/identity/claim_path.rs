@@ -113,7 +113,7 @@ struct Member<'p, 'f> {
 
 impl Member<'_, '_> {
     /// Records the value for those claims whose path ends here.
-    fn is(self, value: &ClaimValue) {
+    fn take(self, value: &ClaimValue) {
         for wanted in self.wanted.iter().filter(|wanted| wanted.rest.is_empty()) {
             if let Some(found) = self.found.get_mut(wanted.index) {
                 *found = Some(value.clone());
@@ -121,8 +121,8 @@ impl Member<'_, '_> {
         }
     }
 
-    fn is_text(self, text: impl ToString) {
-        self.is(&ClaimValue::One(text.to_string()));
+    fn take_text(self, text: impl ToString) {
+        self.take(&ClaimValue::One(text.to_string()));
     }
 }
 
@@ -172,32 +172,32 @@ impl<'de> Visitor<'de> for Member<'_, '_> {
         while let Some(item) = items.next_element::<Item>()? {
             list.extend(item.0);
         }
-        self.is(&ClaimValue::Many(list));
+        self.take(&ClaimValue::Many(list));
         Ok(())
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        self.is_text(text);
+        self.take_text(text);
         Ok(())
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
-        self.is_text(value);
+        self.take_text(value);
         Ok(())
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
-        self.is_text(number);
+        self.take_text(number);
         Ok(())
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
-        self.is_text(number);
+        self.take_text(number);
         Ok(())
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
-        self.is_text(number);
+        self.take_text(number);
         Ok(())
     }
 

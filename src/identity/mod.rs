@@ -20,11 +20,13 @@ mod encoding;
 pub mod introspection;
 pub mod jwt;
 mod record;
+mod revoked;
 pub mod threescale;
 
 pub use asked::{AskedClaims, ClaimIndex, KeptClaims};
-pub use cache::{IdentityCache, KeptAnswer, Lookup, Terms};
+pub use cache::{Epoch, IdentityCache, KeptAnswer, Lookup, Terms};
 pub use check::{RequiredClaim, Requirement, TokenFault, Tolerance, check};
 use check::{check_kind, check_times};
 pub use claim_path::{ClaimPath, InvalidClaimPath};
 pub use record::{Audiences, Identity, Vouched};
+pub use revoked::{RevokedTokens, revoking_digest};

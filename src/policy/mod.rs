@@ -29,7 +29,7 @@ use crate::{
     credential::{Digest, Locations, ProviderSecret},
     forward::{HeaderValue, ReservedNames},
     identity::{
-        IdentityCache, Requirement,
+        IdentityCache, Requirement, RevokedTokens,
         api_key::ApiKeys,
         application::ApplicationKeys,
         introspection,
@@ -85,6 +85,8 @@ pub struct Policy {
     pub ledger: Ledger,
     /// Where identities are cached.
     pub identities: IdentityCache,
+    /// Tokens that are refused.
+    pub revoked: RevokedTokens,
     /// The keys that issuers publish.
     pub key_sets: KeySets,
     /// How many signatures a worker verifies.

@@ -8,7 +8,7 @@ fn unknown_fields() {
         (
             r#"{"/colour":1}"#,
             &[
-                "colour: unknown field `colour`, expected one of `sidegate`, `revision`, `gate`, `providers`, `metrics`, `plans`, `consumers`, `apis`",
+                "colour: unknown field `colour`, expected one of `sidegate`, `revision`, `epoch`, `revoked`, `gate`, `providers`, `metrics`, `plans`, `consumers`, `apis`",
             ],
         ),
         (

@@ -96,6 +96,22 @@ fn issuers_with_settings_that_make_no_sense() {
 }
 
 #[test]
+fn revoked_tokens() {
+    let digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let many = format!(r#"{{"/revoked":[{}]}}"#, vec![format!("\"{digest}\""); 10_001].join(","));
+    check(&[
+        (&format!(r#"{{"/revoked":["{digest}"],"/epoch":1}}"#), &[]),
+        (r#"{"/revoked":[]}"#, &["revoked: the list is empty: leave it out, or give it an entry"]),
+        (r#"{"/revoked":["token"]}"#, &["revoked[0]: not a SHA-256 digest: expected 64 hexadecimal digits"]),
+        (&many, &["revoked: has 10001 digests, but at most 10000 are possible"]),
+        (
+            r#"{"/epoch":-1}"#,
+            &["epoch: invalid value: integer, expected a whole number from 0 to 4294967295"],
+        ),
+    ]);
+}
+
+#[test]
 fn required_claims() {
     let claims = |claims: &str| {
         format!(r#"{{"/apis/0/rules/0/access":[{{"introspection":{{"provider":"p","claims":{claims}}}}}]}}"#)

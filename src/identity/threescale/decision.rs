@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 use super::{Answer, Caching, Question, Rejection, Settings};
 use crate::{
     credential::Digest,
+    identity::Epoch,
     provider::Freshness,
     report::{Amount, Bound, Settled},
     store::{Change, Session, Store, Table},
@@ -62,6 +63,8 @@ pub struct Decisions {
     authorized: Table,
     rejected: Table,
     keys: Table,
+    /// What all keys are joined with, except in the first epoch.
+    epoch: Option<Digest>,
 }
 
 /// Room for a rejection, or for the digest of a key.
@@ -307,13 +310,24 @@ impl Decisions {
             authorized: Table::cache("authorized", capacity).with_entries_of(bytes),
             rejected: Table::cache("rejected", capacity).with_entries_of(SMALL).uncounted(),
             keys: Table::cache("applications", KEYS).with_entries_of(SMALL).uncounted(),
+            epoch: None,
         }
+    }
+
+    /// The same cache, of what was cached in this epoch.
+    pub fn of_epoch(self, epoch: Epoch) -> Self {
+        Self { epoch: epoch.digest(), ..self }
+    }
+
+    fn entry(&self, key: &Digest) -> Digest {
+        self.epoch.map_or(*key, |epoch| epoch.joined(key))
     }
 
     /// The decision about the question with this digest.
     pub fn find(&self, store: Session<'_, impl Store>, question: &Digest) -> Option<Kept> {
+        let question = self.entry(question);
         let find = |table: &Table| {
-            table.read(store, question, |bytes| {
+            table.read(store, &question, |bytes| {
                 let kept = Kept::decode(bytes?);
                 if kept.is_none() {
                     store.incidents().corrupt();
@@ -333,18 +347,19 @@ impl Decisions {
             Decision::Authorized(_) => (&self.authorized, &self.rejected),
             Decision::Rejected(_) => (&self.rejected, &self.authorized),
         };
-        write(other, store, question, Timestamp::default(), Vec::new());
-        write(table, store, question, kept.kept_until(settings), kept.encode());
+        let question = self.entry(question);
+        write(other, store, &question, Timestamp::default(), Vec::new());
+        write(table, store, &question, kept.kept_until(settings), kept.encode());
     }
 
     /// Remembers the key with which an application was accepted, or that it needed none.
     pub fn remember_key(&self, store: Session<'_, impl Store>, application: &Digest, key: &Digest) {
-        write(&self.keys, store, application, Timestamp::MAX, key.bytes().to_vec());
+        write(&self.keys, store, &self.entry(application), Timestamp::MAX, key.bytes().to_vec());
     }
 
     /// Whether an application was accepted with this key the last time.
     pub fn knows_key(&self, store: Session<'_, impl Store>, application: &Digest, key: &Digest) -> bool {
-        self.keys.read(store, application, |known| {
+        self.keys.read(store, &self.entry(application), |known| {
             let known = known.and_then(|known| known.try_into().ok()).map(Digest::from_bytes);
             known.is_some_and(|known| known == *key)
         })

@@ -25,13 +25,16 @@ pub(super) use report::{Finding, Owners};
 
 use super::{
     Api, Consumers, Policy,
-    document::{self, value::Named},
+    document::{
+        self,
+        value::{Named, Sha256},
+    },
     problem::Kind,
 };
 use crate::{
     forward::Field,
     identity::{
-        AskedClaims, IdentityCache,
+        AskedClaims, Epoch, IdentityCache, RevokedTokens,
         jwt::{KeySets, Verifications},
         threescale::Decisions,
     },
@@ -55,12 +58,25 @@ pub(super) fn compile(
     digest: String,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Policy, Box<Uncompilable>> {
-    let document::Document { sidegate: _, revision, gate, providers, metrics, plans, consumers, apis } =
-        document;
+    let document::Document {
+        sidegate: _,
+        revision,
+        epoch,
+        revoked,
+        gate,
+        providers,
+        metrics,
+        plans,
+        consumers,
+        apis,
+    } = document;
     let mut report = Report::default();
     if let Some(revision) = &revision {
         report.name("revision", revision);
     }
+    let revoked = report.list("revoked", revoked);
+    report.at_most(RevokedTokens::MOST, "digests", revoked.len(), "revoked");
+    let epoch = Epoch(epoch);
     let gate = gate::compile(gate, &mut report);
     let providers = providers::compile(providers, environment, &mut report);
     let metrics = compile_metrics(&metrics, &mut report);
@@ -110,9 +126,10 @@ pub(super) fn compile(
         consumers,
         reserved_headers,
         meters: Meters::new(gate.meters, gate.addresses),
-        decisions: Decisions::new(gate.tokens, gate.token_bytes),
+        decisions: Decisions::new(gate.tokens, gate.token_bytes).of_epoch(epoch),
         ledger: Ledger,
-        identities: IdentityCache::new(gate.tokens, gate.token_bytes).asking(asked),
+        identities: IdentityCache::new(gate.tokens, gate.token_bytes).asking(asked, epoch),
+        revoked: revoked.into_iter().map(|Sha256(digest)| digest).collect(),
         key_sets: KeySets::default(),
         verifications: Verifications::new(gate.verifications),
         rests: Rests::default(),

@@ -92,7 +92,7 @@ pub use providers::{
     Unavailable, WithoutDecision,
 };
 pub use rules::{Access, Audience, Rule, RuleAnswer, ScopeStrategy, ThreescaleAccess, TokenAccess};
-use value::Named;
+use value::{Named, Sha256};
 
 document! {
     /// The whole policy.
@@ -101,6 +101,10 @@ document! {
         pub sidegate: SchemaVersion,
         /// The operator's name for this state of the policy; shown in metrics and debug headers.
         pub revision?: String,
+        /// A number. With another one, no identity is used that was cached before.
+        pub epoch = default: u32,
+        /// SHA-256 of tokens that are refused, in hexadecimal; of a JWT, that of its first two parts.
+        pub revoked?: Vec<Sha256>,
         /// What holds for every request.
         pub gate = default: Gate,
         /// Services that vouch for credentials or count, by name.
