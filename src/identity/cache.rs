@@ -5,7 +5,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{AskedClaims, Identity, Vouched};
+use super::{AskedClaims, Identity, Vouched, recent::Recent};
 use crate::{
     credential::Digest,
     provider::{Freshness, Keeping, WhenUnavailable},
@@ -27,6 +27,7 @@ pub struct IdentityCache {
     asked: AskedClaims,
     /// What answers depend on beside the provider and the token. Answers with anything else are not found.
     variant: Option<Digest>,
+    recent: Recent,
 }
 
 /// What operators change in order that nothing is used that was cached before.
@@ -130,6 +131,7 @@ impl IdentityCache {
             known: Table::cache("known", capacity).with_entries_of(INACTIVE_BYTES).uncounted(),
             asked: AskedClaims::default(),
             variant: None,
+            recent: Recent::default(),
         }
     }
 
@@ -152,6 +154,24 @@ impl IdentityCache {
 
     fn entry(&self, key: &Digest) -> Digest {
         self.variant.map_or(*key, |variant| variant.joined(key))
+    }
+
+    /// The answer that is cached under `key`, if it is still fresh. The store is not read for a token that
+    /// this worker has found active not long ago. So another worker may know already that such a token has
+    /// been revoked; but nobody uses an answer for longer than its `ttl`.
+    pub fn fresh(
+        &self,
+        store: Session<'_, impl Store>,
+        key: &Digest,
+        terms: &Terms,
+    ) -> Option<Vouched<'static>> {
+        let is_fresh = |kept: &KeptAnswer<'_>| kept.freshness(terms, store.now()) == Freshness::Fresh;
+        if let Some(kept) = self.recent.find(key, is_fresh) {
+            return Some(kept.into_vouched());
+        }
+        let kept = self.find(store, key).filter(is_fresh)?;
+        self.recent.note(key, &kept);
+        Some(kept.into_vouched())
     }
 
     /// The answer that is cached under `key`.
@@ -190,6 +210,7 @@ impl IdentityCache {
             Vouched::Inactive => now,
         };
         let answer = KeptAnswer::new(introspected, now);
+        self.recent.note(key, &answer);
         let kept_until = answer.kept_until(terms);
         let (table, other) = match &answer.introspected {
             Vouched::Active(_) => (&self.active, &self.inactive),
@@ -223,6 +244,11 @@ impl<'a> KeptAnswer<'a> {
     }
 
     /// The answer.
+    pub const fn vouched(&self) -> &Vouched<'a> {
+        &self.introspected
+    }
+
+    /// The same.
     pub fn into_vouched(self) -> Vouched<'a> {
         self.introspected
     }

@@ -19,6 +19,7 @@ mod claims;
 mod encoding;
 pub mod introspection;
 pub mod jwt;
+mod recent;
 mod record;
 mod revoked;
 pub mod threescale;

@@ -71,6 +71,28 @@ impl Audiences<'_> {
 }
 
 impl Identity<'_> {
+    /// The total size of all texts, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let Self {
+            exp: _,
+            nbf: _,
+            iat: _,
+            sub,
+            client_id,
+            username,
+            iss,
+            token_type,
+            token_use,
+            typ,
+            scope,
+            audiences,
+            is_sender_constrained: _,
+            claims,
+        } = self;
+        let optional = [sub, client_id, username, iss, token_type, token_use, typ].into_iter().flatten();
+        optional.chain([scope, &audiences.0, &claims.0]).map(|text| text.len()).fold(0, usize::saturating_add)
+    }
+
     /// The granted scopes.
     pub fn scopes(&self) -> impl Iterator<Item = &str> + Clone {
         let mut rest: &str = &self.scope;

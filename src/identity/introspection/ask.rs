@@ -7,7 +7,7 @@ use crate::{
     identity::{IdentityCache, Lookup, Vouched},
     ports::{Ports, Role},
     provider::{
-        Asker, CallOutcome, CallRecord, Freshness, ProviderFault,
+        Asker, CallOutcome, CallRecord, ProviderFault,
         rest::{Rests, Turn},
     },
     store::Store,
@@ -35,10 +35,8 @@ pub async fn introspect<S: Store>(
 ) -> Consulted {
     let settings = provider.settings();
     let key = provider.cache_key(&ports.digest_of(token.secret()));
-    if let Some(kept) = cache.find(ports.store(), &key)
-        && kept.freshness(&settings.terms, ports.now()) == Freshness::Fresh
-    {
-        return Consulted { result: Ok((kept.into_vouched(), Lookup::Hit)), call: None };
+    if let Some(vouched) = cache.fresh(ports.store(), &key, &settings.terms) {
+        return Consulted { result: Ok((vouched, Lookup::Hit)), call: None };
     }
     if provider.is_foreign(token.secret()) {
         return Consulted { result: Ok((Vouched::Inactive, Lookup::Foreign)), call: None };

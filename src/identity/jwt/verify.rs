@@ -12,7 +12,7 @@ use crate::{
     credential::AccessToken,
     identity::{IdentityCache, Lookup, TokenFault, Vouched, check_kind, check_times},
     ports::Ports,
-    provider::{Asker, CallRecord, Freshness},
+    provider::{Asker, CallRecord},
     store::Store,
 };
 
@@ -88,10 +88,8 @@ pub async fn verify<S: Store>(
 ) -> Verified {
     let settings = provider.settings();
     let key = provider.cache_key(&ports.digest_of(token.secret()));
-    if let Some(kept) = tools.cache.find(ports.store(), &key)
-        && kept.freshness(&settings.terms, ports.now()) == Freshness::Fresh
-    {
-        let result = match kept.into_vouched() {
+    if let Some(vouched) = tools.cache.fresh(ports.store(), &key, &settings.terms) {
+        let result = match vouched {
             // Only signatures are remembered as invalid: all else is cheap to find out again.
             Vouched::Inactive => Err(TokenFault::BadSignature.into()),
             active => Ok(active),
