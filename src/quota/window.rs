@@ -1,6 +1,6 @@
 //! Windows: the spans of time that limits count in, aligned to the UTC calendar.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{cell::Cell, fmt, str::FromStr, time::Duration};
 
 use jiff::{ToSpan as _, civil::Date, tz::Offset};
 
@@ -105,8 +105,12 @@ impl Window {
                 let Span { start, end } = every(WEEK, now.saturating_add(shift));
                 Span { start: start.saturating_sub(shift), end: end.map(|end| end.saturating_sub(shift)) }
             }
-            Self::Month => calendar(now, Date::first_of_month, 1.month()),
-            Self::Year => calendar(now, Date::first_of_year, 1.year()),
+            Self::Month => {
+                MONTH.with(|last| recent(last, now, |now| calendar(now, Date::first_of_month, 1.month())))
+            }
+            Self::Year => {
+                YEAR.with(|last| recent(last, now, |now| calendar(now, Date::first_of_year, 1.year())))
+            }
             Self::Eternity => Span { start: Timestamp::default(), end: None },
         }
     }
@@ -163,6 +167,25 @@ fn every(length: u64, now: Timestamp) -> Span {
         start: Timestamp::from_millis(start),
         end: Some(Timestamp::from_millis(start.saturating_add(length))),
     }
+}
+
+thread_local! {
+    /// The month that was computed last.
+    static MONTH: Cell<Option<Span>> = const { Cell::new(None) };
+    /// The year that was computed last.
+    static YEAR: Cell<Option<Span>> = const { Cell::new(None) };
+}
+
+/// The span that contains `now`: the last one if it does, or else what `compute` returns. Calendars are slow,
+/// and nearly all requests are in the same month as the one before.
+fn recent(last: &Cell<Option<Span>>, now: Timestamp, compute: impl FnOnce(Timestamp) -> Span) -> Span {
+    let contains = |span: &Span| span.start <= now && span.end.is_some_and(|end| now < end);
+    if let Some(span) = last.get().filter(contains) {
+        return span;
+    }
+    let span = compute(now);
+    last.set(Some(span));
+    span
 }
 
 fn calendar(now: Timestamp, first: fn(Date) -> Date, length: jiff::Span) -> Span {
