@@ -111,7 +111,9 @@ pub fn render(
     }
     headers.push("x-sidegate-code", row.code.digits());
     headers.push("x-sidegate-correlation-id", correlation.to_owned());
-    headers.push("cache-control", "no-store");
+    if may_be_cached(status) {
+        headers.push("cache-control", "no-store");
+    }
     challenge(cause, replies, challenges, &mut headers);
     if status == 401 && headers.get("www-authenticate").is_none() {
         any_challenge(replies, challenges, &mut headers);
@@ -129,6 +131,11 @@ pub fn render(
     let grpc = GrpcStatus { code: row.grpc_status, message: Cow::Borrowed(wording(&row, replies.format)) };
     let body = text.and_then(|text| text.body.clone()).unwrap_or_else(|| replies.body(row.code));
     Reply { status, grpc, headers, body }
+}
+
+/// Whether caches may keep a reply with this status although nothing in it says so (RFC 9110 section 15.1).
+const fn may_be_cached(status: u16) -> bool {
+    matches!(status, 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
 const fn wording(row: &Row, format: ErrorFormat) -> &'static str {
@@ -278,6 +285,24 @@ mod tests {
     }
 
     #[test]
+    fn what_caches_would_keep_by_themselves_must_not_be_stored() {
+        let replies = Replies::new(&style());
+        for (cause, status, stored) in [
+            (Cause::NoRoute, None, false),
+            (Cause::MethodNotAllowed { allow: "GET".to_owned() }, None, false),
+            (Cause::KeyRefused, None, true),
+            (Cause::LimitReached { retry_after: None }, None, true),
+            (Cause::NoRoute, Some(403), true),
+            (Cause::KeyRefused, Some(404), false),
+        ] {
+            let text = Text::new(status, None, None);
+            let reply = render(&cause, &replies, Challenges::default(), Some(&text), "id", HeaderList::new());
+            let expected: &[&str] = if stored { &[] } else { &["no-store"] };
+            assert_eq!(headers(&reply, "cache-control"), expected, "{cause:?} as {status:?}");
+        }
+    }
+
+    #[test]
     fn an_api_may_say_it_in_words_of_its_own() {
         let text = |status, content_type: Option<&str>, body: Option<&str>| {
             Text::new(status, content_type.map(str::to_owned), body.map(str::to_owned))
@@ -328,9 +353,7 @@ mod tests {
             assert_eq!((reply.status, &*reply.body), (status, body), "{cause:?}");
             assert_eq!(headers(&reply, "content-type"), [content_type]);
             assert_eq!(headers(&reply, "www-authenticate"), challenges, "{cause:?}");
-            for name in
-                ["x-sidegate-code", "x-sidegate-correlation-id", "cache-control", "retry-after", "x-further"]
-            {
+            for name in ["x-sidegate-code", "x-sidegate-correlation-id", "retry-after", "x-further"] {
                 assert_eq!(headers(&reply, name), headers(&plain, name));
             }
             assert_eq!(reply.grpc, plain.grpc);
