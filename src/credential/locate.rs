@@ -169,11 +169,15 @@ fn in_header<'r>(
     scheme: Option<&str>,
     headers: &'r HeaderMap,
 ) -> Result<Option<&'r str>, MisplacedCredential> {
-    let mut lines = lines(name, headers).filter(|line| !line.is_empty());
-    let Some(line) = lines.clone().find(|line| carries(line, scheme)) else {
-        return Ok(None);
-    };
-    if lines.nth(1).is_some() {
+    let (mut found, mut count) = (None, 0_usize);
+    for line in lines(name, headers).filter(|line| !line.is_empty()) {
+        count = count.saturating_add(1);
+        if found.is_none() && carries(line, scheme) {
+            found = Some(line);
+        }
+    }
+    let Some(line) = found else { return Ok(None) };
+    if count > 1 {
         return Err(MisplacedCredential::Twice);
     }
     let credential = match scheme {

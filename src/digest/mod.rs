@@ -2,15 +2,16 @@
 
 mod recent;
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
 pub use recent::RecentDigests;
 
-/// A SHA-256 digest. Comparison for equality takes constant time.
-#[derive(Clone, Copy, PartialOrd, Ord)]
+/// A SHA-256 digest. Comparison for equality takes constant time. The order is that of its words, which is
+/// not the order of its bytes.
+#[derive(Clone, Copy)]
 pub struct Digest([u8; 32]);
 
 /// The text is not a SHA-256 digest in hexadecimal.
@@ -106,6 +107,19 @@ impl PartialEq for Digest {
 }
 
 impl Eq for Digest {}
+
+impl Ord for Digest {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // The first words differ for almost all of them.
+        self.number().cmp(&other.number()).then_with(|| self.words().cmp(&other.words()))
+    }
+}
+
+impl PartialOrd for Digest {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl std::hash::Hash for Digest {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {

@@ -24,10 +24,10 @@ use crate::{
 /// The future waits only for `ports`. It owns the request and its policy, so replacing the policy does not
 /// affect it. If it is dropped while it waits, it gives its charges back.
 pub async fn decide<S: Store + 'static>(policy: Rc<Policy>, request: Request, ports: Rc<Ports<S>>) -> Ending {
-    let head = request.head();
+    let (head, reserved) = request.head(&policy);
     // Boxed, as it goes from here to the ending and is large.
     let mut trail = Box::new(Trail::new(&policy, &head));
-    let line = request.reserved(&policy).and_then(|reserved| head.line(&policy, reserved));
+    let line = reserved.and_then(|reserved| head.line(&policy, reserved));
     let admitted = match &line {
         Ok(line) => admit(&policy, &request, line, &ports, &mut trail).await,
         Err(malformed) => Err(malformed.clone()),

@@ -82,24 +82,6 @@ impl Request {
         self.stream
     }
 
-    /// The names of headers that the caller sent and only Sidegate may set. Fails if there are too many
-    /// headers, or too many of these.
-    pub(super) fn reserved(&self, policy: &Policy) -> Result<BTreeSet<&[u8]>, Refusal> {
-        if self.headers.len() > MOST_HEADERS {
-            return Err(Cause::Malformed.because("too many headers"));
-        }
-        let mut reserved = BTreeSet::new();
-        let mut lines = 0_usize;
-        for (name, _) in self.headers.iter().filter(|(name, _)| policy.reserved_headers.contain(name)) {
-            reserved.insert(name);
-            lines = lines.saturating_add(1);
-        }
-        if lines > MOST_RESERVED {
-            return Err(Cause::Malformed.because("too many headers that only Sidegate may set"));
-        }
-        Ok(reserved)
-    }
-
     /// Fails if the API reads queries or cookies, and the request has too many parameters or cookies.
     pub(super) fn check_parameters(&self, api: &Api, query: &Query<'_>) -> Result<(), Refusal> {
         let reads_query = api.locations.reads_query() || api.metering.reads_query();
@@ -112,17 +94,36 @@ impl Request {
         Ok(())
     }
 
-    pub(super) fn head(&self) -> Head<'_> {
-        Head::read(&self.headers)
+    /// Reads the header map, in one pass. Also returns the names of the headers that the caller sent and only
+    /// Sidegate may set, or that there are too many headers, or too many of these.
+    pub(super) fn head(&self, policy: &Policy) -> (Head<'_>, Result<BTreeSet<&[u8]>, Refusal>) {
+        let mut names = BTreeSet::new();
+        let mut lines = 0_usize;
+        let head = Head::read(&self.headers, |name| {
+            if policy.reserved_headers.contain(name) {
+                names.insert(name);
+                lines = lines.saturating_add(1);
+            }
+        });
+        let reserved = if self.headers.len() > MOST_HEADERS {
+            Err(Cause::Malformed.because("too many headers"))
+        } else if lines > MOST_RESERVED {
+            Err(Cause::Malformed.because("too many headers that only Sidegate may set"))
+        } else {
+            Ok(names)
+        };
+        (head, reserved)
     }
 }
 
 impl<'a> Head<'a> {
-    fn read(headers: &'a HeaderMap) -> Self {
+    /// Reads the fields, and passes each name to `look`.
+    fn read(headers: &'a HeaderMap, mut look: impl FnMut(&'a [u8])) -> Self {
         let mut head = Self::default();
         let mut origin = None;
         let mut asked_method = None;
         for (name, value) in headers.iter() {
+            look(name);
             match name {
                 b":method" => head.method = Some(value),
                 b":path" => head.path = Some(value),
@@ -204,7 +205,7 @@ mod tests {
             (vec![(":method", "OPTIONS"), origin], None),
             (vec![(":method", "GET"), origin, asked], None),
         ] {
-            assert_eq!(Head::read(&headers(&pairs)).preflight_for, expected);
+            assert_eq!(Head::read(&headers(&pairs), |_| {}).preflight_for, expected);
         }
     }
 
@@ -217,7 +218,11 @@ mod tests {
             ("application/grpc-web", Protocol::Http),
             ("application/json", Protocol::Http),
         ] {
-            assert_eq!(Head::read(&headers(&[("content-type", value)])).protocol, expected, "{value}");
+            assert_eq!(
+                Head::read(&headers(&[("content-type", value)]), |_| {}).protocol,
+                expected,
+                "{value}"
+            );
         }
     }
 }

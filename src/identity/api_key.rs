@@ -1,7 +1,7 @@
 //! API keys: the policy holds their digests, with the consumer that owns each key and whether the key is
 //! accepted.
 
-use std::{cmp::Ordering, num::NonZeroU32};
+use std::num::NonZeroU32;
 
 use crate::{credential::Digest, texts::Texts, time::Timestamp};
 
@@ -174,7 +174,7 @@ impl ApiKeys {
         let records = &mut list.records;
         let owner = |record: &KeyRecord| (record.consumer, record.place);
         records.sort_unstable_by(|one, other| {
-            order(&one.digest, &other.digest).then_with(|| owner(one).cmp(&owner(other)))
+            one.digest.cmp(&other.digest).then_with(|| owner(one).cmp(&owner(other)))
         });
         let mut repeated: Vec<_> = records
             .windows(2)
@@ -195,7 +195,7 @@ impl ApiKeys {
 
     /// The record of the key with this digest, if the key is accepted at `now`; otherwise why it is not.
     pub fn find(&self, digest: &Digest, now: Timestamp) -> Result<&KeyRecord, KeyRefused<'_>> {
-        let found = self.0.records.binary_search_by(|record| order(&record.digest, digest));
+        let found = self.0.records.binary_search_by(|record| record.digest.cmp(digest));
         let Some(record) = found.ok().and_then(|at| self.0.records.get(at)) else {
             return Err(KeyRefused { fault: KeyFault::Unknown, record: None });
         };
@@ -207,11 +207,6 @@ impl ApiKeys {
     pub fn id(&self, id: KeyId) -> Option<&str> {
         self.0.id(id)
     }
-}
-
-/// An order of digests that one comparison of numbers decides for almost all of them.
-fn order(one: &Digest, other: &Digest) -> Ordering {
-    one.number().cmp(&other.number()).then_with(|| one.cmp(other))
 }
 
 #[cfg(test)]

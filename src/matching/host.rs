@@ -4,6 +4,8 @@ use std::{borrow::Cow, fmt, net::Ipv6Addr};
 
 use rustc_hash::FxHashMap;
 
+use crate::grammar::Classes;
+
 /// The length limit of DNS names. Longer hosts are refused, which bounds the work for a request.
 const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
@@ -143,22 +145,33 @@ pub fn host_of(authority: &str) -> Result<Option<Cow<'_, str>>, MalformedHost> {
     if host.len() > MAX_HOST {
         return Err(MalformedHost::TooLong);
     }
-    let mut has_upper_case = false;
-    let mut last = b'.';
-    for byte in host.bytes() {
-        match byte {
-            b'.' if last == b'.' => return Err(MalformedHost::EmptyLabel),
-            b'A'..=b'Z' => has_upper_case = true,
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {}
-            _ => return Err(MalformedHost::Character),
+    let (mut all, mut last) = (0, DOT);
+    for class in host.bytes().map(|byte| CLASSES.of(byte)) {
+        if class & last & DOT != 0 {
+            return Err(MalformedHost::EmptyLabel);
         }
-        last = byte;
+        all |= class;
+        last = class;
     }
-    if last == b'.' {
+    if all & REFUSED != 0 {
+        return Err(MalformedHost::Character);
+    }
+    if last == DOT {
         return Err(MalformedHost::EmptyLabel);
     }
-    Ok(Some(if has_upper_case { Cow::Owned(host.to_ascii_lowercase()) } else { Cow::Borrowed(host) }))
+    Ok(Some(if all & UPPER_CASE != 0 { Cow::Owned(host.to_ascii_lowercase()) } else { Cow::Borrowed(host) }))
 }
+
+/// The classes of bytes in hosts, as bits.
+const REFUSED: u8 = 1;
+const UPPER_CASE: u8 = 2;
+const DOT: u8 = 4;
+
+/// The class of each byte; 0 for what a host has most.
+const CLASSES: Classes = Classes::all(REFUSED)
+    .with(b"abcdefghijklmnopqrstuvwxyz0123456789-_", 0)
+    .with(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", UPPER_CASE)
+    .with(b".", DOT);
 
 /// Values by host pattern.
 #[derive(Clone, Debug)]

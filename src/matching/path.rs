@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use memchr::memchr;
 use percent_encoding::percent_decode_str;
 
-use crate::grammar::hex_digit;
+use crate::grammar::{Classes, hex_digit};
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
@@ -203,13 +203,24 @@ pub(super) fn is_dot_parameter(segment: &str) -> bool {
 
 /// Whether the path is normal. A path in which a segment starts with a dot may be normal nevertheless.
 fn is_surely_normal(path: &str) -> bool {
-    let mut starts_segment = false;
-    path.bytes().all(|byte| {
-        let is_normal = is_plain(byte) && !(starts_segment && matches!(byte, b'/' | b'.'));
-        starts_segment = byte == b'/';
+    let mut last = 0;
+    path.bytes().map(|byte| CLASSES.of(byte)).all(|class| {
+        let is_normal = class & REFUSED == 0 && (last & SLASH == 0 || class == 0);
+        last = class;
         is_normal
     })
 }
+
+/// The classes of bytes in paths, as bits.
+const REFUSED: u8 = 1;
+const SLASH: u8 = 2;
+const DOT: u8 = 4;
+
+/// The class of each byte (RFC 3986, section 3.3); 0 for what is normal everywhere.
+const CLASSES: Classes = Classes::all(REFUSED)
+    .with(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_~:@!$&'()*+,;=", 0)
+    .with(b"/", SLASH)
+    .with(b".", DOT);
 
 fn resolve(path: &str) -> Result<String, MalformedTarget> {
     let mut out = String::with_capacity(path.len());
@@ -252,14 +263,9 @@ const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// What RFC 3986, section 3.3, allows in a path without an escape, and the slash.
-#[inline]
-const fn is_plain(byte: u8) -> bool {
-    is_unreserved(byte)
-        || matches!(
-            byte,
-            b'/' | b':' | b'@' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
-        )
+/// Whether RFC 3986, section 3.3, allows the byte in a path without an escape. The slash is allowed too.
+fn is_plain(byte: u8) -> bool {
+    CLASSES.of(byte) & REFUSED == 0
 }
 
 #[cfg(test)]
