@@ -1,5 +1,5 @@
-//! The `sidegate` command: checks, converts and renders policies, creates keys and makes digests, with the same
-//! core that runs in Envoy.
+//! The `sidegate` command: checks, converts and renders policies, creates keys and makes digests, with the
+//! same core that runs in Envoy.
 //!
 //! Commands take their input, output and environment as arguments; only [`main`] uses those of the process.
 

@@ -81,8 +81,8 @@ impl ClaimPath {
     }
 }
 
-/// Reads what a token has at each of `paths`; `None` where that is no value and no list of values. Numbers and
-/// truth values count as the texts that they are written with.
+/// Reads what a token has at each of `paths`; `None` where that is no value and no list of values. Numbers
+/// and truth values count as the texts that they are written with.
 ///
 /// # Errors
 ///

@@ -4,10 +4,10 @@
 //!   tree: a request's [`Usage`](crate::matching::Usage) of a metric also counts for its ancestors. A limit
 //!   on a metric that a request does not use is ignored: it does not refuse the request, count it, or appear
 //!   in its headers.
-//! * A meter holds the counters of one subject, in one entry of the store. [`charge()`] checks all limits, then
-//!   charges all of them, in one update per meter. A refused request changes no counter, and an admitted one
-//!   counts exactly once. With a limit of N, exactly N requests are admitted per window, however many workers
-//!   ask.
+//! * A meter holds the counters of one subject, in one entry of the store. [`charge()`] checks all limits,
+//!   then charges all of them, in one update per meter. A refused request changes no counter, and an
+//!   admitted one counts exactly once. With a limit of N, exactly N requests are admitted per window,
+//!   however many workers ask.
 //! * **Fixed** windows start from zero at boundaries of the UTC calendar. Around a boundary they admit up to
 //!   2 × `max` in a short time: at the end of one window and at the start of the next.
 //! * **Sliding** windows also count the window before. Its count is treated as evenly spread, and weighted by
