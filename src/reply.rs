@@ -34,4 +34,8 @@ pub enum Protocol {
     Http,
     /// With `grpc-status` and `grpc-message`.
     Grpc,
+    /// With the same in headers of HTTP (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md>).
+    GrpcWeb,
+    /// Likewise, for callers whose messages are in base64.
+    GrpcWebText,
 }

@@ -17,7 +17,6 @@ use crate::{
     quota,
     refusal::{Refusal, render},
     reply::{Protocol, Reply},
-    time::Timestamp,
 };
 
 /// How a request ends.
@@ -64,7 +63,8 @@ pub(super) struct End<'a> {
     pub head: &'a Head<'a>,
     /// `None` if the request line is malformed.
     pub line: Option<&'a RequestLine<'a>>,
-    pub now: Timestamp,
+    /// Makes an id for a request without one of its own.
+    pub made_id: &'a dyn Fn() -> String,
 }
 
 // === impl End ===
@@ -148,33 +148,17 @@ impl End<'_> {
         let mut further = quota::headers(trail.policy.rate_limit_headers, &trail.standings);
         explain(&trail, &mut further);
         let correlation = self.correlation();
+        let recipient = trail.recipient(self.request.asked_format(self.head.accept));
         let texts = trail.matched_api().and_then(|api| api.texts.as_ref());
         let text = texts.and_then(|texts| texts.of(&refusal.cause));
-        let policy = &trail.policy;
-        let reply = render(&refusal.cause, &policy.replies, trail.challenges(), text, &correlation, further);
+        let reply = render(&refusal.cause, &trail.policy.replies, &recipient, text, &correlation, further);
         trail.refusal = Some(refusal.clone());
         Refused { refusal, reply, protocol: self.head.protocol, correlation, trail }
     }
 
-    /// The id for finding the request in logs: its own, or one made from the time and the stream's number.
+    /// The id for finding the request in logs: its own, or one that is made for it.
     fn correlation(&self) -> String {
-        let own = self.head.own_id().map(str::to_owned);
-        own.unwrap_or_else(|| {
-            let mut id = String::with_capacity(32);
-            push_hex(&mut id, self.now.millis());
-            id.push('-');
-            push_hex(&mut id, self.request.stream().into());
-            id
-        })
-    }
-}
-
-/// Writes a number in hexadecimal digits; `format!` would take ten times as long.
-fn push_hex(text: &mut String, number: u64) {
-    let digits = 16_u32.saturating_sub(number.leading_zeros() / 4).max(1);
-    for place in (0..digits).rev() {
-        let digit = number.checked_shr(place.saturating_mul(4)).unwrap_or_default() & 0xf;
-        text.extend(u32::try_from(digit).ok().and_then(|digit| char::from_digit(digit, 16)));
+        self.head.own_id().map_or_else(self.made_id, str::to_owned)
     }
 }
 
@@ -265,22 +249,5 @@ impl Answer {
     /// What was found out about the request.
     pub const fn trail(&self) -> &Trail {
         &self.permit.trail
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_in_hexadecimal() {
-        for number in [0, 1, 15, 16, 0xabc, 0x10_0000, u64::from(u32::MAX), u64::MAX] {
-            let mut text = String::new();
-            push_hex(&mut text, number);
-            assert_eq!(text, format!("{number:x}"));
-        }
     }
 }

@@ -32,7 +32,8 @@ pub async fn decide<S: Store + 'static>(policy: Rc<Policy>, request: Request, po
         Ok(line) => admit(&policy, &request, line, &ports, &mut trail).await,
         Err(malformed) => Err(malformed.clone()),
     };
-    let end = End { head: &head, line: line.as_ref().ok(), request: &request, now: ports.now() };
+    let made_id = || ports.id_for(request.stream());
+    let end = End { head: &head, line: line.as_ref().ok(), request: &request, made_id: &made_id };
     end.of(admitted, trail)
 }
 

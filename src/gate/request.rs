@@ -10,7 +10,7 @@ use crate::{
     matching::{self, RequestPath, Target},
     policy::{Api, Policy},
     query::Query,
-    refusal::{Cause, Reason, Refusal},
+    refusal::{Cause, ErrorFormat, Reason, Refusal},
     reply::Protocol,
 };
 
@@ -38,10 +38,23 @@ pub(super) struct Head<'a> {
     pub authority: Option<&'a [u8]>,
     pub request_id: Option<&'a [u8]>,
     pub debug_secret: Option<&'a [u8]>,
+    pub accept: Accept<'a>,
     pub protocol: Protocol,
     /// The method that a CORS preflight asks about (Fetch standard, section 3.2.2); `None` for other
     /// requests.
     pub preflight_for: Option<&'a str>,
+}
+
+/// What a request says about the types of content that its caller accepts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Accept<'a> {
+    /// Nothing.
+    #[default]
+    Unsaid,
+    /// This line.
+    Line(&'a [u8]),
+    /// Several lines. Few requests have them, so they are looked for where they are needed.
+    Lines,
 }
 
 /// The method, host and path of a request.
@@ -114,6 +127,16 @@ impl Request {
         };
         (head, reserved)
     }
+
+    /// The form of a refusal's body that the request asks for.
+    pub(super) fn asked_format(&self, accept: Accept<'_>) -> Option<ErrorFormat> {
+        match accept {
+            Accept::Unsaid => None,
+            Accept::Line(line) if line.len() < PROBLEM.len() => None,
+            Accept::Line(line) => asked_format([line].into_iter()),
+            Accept::Lines => asked_format(self.headers.values("accept")),
+        }
+    }
 }
 
 impl<'a> Head<'a> {
@@ -129,6 +152,12 @@ impl<'a> Head<'a> {
                 b":path" => head.path = Some(value),
                 b":authority" => head.authority = Some(value),
                 b"content-type" => head.protocol = protocol(value),
+                b"accept" => {
+                    head.accept = match head.accept {
+                        Accept::Unsaid => Accept::Line(value),
+                        Accept::Line(_) | Accept::Lines => Accept::Lines,
+                    };
+                }
                 b"origin" => origin = Some(value),
                 b"access-control-request-method" => asked_method = Some(value),
                 b"x-request-id" => head.request_id = Some(value),
@@ -175,12 +204,46 @@ impl<'a> Head<'a> {
     }
 }
 
-/// gRPC is `application/grpc`, optionally followed by `+…` or `;…`.
-fn protocol(content_type: &[u8]) -> Protocol {
-    match content_type.strip_prefix(b"application/grpc").map(<[u8]>::first) {
-        Some(None | Some(b'+' | b';')) => Protocol::Grpc,
-        _ => Protocol::Http,
+/// The type of problem details (RFC 9457).
+const PROBLEM: &str = "application/problem+json";
+
+/// Problem details if these lines name them, and do not prefer JSON to them (RFC 9110 section 12.5.1).
+fn asked_format<'a>(accept: impl Iterator<Item = &'a [u8]>) -> Option<ErrorFormat> {
+    let (mut problem, mut json) = (0, 0);
+    let lines = accept.filter_map(|line| str::from_utf8(line).ok());
+    for range in lines.flat_map(|line| line.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let weight = match parts.next() {
+            Some(name) if name.eq_ignore_ascii_case(PROBLEM) => &mut problem,
+            Some(name) if name.eq_ignore_ascii_case("application/json") => &mut json,
+            _ => continue,
+        };
+        let given = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        *weight = given.map_or(1_000, thousandths);
     }
+    (problem > 0 && problem >= json).then_some(ErrorFormat::Problem)
+}
+
+/// A weight such as `0.5`, in thousandths; 0 if it is invalid.
+fn thousandths(weight: &str) -> u32 {
+    let (whole, part) = weight.split_once('.').unwrap_or((weight, ""));
+    let digits = whole.chars().chain(part.chars().chain(std::iter::repeat('0')).take(3));
+    let number = digits.map(|digit| digit.to_digit(10));
+    number.fold(Some(0_u32), |sum, digit| Some(sum?.saturating_mul(10).saturating_add(digit?))).unwrap_or(0)
+}
+
+/// gRPC is `application/grpc`, optionally followed by `+…` or `;…`, and likewise `application/grpc-web` and
+/// `application/grpc-web-text`.
+fn protocol(content_type: &[u8]) -> Protocol {
+    let Some(rest) = content_type.strip_prefix(b"application/grpc") else { return Protocol::Http };
+    let (protocol, rest) = match rest.strip_prefix(b"-web") {
+        None => (Protocol::Grpc, rest),
+        Some(rest) => match rest.strip_prefix(b"-text") {
+            None => (Protocol::GrpcWeb, rest),
+            Some(rest) => (Protocol::GrpcWebText, rest),
+        },
+    };
+    if matches!(rest.first(), None | Some(b'+' | b';')) { protocol } else { Protocol::Http }
 }
 
 #[cfg(test)]
@@ -210,12 +273,47 @@ mod tests {
     }
 
     #[test]
+    fn problem_details_are_asked_for_by_name() {
+        let asked = |accept: &[&str]| {
+            let pairs: Vec<_> = accept.iter().map(|value| ("accept", *value)).collect();
+            let request = Request::new(headers(&pairs), || None, 0);
+            request.asked_format(Head::read(request.headers(), |_| {}).accept).is_some()
+        };
+        for accept in [
+            &["application/problem+json"][..],
+            &["text/html", "Application/Problem+JSON; q=0.5"],
+            &["application/json;q=0.1, application/problem+json;q=0.1"],
+            &["application/json, application/problem+json, */*;q=0.1"],
+        ] {
+            assert!(asked(accept), "{accept:?}");
+        }
+        for accept in [
+            &[][..],
+            &["*/*"],
+            &["application/*"],
+            &["application/json"],
+            &["application/problem+json;q=0"],
+            &["application/problem+json;q=0.2, application/json;q=0.3"],
+            &["application/problem+json;q=0.2", "application/json;q=0.3"],
+            &["application/problem+json;q=x"],
+            &["application/problem+xml"],
+        ] {
+            assert!(!asked(accept), "{accept:?}");
+        }
+    }
+
+    #[test]
     fn grpc_is_recognised_by_the_content_type() {
         for (value, expected) in [
             ("application/grpc", Protocol::Grpc),
             ("application/grpc+proto", Protocol::Grpc),
             ("application/grpc;x", Protocol::Grpc),
-            ("application/grpc-web", Protocol::Http),
+            ("application/grpc-web", Protocol::GrpcWeb),
+            ("application/grpc-web+proto", Protocol::GrpcWeb),
+            ("application/grpc-web-text", Protocol::GrpcWebText),
+            ("application/grpc-web-text+proto", Protocol::GrpcWebText),
+            ("application/grpc-webx", Protocol::Http),
+            ("application/grpcx", Protocol::Http),
             ("application/json", Protocol::Http),
         ] {
             assert_eq!(

@@ -12,7 +12,7 @@ use crate::{
     policy::{Api, Policy, Rule},
     provider::CallRecord,
     quota::{Standing, remote::Fallen},
-    refusal::{Challenges, Refusal},
+    refusal::{ErrorFormat, Recipient, Refusal, Wording},
 };
 
 /// What was found out about a request so far. APIs, rules, consumers, plans and metering entries are indexes
@@ -223,9 +223,25 @@ impl Trail {
         self.policy.api(self.api?)
     }
 
-    /// The kinds of challenges to send if the request is refused.
-    pub(super) fn challenges(&self) -> Challenges {
-        self.matched_rule().map(|rule| rule.challenges).unwrap_or_default()
+    /// Who gets the reply if the request is refused; `asked` is the form of the body that it asks for.
+    pub(super) fn recipient(&self, asked: Option<ErrorFormat>) -> Recipient<'_> {
+        let format = asked.unwrap_or(self.policy.replies.format());
+        let violated = match format {
+            ErrorFormat::Kanali => Vec::new(),
+            ErrorFormat::Problem => {
+                let refusing = self.standings.iter().filter(|standing| standing.refuses);
+                refusing.map(|standing| standing.limit.name()).collect()
+            }
+        };
+        Recipient {
+            challenges: self.matched_rule().map(|rule| rule.challenges).unwrap_or_default(),
+            format,
+            wording: match self.credential {
+                Some(CredentialPlace::Token(_)) => Wording::OfTokens,
+                Some(CredentialPlace::Key(_) | CredentialPlace::Application(_)) | None => Wording::OfKeys,
+            },
+            violated,
+        }
     }
 
     /// The rule that matched.

@@ -327,6 +327,8 @@ impl RequestHost for Envoy {
                 let (status, message) = (grpc_status(reply.grpc.code), &*reply.grpc.message);
                 let _sent = hostcalls::send_grpc_response(status, Some(message), metadata);
             }
+            Protocol::GrpcWeb => reply_grpc_web(reply, "application/grpc-web+proto"),
+            Protocol::GrpcWebText => reply_grpc_web(reply, "application/grpc-web-text+proto"),
             Protocol::Http => {
                 direct::reply(reply.status, &reply.headers, &reply.body);
             }
@@ -340,6 +342,18 @@ impl RequestHost for Envoy {
     fn set_filter_state(&self, name: &str, value: &str) {
         direct::set_property(name, value);
     }
+}
+
+/// Replies to gRPC-Web without a message: the status is in the headers.
+fn reply_grpc_web(reply: &Reply, content_type: &'static str) {
+    let mut headers = HeaderList::with_capacity(reply.headers.iter().count().saturating_add(2));
+    headers.push("content-type", content_type);
+    headers.push("grpc-status", reply.grpc.code.to_string());
+    headers.push("grpc-message", reply.grpc.message.to_string());
+    for (name, value) in reply.headers.iter().filter(|(name, _)| *name != "content-type") {
+        headers.push(name.to_owned(), value.to_owned());
+    }
+    direct::reply(200, &headers, "");
 }
 
 impl CallHost for Envoy {

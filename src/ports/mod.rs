@@ -11,6 +11,7 @@
 //! ([`Running`]) fulfils the wish, puts the result into the inbox, and polls again. All futures of a worker
 //! share one [`Ports`], because only one of them is polled at a time.
 
+mod ids;
 mod running;
 
 use std::{
@@ -22,6 +23,7 @@ use std::{
     time::Duration,
 };
 
+use ids::RequestIds;
 pub use running::{Progress, Running};
 
 use crate::{
@@ -36,6 +38,7 @@ pub struct Ports<S> {
     store: S,
     secret: Secret,
     digests: RecentDigests,
+    ids: RequestIds,
     incidents: Incidents,
     now: Cell<Timestamp>,
     outbox: RefCell<Option<Wish>>,
@@ -137,11 +140,15 @@ impl<S: Store> Ports<S> {
 
     fn with_secret(store: S, secret: Secret, seed: Seed) -> Rc<Self> {
         // The seed itself may become the secret of all workers, which has another use.
-        let key = Digest::of_parts(&[b"recent digests", &seed]);
+        let key = |purpose: &[u8]| {
+            let key = Digest::of_parts(&[purpose, &seed]);
+            key.bytes().first_chunk().copied().unwrap_or_default()
+        };
         Rc::new(Self {
             store,
             secret,
-            digests: RecentDigests::new(key.bytes().first_chunk().copied().unwrap_or_default()),
+            digests: RecentDigests::new(key(b"recent digests")),
+            ids: RequestIds::new(key(b"request ids")),
             incidents: Incidents::default(),
             now: Cell::default(),
             outbox: RefCell::default(),
@@ -159,6 +166,11 @@ impl<S: Store> Ports<S> {
     /// The digest of a credential.
     pub fn digest_of(&self, credential: &str) -> Digest {
         self.digests.of(credential.as_bytes())
+    }
+
+    /// An id for a request without one of its own, by the number of its stream in this worker.
+    pub fn id_for(&self, stream: u32) -> String {
+        self.ids.of(self.now(), stream)
     }
 
     /// The current time. It does not change while a future is polled.

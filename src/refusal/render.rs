@@ -44,12 +44,41 @@ pub struct Challenges {
     pub token: bool,
 }
 
+/// Who gets a reply, as far as it is made for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipient<'a> {
+    /// The challenges to send.
+    pub challenges: Challenges,
+    /// The form of the body.
+    pub format: ErrorFormat,
+    /// What the text speaks of.
+    pub wording: Wording,
+    /// The names of the limits that refuse the request. Only problem details show them.
+    pub violated: Vec<&'a str>,
+}
+
+/// What the text of a reply speaks of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wording {
+    /// API keys, as Kanali does.
+    #[default]
+    OfKeys,
+    /// Access tokens.
+    OfTokens,
+}
+
 /// Everything in the replies of one policy that does not depend on the request, rendered once.
 #[derive(Debug)]
 pub struct Replies {
     format: ErrorFormat,
-    /// The body for each code, in the order of codes.
-    bodies: Vec<(Code, Rc<str>)>,
+    /// The body for each code in Kanali's envelope, in the order of codes.
+    envelopes: Vec<(Code, Rc<str>)>,
+    /// The same as problem details.
+    problems: Vec<(Code, Rc<str>)>,
+    /// The envelope for callers with an access token whose limit is reached.
+    limit_of_token: Rc<str>,
+    /// The page about a limit that is reached, for problem details.
+    limit_page: Option<String>,
     /// The challenge for API keys.
     key_challenge: String,
     /// The challenge for keys in `Authorization: Basic`.
@@ -65,10 +94,18 @@ impl Replies {
     pub fn new(style: &Style) -> Self {
         let realm = quoted(&style.realm);
         let metadata = style.resource_metadata.as_ref();
-        let of_cause = |cause: Cause| (cause.code(), body(&cause.row(), style).into());
+        let bodies = |format: ErrorFormat| {
+            let of_cause = |cause: Cause| (cause.code(), body(&cause.row(), format, style).into());
+            Cause::all().into_iter().map(of_cause).collect()
+        };
+        let limit = Cause::LimitReached { retry_after: None }.row();
+        let of_token = Row { message: LIMIT_OF_TOKEN, ..limit };
         Self {
             format: style.format,
-            bodies: Cause::all().into_iter().map(of_cause).collect(),
+            envelopes: bodies(ErrorFormat::Kanali),
+            problems: bodies(ErrorFormat::Problem),
+            limit_of_token: body(&of_token, ErrorFormat::Kanali, style).into(),
+            limit_page: page(&limit, style),
             key_challenge: format!("ApiKey realm={realm}"),
             basic_challenge: format!("Basic realm={realm}, charset=\"UTF-8\""),
             bearer: format!("Bearer realm={realm}"),
@@ -78,11 +115,44 @@ impl Replies {
         }
     }
 
-    fn body(&self, code: Code) -> Rc<str> {
-        let place = self.bodies.binary_search_by_key(&code, |(code, _)| *code).ok();
-        place.and_then(|place| self.bodies.get(place)).map(|(_, body)| Rc::clone(body)).unwrap_or_default()
+    /// The form of bodies for callers that ask for none.
+    pub const fn format(&self) -> ErrorFormat {
+        self.format
+    }
+
+    fn body(&self, cause: &Cause, recipient: &Recipient<'_>) -> Rc<str> {
+        let bodies = match (recipient.format, cause) {
+            (ErrorFormat::Kanali, Cause::LimitReached { .. }) if recipient.wording == Wording::OfTokens => {
+                return Rc::clone(&self.limit_of_token);
+            }
+            (ErrorFormat::Problem, Cause::LimitReached { .. }) if !recipient.violated.is_empty() => {
+                return self.violations(&cause.row(), &recipient.violated).into();
+            }
+            (ErrorFormat::Kanali, _) => &self.envelopes,
+            (ErrorFormat::Problem, _) => &self.problems,
+        };
+        let place = bodies.binary_search_by_key(&cause.code(), |(code, _)| *code).ok();
+        place.and_then(|place| bodies.get(place)).map(|(_, body)| Rc::clone(body)).unwrap_or_default()
+    }
+
+    /// Problem details that name the limits that are reached (draft-ietf-httpapi-ratelimit-headers-10).
+    fn violations(&self, row: &Row, violated: &[&str]) -> String {
+        let problem = Problem {
+            r#type: self.limit_page.as_deref().unwrap_or(QUOTA_EXCEEDED),
+            title: row.title,
+            status: row.status,
+            code: row.code.number(),
+            violated_policies: violated,
+        };
+        serde_json::to_string(&problem).unwrap_or_default()
     }
 }
+
+/// Kanali's message about a limit that is reached, for callers with an access token.
+const LIMIT_OF_TOKEN: &str = "The access token you are using has exceeded its rate limit.";
+
+/// The type of a problem that names the limits that are reached.
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
 /// Renders the reply for `cause`.
 ///
@@ -91,19 +161,20 @@ impl Replies {
 pub fn render(
     cause: &Cause,
     replies: &Replies,
-    challenges: Challenges,
+    recipient: &Recipient<'_>,
     text: Option<&Text>,
     correlation: &str,
     further: HeaderList,
 ) -> Reply {
     let row = cause.row();
+    let Recipient { challenges, format, wording, violated: _ } = *recipient;
     let mut headers = HeaderList::with_capacity(10);
     let status = text.and_then(|text| text.status).unwrap_or(row.status);
     match text.and_then(|text| text.content_type.as_ref()) {
         Some(content_type) => headers.push("content-type", content_type.clone()),
         None => headers.push(
             "content-type",
-            match replies.format {
+            match format {
                 ErrorFormat::Kanali => "application/json",
                 ErrorFormat::Problem => "application/problem+json",
             },
@@ -128,8 +199,12 @@ pub fn render(
         _ => {}
     }
     headers.append(further);
-    let grpc = GrpcStatus { code: row.grpc_status, message: Cow::Borrowed(wording(&row, replies.format)) };
-    let body = text.and_then(|text| text.body.clone()).unwrap_or_else(|| replies.body(row.code));
+    let message = match (format, wording, cause) {
+        (ErrorFormat::Kanali, Wording::OfTokens, Cause::LimitReached { .. }) => LIMIT_OF_TOKEN,
+        _ => worded(&row, format),
+    };
+    let grpc = GrpcStatus { code: row.grpc_status, message: Cow::Borrowed(message) };
+    let body = text.and_then(|text| text.body.clone()).unwrap_or_else(|| replies.body(cause, recipient));
     Reply { status, grpc, headers, body }
 }
 
@@ -138,7 +213,7 @@ const fn may_be_cached(status: u16) -> bool {
     matches!(status, 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
-const fn wording(row: &Row, format: ErrorFormat) -> &'static str {
+const fn worded(row: &Row, format: ErrorFormat) -> &'static str {
     match format {
         ErrorFormat::Kanali => row.message,
         ErrorFormat::Problem => row.title,
@@ -207,7 +282,23 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-fn body(row: &Row, style: &Style) -> String {
+/// RFC 9457 section 3.1, with Sidegate's code as an extension member.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'a str,
+    title: &'a str,
+    status: u16,
+    code: u8,
+    #[serde(rename = "violated-policies", skip_serializing_if = "<[_]>::is_empty")]
+    violated_policies: &'a [&'a str],
+}
+
+/// The page about a code.
+fn page(row: &Row, style: &Style) -> Option<String> {
+    style.details.as_ref().map(|url| url.replace("{code}", row.code.digits()))
+}
+
+fn body(row: &Row, format: ErrorFormat, style: &Style) -> String {
     #[derive(Serialize)]
     struct Envelope<'a> {
         status: u16,
@@ -216,20 +307,11 @@ fn body(row: &Row, style: &Style) -> String {
         details: String,
     }
 
-    /// RFC 9457 section 3.1, with Sidegate's code as an extension member.
-    #[derive(Serialize)]
-    struct Problem<'a> {
-        r#type: &'a str,
-        title: &'a str,
-        status: u16,
-        code: u8,
-    }
-
-    let page = style.details.as_ref().map(|url| url.replace("{code}", row.code.digits()));
-    let body = match style.format {
+    let page = page(row, style);
+    let body = match format {
         ErrorFormat::Kanali => serde_json::to_string(&Envelope {
             status: row.status,
-            message: wording(row, style.format),
+            message: worded(row, format),
             code: row.code.number(),
             details: match page {
                 Some(url) => format!("Visit {url} for more details."),
@@ -238,9 +320,10 @@ fn body(row: &Row, style: &Style) -> String {
         }),
         ErrorFormat::Problem => serde_json::to_string(&Problem {
             r#type: page.as_deref().unwrap_or("about:blank"),
-            title: wording(row, style.format),
+            title: worded(row, format),
             status: row.status,
             code: row.code.number(),
+            violated_policies: &[],
         }),
     };
     body.unwrap_or_default()
@@ -261,6 +344,19 @@ mod tests {
             details: Some("https://docs.example.com/errors#{code}".to_owned()),
             ..Style::default()
         }
+    }
+
+    /// The reply to somebody with an API key who asks for no form.
+    fn render(
+        cause: &Cause,
+        replies: &Replies,
+        challenges: Challenges,
+        text: Option<&Text>,
+        correlation: &str,
+        further: HeaderList,
+    ) -> Reply {
+        let recipient = Recipient { challenges, format: replies.format(), ..Recipient::default() };
+        super::render(cause, replies, &recipient, text, correlation, further)
     }
 
     fn headers<'a>(reply: &'a Reply, name: &str) -> Vec<&'a str> {
@@ -502,5 +598,39 @@ mod tests {
         let style = Style { realm: r#"the "gate" \ x"#.to_owned(), ..style() };
         let reply = render(&Cause::KeyRefused, &Replies::new(&style), BOTH, None, "", HeaderList::new());
         assert_eq!(headers(&reply, "www-authenticate"), [r#"ApiKey realm="the \"gate\" \\ x""#]);
+    }
+
+    #[test]
+    fn the_caller_may_ask_for_problem_details() {
+        let limit = Cause::LimitReached { retry_after: Some(7) };
+        let problem = Recipient { format: ErrorFormat::Problem, ..Recipient::default() };
+        let render = |cause: &Cause, style: &Style, recipient: &Recipient<'_>| {
+            super::render(cause, &Replies::new(style), recipient, None, "id", HeaderList::new())
+        };
+        let reply = render(&Cause::NoRoute, &style(), &problem);
+        assert_eq!(headers(&reply, "content-type"), ["application/problem+json"]);
+        assert!(reply.body.contains("No API matches the request."), "{}", reply.body);
+        let problem = Recipient { violated: vec!["hits-day", "api-hits-hour"], ..problem };
+        assert_eq!(
+            &*render(&limit, &Style::default(), &problem).body,
+            r#"{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"A rate limit is exceeded.","status":429,"code":14,"violated-policies":["hits-day","api-hits-hour"]}"#
+        );
+        let page = r#"{"type":"https://docs.example.com/errors#14","#;
+        assert!(render(&limit, &style(), &problem).body.starts_with(page));
+        let other = render(&Cause::Forbidden, &style(), &problem);
+        assert!(!other.body.contains("violated"), "{}", other.body);
+    }
+
+    #[test]
+    fn a_caller_with_a_token_does_not_read_about_keys() {
+        let limit = Cause::LimitReached { retry_after: Some(7) };
+        let token = Recipient { wording: Wording::OfTokens, ..Recipient::default() };
+        let reply = super::render(&limit, &Replies::new(&style()), &token, None, "id", HeaderList::new());
+        let message = "The access token you are using has exceeded its rate limit.";
+        assert!(reply.body.contains(message) && reply.body.contains("\"code\":14"), "{}", reply.body);
+        assert_eq!(reply.grpc.message, message);
+        let problem = Recipient { format: ErrorFormat::Problem, ..token };
+        let reply = super::render(&limit, &Replies::new(&style()), &problem, None, "id", HeaderList::new());
+        assert_eq!(reply.grpc.message, "A rate limit is exceeded.");
     }
 }

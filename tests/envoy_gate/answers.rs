@@ -254,3 +254,31 @@ async fn large_and_strange_requests_harm_nothing() {
     assert_eq!(vms().await, before);
     assert!(!gate.envoy.log().contains("panicked"));
 }
+
+#[tokio::test]
+async fn callers_may_ask_for_problem_details_and_grpc_web() {
+    let gate = Gate::start(&orders()).await;
+    let order = || get("/v1/orders/7").header("apikey", "tryout-key");
+    gate.admitted(order()).await;
+    let asking = || order().header("accept", "application/problem+json, application/json;q=0.5");
+    let answer = gate.refused("14", asking()).await;
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    assert_eq!(
+        answer.json(),
+        json!({
+            "type": "https://docs.example.com/errors#14", "title": "A rate limit is exceeded.",
+            "status": 429, "code": 14, "violated-policies": ["hits-eternity"],
+        })
+    );
+    for (content_type, expected) in [
+        ("application/grpc-web", "application/grpc-web+proto"),
+        ("application/grpc-web-text", "application/grpc-web-text+proto"),
+    ] {
+        let answer = gate.refused("14", order().header("content-type", content_type)).await;
+        assert_eq!((answer.status, answer.header("grpc-status")), (200, Some("8")), "{answer:?}");
+        let types: Vec<_> = answer.headers.iter().filter(|(name, _)| name == "content-type").collect();
+        assert_eq!(types, [&("content-type".to_owned(), expected.to_owned())]);
+        let message = "The Api key you are using has exceeded its rate limit.";
+        assert_eq!((answer.header("grpc-message"), answer.body.len()), (Some(message), 0));
+    }
+}

@@ -447,3 +447,22 @@ fn a_rule_may_tell_callers_their_limits_without_charging() {
     document["apis"][0]["shadow"] = json!(true);
     permit(begin(&self::gate(&document), &get("/a/usage").key("guess")));
 }
+
+#[test]
+fn a_refusal_is_made_for_its_caller() {
+    let gate = gate(&plan(json!([
+        {"metric": "hits", "max": 1, "per": "day"}, {"metric": "hits", "max": 1, "per": "hour"},
+        {"metric": "hits", "max": 9, "per": "year"},
+    ])));
+    assert_eq!(asked(&gate, &acme()), "ok");
+    let reply = |step| refused(step).reply().clone();
+    let problem = reply(begin(&gate, &acme().with("accept", "application/problem+json")));
+    assert_eq!(problem.headers.get("content-type"), Some("application/problem+json"));
+    let body: Value = serde_json::from_str(&problem.body).unwrap();
+    assert_eq!(body["violated-policies"], json!(["hits-day", "hits-hour"]));
+    let by_key = reply(begin(&gate, &acme().with("accept", "application/json")));
+    assert!(by_key.body.contains("\"The Api key you are using has exceeded its rate limit.\""));
+    let answer = answer(&json!({"active": true, "client_id": "acme-web"}));
+    let by_token = reply(through(&gate, &get("/a/x").token("t"), &answer));
+    assert!(by_token.body.contains("\"The access token you are using has exceeded its rate limit.\""));
+}
