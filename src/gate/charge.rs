@@ -116,7 +116,10 @@ async fn take_lease<S: Store>(refill: Refill, policy: Rc<Policy>, ports: Rc<Port
 }
 
 /// The refusal for a denial, whose standings go into the trail.
-fn refused(denied: Denied, trail: &mut Trail) -> Refusal {
+fn refused(mut denied: Denied, trail: &mut Trail) -> Refusal {
+    if trail.policy.has_shadow_limits {
+        denied.standings.retain(|standing| !standing.limit.is_in_shadow());
+    }
     let refusal = refusal(&denied);
     trail.standings = denied.standings;
     refusal
@@ -146,6 +149,13 @@ fn refusal(denied: &Denied) -> Refusal {
             Cause::QuotaUnavailable { retry_after: None }.because("the store has no room for another meter")
         }
     }
+}
+
+/// The refusal that these limits, which are in shadow mode, would be the reason for.
+pub(super) fn limit_reached(refusing: &[Standing]) -> Refusal {
+    let latest =
+        refusing.iter().map(Standing::reset_seconds).try_fold(0, |latest, reset| Some(latest.max(reset?)));
+    Cause::LimitReached { retry_after: latest }.because(reached(tightest(refusing)))
 }
 
 fn reached(standing: Option<&Standing>) -> Reason {

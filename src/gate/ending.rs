@@ -73,11 +73,12 @@ impl End<'_> {
     /// The ending of a request that was `admitted` or not. This is the only place where shadow mode lets a
     /// refused request pass.
     pub(super) fn of(&self, admitted: Result<(), Refusal>, mut trail: Box<Trail>) -> Ending {
-        let in_shadow = trail.matched_api().is_some_and(|api| api.shadow);
+        let in_shadow = trail.matched_api().is_some_and(|api| api.shadow)
+            || trail.matched_rule().is_some_and(|rule| rule.shadow);
         match admitted {
             Err(refusal) if !in_shadow => Ending::Refused(Box::new(self.refused(refusal, trail))),
             admitted => {
-                trail.refusal = admitted.err();
+                trail.refusal = admitted.err().or_else(|| trail.shadow_refusal.take());
                 match self.answer(&trail) {
                     Some(reply) => {
                         let permit = self.permit(Edits::default(), trail);
@@ -136,8 +137,9 @@ impl End<'_> {
 
     fn permit(&self, edits: Edits, trail: Box<Trail>) -> Permit {
         let mut response_headers = match &trail.refusal {
-            None => quota::headers(trail.policy.rate_limit_headers, &trail.standings),
-            Some(_) => HeaderList::new(),
+            // Shadow mode admits it in spite of these limits.
+            Some(_) if trail.standings.iter().any(|standing| standing.refuses) => HeaderList::new(),
+            Some(_) | None => quota::headers(trail.policy.rate_limit_headers, &trail.standings),
         };
         explain(&trail, &mut response_headers);
         let correlation = trail.refusal.is_some().then(|| self.correlation());

@@ -56,6 +56,7 @@ async fn admit<'r, S: Store + 'static>(
     let grant = authorize(&place, caller, request, trail)?;
     if trail.answering == Answering::Usage {
         trail.standings = look(&place, &grant, request, ports, trail);
+        trail.keep_enforced();
         return Ok(());
     }
     let receipt = charge(&place, &grant, request, ports, trail).await?;
@@ -64,5 +65,9 @@ async fn admit<'r, S: Store + 'static>(
     }
     reckon(&place, ports, trail)?;
     trail.standings = receipt.settle();
+    trail.note_alerts();
+    if let Some(refusal) = trail.keep_enforced() {
+        trail.shadow_refusal = Some(refusal);
+    }
     Ok(())
 }

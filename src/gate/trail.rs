@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, fmt, rc::Rc};
 
-use super::{identify::Caller, request::Head};
+use super::{charge::limit_reached, identify::Caller, request::Head};
 use crate::{
     credential::{Digest, Location},
     forward::Field,
@@ -11,7 +11,7 @@ use crate::{
     matching::Usage,
     policy::{Api, Policy, Rule},
     provider::CallRecord,
-    quota::{Standing, remote::Fallen},
+    quota::{Limit, Standing, remote::Fallen},
     refusal::{ErrorFormat, Recipient, Refusal, Wording},
 };
 
@@ -61,6 +61,10 @@ pub struct Trail {
     pub(super) answering: Answering,
     /// How many bytes of the normalised path the API's base path takes.
     pub(super) base: usize,
+    /// The limits that are nearly used up since this request: name and `max`.
+    pub alerts: Vec<Limit>,
+    /// Why a limit in shadow mode would have refused the request.
+    pub(super) shadow_refusal: Option<Refusal>,
     /// Why the request was refused, or would have been without shadow mode.
     pub refusal: Option<Refusal>,
     /// The caller, once it is known and authorized.
@@ -144,6 +148,8 @@ impl Trail {
             is_metered: false,
             metering: Vec::new(),
             standings: Vec::new(),
+            alerts: Vec::new(),
+            shadow_refusal: None,
             answering: Answering::Service,
             base: 0,
             refusal: None,
@@ -247,6 +253,23 @@ impl Trail {
     /// The rule that matched.
     pub(super) fn matched_rule(&self) -> Option<&Rule> {
         self.matched_api()?.rules.get(self.rule?)
+    }
+
+    /// Records which limits the request took to the percentage at which operators are alerted.
+    pub(super) fn note_alerts(&mut self) {
+        let (Some(percent), Some(usage)) = (self.policy.quota_alert_at, &self.usage) else { return };
+        let reached = self.standings.iter().filter(|standing| standing.reaches(percent, usage));
+        self.alerts = reached.map(|standing| standing.limit.clone()).collect();
+    }
+
+    /// Removes limits in shadow mode from what callers see, and returns the refusal that they stand for.
+    pub(super) fn keep_enforced(&mut self) -> Option<Refusal> {
+        if !self.policy.has_shadow_limits {
+            return None;
+        }
+        let shadow = self.standings.extract_if(.., |standing| standing.limit.is_in_shadow());
+        let refusing: Vec<_> = shadow.filter(|standing| standing.refuses).collect();
+        (!refusing.is_empty()).then(|| limit_reached(&refusing))
     }
 
     /// Records that a metering entry matched.

@@ -59,6 +59,10 @@ pub struct Policy {
     pub max_path_length: usize,
     /// Which rate-limit headers callers see.
     pub rate_limit_headers: HeaderStyle,
+    /// The percentage of a limit at which operators are alerted.
+    pub quota_alert_at: Option<u8>,
+    /// Whether any limit is in shadow mode.
+    pub has_shadow_limits: bool,
     /// What access logs can show.
     pub filter_state: Vec<StateName>,
     /// The digest of the secret that callers send to get explanation headers.
@@ -188,6 +192,8 @@ pub struct Rule {
     pub challenges: Challenges,
     /// What answers a request that passes.
     pub responder: Responder,
+    /// Whether requests pass that would be refused.
+    pub shadow: bool,
     /// Where the parameters of its path are. Empty if nothing that is forwarded needs them.
     pub parameters: Parameters,
 }

@@ -176,7 +176,7 @@ impl<'a, S: Store> Receipt<'a, S> {
                 continue;
             }
             for standing in charged {
-                standing.remaining = standing.remaining.saturating_add(usage.of(standing.limit.metric()));
+                standing.remaining = standing.remaining.saturating_add(standing.charge(usage));
             }
         }
     }
@@ -194,7 +194,7 @@ impl<S: Store> Drop for Receipt<'_, S> {
 
 /// The denial by the limits that refuse.
 pub(super) fn not_now(standings: &[Standing]) -> Denial {
-    let refusing = standings.iter().filter(|standing| standing.refuses);
+    let refusing = standings.iter().filter(|standing| standing.denies());
     let latest = refusing
         .map(|standing| standing.reset)
         .try_fold(Duration::ZERO, |latest, reset| Some(latest.max(reset?)));

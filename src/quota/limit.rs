@@ -21,6 +21,7 @@ pub struct Limit {
     /// Whether our own counter alone can refuse a request.
     holds: bool,
     counting: Counting,
+    shadow: bool,
 }
 
 /// Who counts a limit.
@@ -92,7 +93,8 @@ impl Limit {
         let counter = CounterId::new(metric, window, shape);
         let texts = Texts { name: "".into(), shown: "".into(), across: None };
         let counting = Counting::Here;
-        let limit = Self { texts: texts.into(), metric: id, max, counter, holds: true, counting };
+        let limit =
+            Self { texts: texts.into(), metric: id, max, counter, holds: true, counting, shadow: false };
         Ok(limit.named(&format!("{metric}-{window}")))
     }
 
@@ -132,6 +134,22 @@ impl Limit {
     /// Where the limit is counted if it holds across replicas.
     pub fn across(&self) -> Option<&Across> {
         self.texts.across.as_ref()
+    }
+
+    /// The limit in shadow mode: it refuses nothing, and charges what it would admit.
+    #[must_use]
+    pub fn in_shadow(self) -> Self {
+        Self { shadow: true, ..self }
+    }
+
+    /// Whether the limit refuses nothing.
+    pub const fn is_in_shadow(&self) -> bool {
+        self.shadow
+    }
+
+    /// Whether `other`, which counts the same, is the stricter of both.
+    pub const fn is_weaker_than(&self, other: &Self) -> bool {
+        if self.shadow == other.shadow { self.max > other.max } else { self.shadow }
     }
 
     /// The limit's name in rate-limit headers, such as `hits-second` for hits per second.
@@ -186,7 +204,7 @@ impl Limit {
 
     /// Whether no window will ever admit the request: its metric is disabled, or the request is too large.
     pub(super) fn never_admits(&self, usage: &Usage) -> bool {
-        usage.of(self.metric) > self.max
+        !self.shadow && usage.of(self.metric) > self.max
     }
 }
 

@@ -132,7 +132,7 @@ fn admits(
                 remaining = remaining.min(lease.left(reading.used()).unwrap_or(remaining));
             }
         }
-        admits &= !refuses;
+        admits &= !refuses || limit.is_in_shadow();
         let reset = if refuses { reading.admits_at(limit.max(), amount) } else { reading.span.end };
         standings.push(Standing {
             limit: limit.clone(),
@@ -167,7 +167,7 @@ pub(super) fn charge(
         return (Change::Keep, assessed);
     }
     for standing in &mut *touched {
-        standing.remaining = standing.remaining.saturating_sub(usage.of(standing.limit.metric()));
+        standing.remaining = standing.remaining.saturating_sub(standing.charge(usage));
     }
     let touched = &*touched;
     if is_in_place(meter, touched, now)
@@ -202,7 +202,7 @@ pub(super) fn refund(payload: Option<&mut [u8]>, charged: &[Standing], usage: &U
             let charged = &standing.reading.counter;
             charged.id == counter.id && charged.start == counter.start
         };
-        charged.iter().find(same).map_or(0, |standing| usage.of(standing.limit.metric()))
+        charged.iter().find(same).map_or(0, |standing| standing.charge(usage))
     };
     if meter.counters().all(|counter| amount(&counter) == 0) {
         return Change::Keep;
@@ -225,7 +225,7 @@ pub(super) fn amend<T>(
 
 /// The counter of the standing's limit after the charge.
 fn charged(standing: &Standing, usage: &Usage) -> Counter {
-    standing.reading.charged(usage.of(standing.limit.metric()))
+    standing.reading.charged(standing.charge(usage))
 }
 
 /// Whether a charge only changes counters that the payload has: all that are touched are there, and no other

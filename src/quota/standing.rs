@@ -2,8 +2,8 @@
 
 use std::{num::NonZeroU64, time::Duration};
 
-use super::{counter::Reading, limit::Limit, meter::MeterId};
-use crate::{store::NotWritten, time::Timestamp};
+use super::{counter::Reading, limit::Limit, meter::MeterId, window::Window};
+use crate::{matching::Usage, store::NotWritten, time::Timestamp};
 
 /// A denied request. Nothing is charged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,31 @@ impl Standing {
         self.remaining = remaining;
         // The window in which the service counted may have ended while it did.
         self.reset = self.reading.span.end.map(|end| end.since(now));
+    }
+
+    /// Whether the limit refuses the request, and is enforced.
+    pub(super) fn denies(&self) -> bool {
+        self.refuses && !self.limit.is_in_shadow()
+    }
+
+    /// What the request is charged: nothing if a limit in shadow mode refuses it.
+    pub(super) fn charge(&self, usage: &Usage) -> u64 {
+        if self.refuses && self.limit.is_in_shadow() { 0 } else { usage.of(self.limit.metric()) }
+    }
+
+    /// Whether the request, which was charged, took the use of the limit to `percent` or above. Limits per
+    /// second or minute are rates, which may be used up all the time: they never do.
+    pub fn reaches(&self, percent: u8, usage: &Usage) -> bool {
+        if matches!(self.limit.window(), Window::Second | Window::Minute) {
+            return false;
+        }
+        let used = self.limit.max().saturating_sub(self.remaining);
+        let before = used.saturating_sub(self.charge(usage));
+        let is_above = |used: u64| {
+            u128::from(used).saturating_mul(100)
+                >= u128::from(self.limit.max()).saturating_mul(percent.into())
+        };
+        is_above(used) && !is_above(before)
     }
 
     /// How much of the limit is used, before the request.

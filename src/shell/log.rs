@@ -26,8 +26,17 @@ const MOST_WARNINGS: u32 = 10;
 /// The log of one worker.
 #[derive(Default)]
 pub struct Log {
-    warnings: RefCell<BTreeMap<Code, Written>>,
+    warnings: RefCell<BTreeMap<Topic, Written>>,
     info: Cell<Option<Asked>>,
+}
+
+/// What a warning is about. Each has a limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Topic {
+    /// A refusal with this code.
+    Refusal(Code),
+    /// A limit that is nearly used up.
+    QuotaAlert,
 }
 
 /// What happened to a request, as the log says it.
@@ -70,10 +79,12 @@ impl Log {
         let (level, left_out) = match row.blame {
             Blame::Caller if self.writes_info(host, now) => (log::Level::Info, 0),
             Blame::Caller => return,
-            Blame::Us | Blame::Operator | Blame::Dependency => match self.admit(row.code, now) {
-                Some(left_out) => (log::Level::Warn, left_out),
-                None => return,
-            },
+            Blame::Us | Blame::Operator | Blame::Dependency => {
+                match self.admit(Topic::Refusal(row.code), now) {
+                    Some(left_out) => (log::Level::Warn, left_out),
+                    None => return,
+                }
+            }
         };
         let verb = match verb {
             Verb::Refused => "refused",
@@ -112,7 +123,7 @@ impl Log {
     pub fn fallen(&self, host: &impl TelemetryHost, now: Timestamp, trail: &Trail) {
         for Fallen { provider, fault } in &trail.fallen {
             let code = Cause::QuotaUnavailable { retry_after: None }.code();
-            let Some(left_out) = self.admit(code, now) else { continue };
+            let Some(left_out) = self.admit(Topic::Refusal(code), now) else { continue };
             let provider = trail.policy.providers.get(*provider).map_or("-", Provider::name);
             let api = trail.api().unwrap_or("-");
             let mut line = format!("not counted provider={provider} api={api} reason=\"{fault}\"");
@@ -143,10 +154,26 @@ impl Log {
         asked.writes
     }
 
+    /// Writes a line for each limit that the request took near its end, unless there are too many.
+    pub fn alerts(&self, host: &impl TelemetryHost, now: Timestamp, trail: &Trail) {
+        let Some(percent) = trail.policy.quota_alert_at else { return };
+        for limit in &trail.alerts {
+            let Some(left_out) = self.admit(Topic::QuotaAlert, now) else { continue };
+            let (api, consumer) = (trail.api().unwrap_or("-"), trail.consumer().unwrap_or("-"));
+            let (name, max) = (limit.name(), limit.max());
+            let mut line =
+                format!("quota alert limit={name} max={max} at={percent}% api={api} consumer={consumer}");
+            if left_out > 0 {
+                line.push_str(&format!(" left_out={left_out}"));
+            }
+            host.log(log::Level::Warn, &line);
+        }
+    }
+
     /// How many lines were left out before this one; `None` if this one is left out too.
-    fn admit(&self, code: Code, now: Timestamp) -> Option<u32> {
+    fn admit(&self, topic: Topic, now: Timestamp) -> Option<u32> {
         let mut written = self.warnings.borrow_mut();
-        let written = written.entry(code).or_default();
+        let written = written.entry(topic).or_default();
         if written.second != now.seconds() {
             *written = Written { second: now.seconds(), lines: 0, left_out: written.left_out };
         }
@@ -206,7 +233,7 @@ mod tests {
     #[test]
     fn warnings_are_limited_per_code_and_the_next_line_counts_those_left_out() {
         let log = Log::default();
-        let admit = |code, second| log.admit(code, Timestamp::from_seconds(second));
+        let admit = |code, second| log.admit(Topic::Refusal(code), Timestamp::from_seconds(second));
         let (one, other) = (Cause::ClusterUnknown.code(), Cause::NoHealthyHost.code());
         for _ in 0..MOST_WARNINGS {
             assert_eq!(admit(one, 7), Some(0));

@@ -37,6 +37,8 @@ pub enum Measure {
     Decisions(Option<usize>, Decision),
     /// Requests of an API that a limit refused.
     QuotaRefusals(Option<usize>),
+    /// Limits that were nearly used up, by API.
+    QuotaAlerts(Option<usize>),
     /// Identities that a provider vouches for, by how they were obtained.
     IdentityLookups(Lookup),
     /// Cached identities that were evicted to make room for others.
@@ -120,6 +122,10 @@ impl Telemetry {
         self.count(host, policy, Measure::Decisions(trail.api, decision), 1);
         if let Some(Cause::LimitReached { .. }) = trail.refusal.as_ref().map(|refusal| &refusal.cause) {
             self.count(host, policy, Measure::QuotaRefusals(trail.api), 1);
+        }
+        if !trail.alerts.is_empty() {
+            let alerts = u64::try_from(trail.alerts.len()).unwrap_or(u64::MAX);
+            self.count(host, policy, Measure::QuotaAlerts(trail.api), alerts);
         }
         if trail.key.is_some() {
             self.key_used(host, trail, decision, now);
@@ -280,10 +286,11 @@ impl Load {
 
 impl Measure {
     /// One measure of each kind, for the documentation test.
-    pub const fn all() -> [Self; 20] {
+    pub const fn all() -> [Self; 21] {
         [
             Self::Decisions(None, Decision::Admitted),
             Self::QuotaRefusals(None),
+            Self::QuotaAlerts(None),
             Self::IdentityLookups(Lookup::Hit),
             Self::IdentityEvictions,
             Self::IdentitiesTooLarge,
@@ -323,6 +330,7 @@ impl Measure {
                 format!("sidegate.api=.={api};.;outcome=.={outcome};.;code=.={code};.;decisions")
             }
             Self::QuotaRefusals(index) => format!("sidegate.api=.={};.;quota_refusals", api(index)),
+            Self::QuotaAlerts(index) => format!("sidegate.api=.={};.;quota_alerts", api(index)),
             Self::IdentityLookups(lookup) => {
                 format!("sidegate.result=.={};.;identity_lookups", lookup.as_str())
             }

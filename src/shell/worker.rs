@@ -531,6 +531,9 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
 
     /// Records metrics, and sets the values for access logs.
     fn publish(&self, trail: &Trail, decision: Decision) {
+        if !trail.alerts.is_empty() {
+            self.log.alerts(&self.host, self.ports.now(), trail);
+        }
         self.telemetry.decided(&self.host, trail, decision, self.ports.now());
         for state in &trail.policy.filter_state {
             let (name, value) = match state {

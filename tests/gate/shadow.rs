@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sidegate::provider::CallFailure;
 
 use super::{
-    asked, begin, gate, permit, sees, shadowed as kept_back,
+    asked, begin, code, gate, headers, permit, refused, sees, shadowed as kept_back,
     support::{answer, ask, consumer, document, get},
     through,
 };
@@ -83,4 +83,57 @@ fn shadow_mode_tells_the_service_who_calls_even_over_the_limit() {
         let permitted = permit(begin(&gate, &ask));
         assert_eq!(sees(&ask, &permitted, "x-consumer").as_deref(), Some("acme"), "request {request}");
     }
+}
+
+#[test]
+fn one_rule_may_be_in_shadow_mode() {
+    let mut document = shadow(false);
+    document["apis"][0]["rules"][1]["shadow"] = json!(true);
+    let gate = gate(&document);
+    assert_eq!(kept_back(&permit(begin(&gate, &get("/v1/closed")))), Some("27"));
+    assert_eq!(asked(&gate, &get("/v1/orders")), "12", "other rules refuse");
+}
+
+#[test]
+fn one_limit_may_be_in_shadow_mode() {
+    let mut document = shadow(false);
+    document["apis"][0]["limits"] = json!([
+        {"metric": "hits", "max": 4, "per": "day"},
+        {"metric": "hits", "max": 2, "per": "week", "shadow": true},
+    ]);
+    let gate = gate(&document);
+    let ask = get("/v1/orders").key("key-of-acme");
+    for expected in [None, None, Some("14"), Some("14")] {
+        let permitted = permit(begin(&gate, &ask));
+        assert_eq!(kept_back(&permitted), expected);
+        assert_eq!(sees(&ask, &permitted, "x-consumer").as_deref(), Some("acme"));
+        let headers = permitted.into_response_headers();
+        let shown = headers.get("ratelimit-policy");
+        assert_eq!(shown, Some("\"hits-day\";q=4;w=86400"), "{headers:?}");
+    }
+    let refused = refused(begin(&gate, &ask));
+    assert_eq!(code(&refused), "14", "the other limit refuses");
+    let shown = ["retry-after", "ratelimit"].map(|name| headers(&refused, name).join(" "));
+    assert_eq!(shown, ["43200", "\"hits-day\";r=0;t=43200"], "and says nothing about this one");
+}
+
+#[test]
+fn a_limit_in_shadow_mode_charges_what_it_would_admit() {
+    let mut document = shadow(false);
+    document["metrics"] = json!({"hits": {}, "writes": {}});
+    document["apis"][0]["metering"] = json!([
+        {"path": "/orders", "metric": "hits", "by": 2}, {"path": "/small", "metric": "hits"},
+    ]);
+    document["apis"][0]["rules"][1] = json!({"path": "/small", "access": ["api_key"]});
+    document["apis"][0]["limits"] = json!([{"metric": "hits", "max": 3, "per": "day", "shadow": true}]);
+    let gate = gate(&document);
+    let kept = |path: &str| kept_back(&permit(begin(&gate, &get(path).key("key-of-acme"))));
+    assert_eq!(
+        ["/v1/orders", "/v1/orders", "/v1/small", "/v1/small"].map(kept),
+        [None, Some("14"), None, Some("14")]
+    );
+    document["apis"][0]["limits"][0]["max"] = json!(0);
+    document["apis"][0].as_object_mut().unwrap().remove("metering");
+    let never = self::gate(&document);
+    assert_eq!(kept_back(&permit(begin(&never, &get("/v1/small").key("key-of-acme")))), Some("14"));
 }

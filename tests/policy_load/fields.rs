@@ -14,7 +14,7 @@ fn unknown_fields() {
         (
             r#"{"/gate/colour":1}"#,
             &[
-                "gate.colour: unknown field `colour`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `max_path_length`, `errors`, `rate_limit_headers`, `filter_state`, `debug`, `capacity`",
+                "gate.colour: unknown field `colour`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `max_path_length`, `errors`, `rate_limit_headers`, `quota_alert_at`, `filter_state`, `debug`, `capacity`",
             ],
         ),
         (
@@ -50,7 +50,7 @@ fn unknown_fields() {
         (
             r#"{"/plans/basic/limits/0/colour":1}"#,
             &[
-                "plans.basic.limits[0].colour: unknown field `colour`, expected one of `metric`, `max`, `per`, `window`, `of`, `across`, `provider`",
+                "plans.basic.limits[0].colour: unknown field `colour`, expected one of `metric`, `max`, `per`, `window`, `of`, `across`, `provider`, `shadow`",
             ],
         ),
         (
@@ -86,7 +86,7 @@ fn unknown_fields() {
         (
             r#"{"/apis/0/rules/1/colour":1}"#,
             &[
-                "apis[0] (orders).rules[1].colour: unknown field `colour`, expected one of `path`, `regex`, `methods`, `access`, `answer`, `mock`",
+                "apis[0] (orders).rules[1].colour: unknown field `colour`, expected one of `path`, `regex`, `methods`, `access`, `answer`, `mock`, `shadow`",
             ],
         ),
         (

@@ -99,3 +99,20 @@ fn invalid_metrics_of_metering_entries() {
         ),
     ]);
 }
+
+#[test]
+fn alerts_and_shadow_limits() {
+    check(&[
+        (r#"{"/gate/quota_alert_at":80,"/apis/0/limits/0/shadow":true,"/apis/0/rules/1/shadow":true}"#, &[]),
+        (r#"{"/gate/quota_alert_at":0}"#, &["gate.quota_alert_at: not between 1 and 100"]),
+        (r#"{"/gate/quota_alert_at":101}"#, &["gate.quota_alert_at: not between 1 and 100"]),
+        (
+            r#"{"/apis/0/limits/0/shadow":true,"/apis/0/limits/0/across":"replicas","/providers/s":{"rate_limit_service":{"cluster":"r"}}}"#,
+            &["apis[0] (orders).limits[0].shadow: a limit with `across: replicas` cannot be in shadow mode"],
+        ),
+        (
+            r#"{"/apis/0/limits/0":{"metric":"hits","max":0,"per":"day","shadow":true},"/apis/0/metering/0/by":2}"#,
+            &[],
+        ),
+    ]);
+}

@@ -212,3 +212,26 @@ fn no_log_line_metric_filter_state_reply_or_explanation_holds_a_secret() {
         assert_eq!(script.now.get(), NOW);
     }
 }
+
+#[test]
+fn one_line_and_a_metric_say_that_a_limit_is_nearly_used_up() {
+    let script = Script::new();
+    let mut alerted = policy();
+    alerted["gate"]["quota_alert_at"] = json!(80);
+    alerted["apis"][0]["limits"] = json!([
+        {"metric": "hits", "max": 5, "per": "day"}, {"metric": "hits", "max": 100, "per": "year"},
+        {"metric": "hits", "max": 2000, "per": "second"}, {"metric": "hits", "max": 5, "per": "minute"},
+    ]);
+    let thread = start(&script, Shared::default(), &alerted);
+    script.logs.take();
+    for (key, lines) in [("acme", [0, 0, 0, 1, 0]), ("globex", [0, 0, 0, 1, 0])] {
+        for expected in lines {
+            assert_eq!(thread.request(get("/v1/x").key(&format!("key-of-{key}"))).1, "ok");
+            let line = format!("quota alert limit=hits-day max=5 at=80% api=orders consumer={key}");
+            let expected = vec![(log::Level::Warn, line); expected];
+            assert_eq!(script.logs.take(), expected);
+        }
+    }
+    assert_eq!(thread.request(get("/v1/x").key("key-of-acme")).1, "14");
+    assert_eq!(script.metric("sidegate.api=.=orders;.;quota_alerts"), 2);
+}

@@ -16,6 +16,7 @@ pub(super) struct Gate {
     pub(super) preflight: document::Preflight,
     pub(super) max_path_length: usize,
     pub(super) rate_limit_headers: HeaderStyle,
+    pub(super) quota_alert_at: Option<u8>,
     pub(super) filter_state: Vec<StateName>,
     pub(super) debug: Option<Digest>,
     pub(super) meters: NonZeroU32,
@@ -41,10 +42,14 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
         max_path_length,
         errors,
         rate_limit_headers,
+        quota_alert_at,
         filter_state,
         debug,
         capacity,
     } = gate;
+    if quota_alert_at.is_some_and(|percent| !(1..=100).contains(&percent)) {
+        report.add("gate.quota_alert_at", "not between 1 and 100");
+    }
     if !is_printable(&realm) {
         report.add("gate.realm", "not a text of printable ASCII characters");
     }
@@ -96,6 +101,7 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
         preflight,
         max_path_length: usize::from(max_path_length),
         rate_limit_headers,
+        quota_alert_at,
         filter_state,
         debug,
         meters: meters?,

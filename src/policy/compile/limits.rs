@@ -98,7 +98,7 @@ pub(super) fn compile(
     let list = path;
     report.at_most(MOST_LIMITS, "limits", limits.as_ref().map_or(0, Vec::len), path);
     for (place, limit) in report.list(path, limits).into_iter().enumerate() {
-        let document::Limit { metric, max, per, window, of, across, provider } = limit;
+        let document::Limit { metric, max, per, window, of, across, provider, shadow } = limit;
         let path = format!("{path}[{place}]");
         if metrics.find(&metric).is_none() {
             report.add_unknown(&format!("{path}.metric"), Kind::Metric, &metric);
@@ -144,6 +144,17 @@ pub(super) fn compile(
                 limit.across_replicas(across, settings.fallback.holds())
             }
         };
+        let limit = match (shadow, limit.across()) {
+            (true, Some(_)) => {
+                report.add(
+                    &format!("{path}.shadow"),
+                    "a limit with `across: replicas` cannot be in shadow mode",
+                );
+                continue;
+            }
+            (true, None) => limit.in_shadow(),
+            (false, _) => limit,
+        };
         let set = set_of(&mut sets, of, scope);
         if set.iter().any(|other| other.counter() == limit.counter()) {
             let message = format!("there is a limit of `{metric}` per {per} already");
@@ -179,7 +190,7 @@ pub(super) fn merge(
                 other.counter() == limit.counter() && counted_by(other) == counted_by(&limit)
             };
             match set.iter_mut().find(same) {
-                Some(other) if other.max() > limit.max() => *other = limit,
+                Some(other) if other.is_weaker_than(&limit) => *other = limit,
                 Some(_) => {}
                 None => set.push(limit),
             }

@@ -62,6 +62,9 @@ impl Applying {
     }
 
     fn add_one(&mut self, limit: &Limit, whose: &str) {
+        if limit.is_in_shadow() {
+            return;
+        }
         let entry = (limit.max(), limit.name().to_owned(), whose.to_owned());
         self.0.entry(limit.metric()).or_default().insert(entry);
     }

@@ -40,7 +40,7 @@ use crate::{
     },
     matching::{Effort, InvalidMetric, Metrics},
     provider::rest::Rests,
-    quota::Meters,
+    quota::{Limit, Meters},
     report::Ledger,
 };
 
@@ -106,6 +106,14 @@ pub(super) fn compile(
         };
         return Err(Box::new(Uncompilable { findings: report.into_findings(), owners }));
     };
+    let has_shadow_limits = {
+        let of_plans = plans.list.iter().map(|plan| &plan.limits);
+        let of_apis = apis.iter().flat_map(|api| {
+            let terms = api.bindings.iter().flat_map(|bindings| bindings.terms());
+            terms.map(|binding| &binding.limits).chain([&api.limits])
+        });
+        of_plans.chain(of_apis).flatten().flat_map(|set| &set.limits).any(Limit::is_in_shadow)
+    };
     let reserved_headers = apis.iter().flat_map(|api: &Api| &api.headers).map(|(name, _)| &**name).collect();
     Ok(Policy {
         revision,
@@ -115,6 +123,8 @@ pub(super) fn compile(
         preflight: gate.preflight,
         max_path_length: gate.max_path_length,
         rate_limit_headers: gate.rate_limit_headers,
+        quota_alert_at: gate.quota_alert_at,
+        has_shadow_limits,
         filter_state: gate.filter_state,
         // Only explanation headers show it.
         hostname: gate.debug.and_then(|_| environment(HOSTNAME)).filter(|name| is_hostname(name)),

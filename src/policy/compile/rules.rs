@@ -46,7 +46,7 @@ pub(super) fn compile(
     for (place, rule) in report.list(&format!("{api}.rules"), Some(rules)).into_iter().enumerate() {
         // Paths are made only where something is wrong: there may be a hundred thousand rules.
         let path = || format!("{api}.rules[{place}]");
-        let document::Rule { path: template, regex, methods: named, access, answer, mock } = rule;
+        let document::Rule { path: template, regex, methods: named, access, answer, mock, shadow } = rule;
         let inherits = access.is_none();
         let access = match (access, &default) {
             (Some(access), _) => ways_in(access, names, &|| format!("{}.access", path()), report),
@@ -101,7 +101,7 @@ pub(super) fn compile(
             let message = format!("the rule for `{name}` {shared}");
             report.add_resting_on(&path(), message, vec![format!("{api}.credentials")]);
         }
-        compiled.push(Rule { name, access, challenges, responder, parameters });
+        compiled.push(Rule { name, access, challenges, responder, shadow, parameters });
     }
     let at = |rule: usize| places.get(rule).copied().unwrap_or(rule);
     let table = RuleTable::build(matches, names.effort).unwrap_or_else(|invalid| {

@@ -23,6 +23,10 @@ document! {
         pub errors = default: Errors,
         /// Which rate-limit headers callers see.
         pub rate_limit_headers = default: HeaderStyle,
+        /// The percentage of a limit at which one log line and a metric say that it is nearly used up: 1 to
+        /// 100. None if absent.
+        #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 1, max = 100)))]
+        pub quota_alert_at?: u8,
         /// What access logs can show, as `wasm.sidegate.<name>` in filter state: by default `consumer` and
         /// `code`. Each value adds about a microsecond to a request.
         pub filter_state = default: FilterState,
@@ -157,6 +161,7 @@ impl Default for Gate {
             max_path_length: default_max_path_length(),
             errors: Errors::default(),
             rate_limit_headers: HeaderStyle::default(),
+            quota_alert_at: None,
             filter_state: FilterState::default(),
             debug: None,
             capacity: Capacity::default(),

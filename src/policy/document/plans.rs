@@ -34,6 +34,8 @@ document! {
         pub across = default: Across,
         /// The rate limit service that counts it across replicas; may be left out where there is only one.
         pub provider?: String,
+        /// Decide, log and count, but never refuse.
+        pub shadow = default: bool,
     }
 }
 

@@ -18,6 +18,8 @@ document! {
         pub answer?: RuleAnswer,
         /// Responses in the service's place, instead of the API's.
         pub mock?: Box<Mock>,
+        /// Decide, log and count, but never refuse.
+        pub shadow = default: bool,
     }
 
     /// What a rule asks of a token.

@@ -35,12 +35,12 @@ fn all_problems_are_reported_at_once_with_their_paths() {
             "providers.p.introspection.authentication.basic: missing field `secret`",
             "providers.p.introspection.timeout: `soon` is not a duration such as `200ms`, `30s`, `5m`, `1h` or `1d`",
             "apis[0] (a).rules[0].path: invalid type: integer, expected a string",
-            "apis[0] (a).rules[1].acces: unknown field `acces`, expected one of `path`, `regex`, `methods`, `access`, `answer`, `mock`",
+            "apis[0] (a).rules[1].acces: unknown field `acces`, expected one of `path`, `regex`, `methods`, `access`, `answer`, `mock`, `shadow`",
             "apis[0] (a).rules[2].methods: invalid type: string, expected a list",
             "apis[1]: missing field `name`",
             "apis[2] (c).shadow: invalid type: string, expected a boolean",
             "gate.capacity.meters: invalid type: string, expected a whole number from 0 to 4294967295",
-            "gate.relm: unknown field `relm`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `max_path_length`, `errors`, `rate_limit_headers`, `filter_state`, `debug`, `capacity`",
+            "gate.relm: unknown field `relm`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `max_path_length`, `errors`, `rate_limit_headers`, `quota_alert_at`, `filter_state`, `debug`, `capacity`",
         ]
     );
 }
