@@ -3,7 +3,8 @@
 //! for, instead of each waiting for the timeout.
 //!
 //! All workers share this state in one table of the store. An entry holds the moment until which a request is
-//! trying the provider, and expires when the rest is over.
+//! trying the provider, and expires when the rest is over. A rest lasts at least as long as somebody tries:
+//! else all requests would wait with each try of a provider whose timeout is longer than its `cooldown`.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -15,6 +16,9 @@ use crate::{
 
 /// How many providers can rest at the same time. With more, the one that failed first is tried again early.
 const CAPACITY: NonZeroU32 = NonZeroU32::new(1024).unwrap();
+
+/// How long a failure may take, after the timeout, until it is known here.
+const MARGIN: Duration = Duration::from_millis(100);
 
 /// Which providers rest.
 #[derive(Clone, Debug)]
@@ -39,8 +43,8 @@ impl Default for Rests {
 }
 
 impl Rests {
-    /// Whether a request may call `provider` now. After [`Turn::Try`], no other request tries it for
-    /// `timeout`.
+    /// Whether a request may call `provider` now. After [`Turn::Try`], no other request tries it until this
+    /// one has, or for `timeout`.
     pub fn turn(&self, store: Session<'_, impl Store>, provider: &Digest, timeout: Duration) -> Turn {
         let resting = self.0.read(store, provider, |entry| entry.is_some());
         if !resting {
@@ -53,16 +57,27 @@ impl Rests {
             if tried_until > store.now() {
                 return (Change::Keep, Turn::Leave);
             }
-            (put(store.now().saturating_add(timeout), expires), Turn::Try)
+            let until = store.now().saturating_add(timeout).saturating_add(MARGIN);
+            (put(until, expires.max(until)), Turn::Try)
         });
         turn.unwrap_or(Turn::Leave)
     }
 
-    /// Records that `provider` failed: it rests for `cooldown` from now on. With zero it does not rest.
-    pub fn begin(&self, store: Session<'_, impl Store>, provider: &Digest, cooldown: Duration) {
-        if !cooldown.is_zero() {
-            self.write(store, provider, store.now().saturating_add(cooldown));
+    /// Records that `provider` failed in this turn: it rests for `cooldown` from now on. With zero it does
+    /// not rest.
+    ///
+    /// Calls that were made before the rest began fail during it. They do not end the turn of whoever tries.
+    pub fn begin(&self, store: Session<'_, impl Store>, provider: &Digest, turn: Turn, cooldown: Duration) {
+        if cooldown.is_zero() {
+            return;
         }
+        let until = store.now().saturating_add(cooldown);
+        // If the rest cannot be recorded, requests may wait longer, but no decision changes.
+        let _noted = self.0.update(store, provider, |entry| {
+            let other = entry.as_deref().and_then(decode).filter(|_| turn != Turn::Try);
+            let (tried_until, expires) = other.unwrap_or_default();
+            (put(tried_until, expires.max(until)), ())
+        });
     }
 
     /// The request that was to try `provider` could not: another may, and the rest continues.
@@ -76,12 +91,7 @@ impl Rests {
 
     /// Records that `provider` answered: its rest is over.
     pub fn end(&self, store: Session<'_, impl Store>, provider: &Digest) {
-        self.write(store, provider, store.now());
-    }
-
-    fn write(&self, store: Session<'_, impl Store>, provider: &Digest, expires: Timestamp) {
-        // If the rest cannot be recorded, requests may wait longer, but no decision changes.
-        let _noted = self.0.update(store, provider, |_| (put(Timestamp::default(), expires), ()));
+        let _noted = self.0.update(store, provider, |_| (put(Timestamp::default(), store.now()), ()));
     }
 }
 
@@ -134,6 +144,10 @@ mod tests {
         fn turn(&self, millis: u64) -> Turn {
             self.rests.turn(self.at(millis), &self.provider, TIMEOUT)
         }
+
+        fn fail(&self, millis: u64, turn: Turn) {
+            self.rests.begin(self.at(millis), &self.provider, turn, COOLDOWN);
+        }
     }
 
     #[test]
@@ -146,12 +160,33 @@ mod tests {
     #[test]
     fn one_request_at_a_time_tries_a_provider_that_rests() {
         let bench = Bench::new();
-        bench.rests.begin(bench.at(0), &bench.provider, COOLDOWN);
-        assert_eq!([0, 0, 199].map(|millis| bench.turn(millis)), [Turn::Try, Turn::Leave, Turn::Leave]);
-        assert_eq!(bench.turn(200), Turn::Try, "the request that tried it has ended");
-        bench.rests.begin(bench.at(210), &bench.provider, COOLDOWN);
-        assert_eq!([210, 211].map(|millis| bench.turn(millis)), [Turn::Try, Turn::Leave], "it failed again");
-        assert_eq!(bench.rests.turn(bench.at(211), &Digest::of(b"other"), TIMEOUT), Turn::Call);
+        bench.fail(0, Turn::Call);
+        assert_eq!([0, 0, 299].map(|millis| bench.turn(millis)), [Turn::Try, Turn::Leave, Turn::Leave]);
+        assert_eq!(bench.turn(300), Turn::Try, "the request that tried it has ended");
+        bench.fail(310, Turn::Try);
+        assert_eq!([310, 311].map(|millis| bench.turn(millis)), [Turn::Try, Turn::Leave], "it failed again");
+        assert_eq!(bench.rests.turn(bench.at(311), &Digest::of(b"other"), TIMEOUT), Turn::Call);
+    }
+
+    #[test]
+    fn calls_that_fail_during_the_rest_give_nobody_a_turn() {
+        let bench = Bench::new();
+        bench.fail(0, Turn::Call);
+        assert_eq!(bench.turn(10), Turn::Try);
+        for millis in [20, 30, 40] {
+            bench.fail(millis, Turn::Call);
+            assert_eq!(bench.turn(millis), Turn::Leave, "somebody is trying");
+        }
+        bench.fail(210, Turn::Try);
+        assert_eq!(bench.turn(210), Turn::Try);
+    }
+
+    #[test]
+    fn a_rest_does_not_end_while_somebody_tries() {
+        let bench = Bench::new();
+        bench.rests.begin(bench.at(0), &bench.provider, Turn::Call, TIMEOUT / 2);
+        assert_eq!([50, 100, 349].map(|millis| bench.turn(millis)), [Turn::Try, Turn::Leave, Turn::Leave]);
+        assert_eq!(bench.turn(350), Turn::Call);
     }
 
     #[test]
@@ -159,7 +194,7 @@ mod tests {
         let bench = Bench::new();
         bench.rests.pass_on(bench.at(0), &bench.provider);
         assert_eq!(bench.turn(0), Turn::Call, "there is no rest");
-        bench.rests.begin(bench.at(0), &bench.provider, COOLDOWN);
+        bench.fail(0, Turn::Call);
         assert_eq!(bench.turn(1), Turn::Try);
         bench.rests.pass_on(bench.at(1), &bench.provider);
         assert_eq!([1, 1].map(|millis| bench.turn(millis)), [Turn::Try, Turn::Leave]);
@@ -169,9 +204,9 @@ mod tests {
     #[test]
     fn a_rest_ends_by_itself_and_with_an_answer() {
         let bench = Bench::new();
-        bench.rests.begin(bench.at(0), &bench.provider, COOLDOWN);
+        bench.fail(0, Turn::Call);
         assert_eq!(bench.turn(1000), Turn::Call);
-        bench.rests.begin(bench.at(1000), &bench.provider, COOLDOWN);
+        bench.fail(1000, Turn::Call);
         bench.rests.end(bench.at(1100), &bench.provider);
         assert_eq!([1100, 1101].map(|millis| bench.turn(millis)), [Turn::Call, Turn::Call]);
     }
@@ -179,7 +214,7 @@ mod tests {
     #[test]
     fn without_a_cooldown_there_is_no_rest() {
         let bench = Bench::new();
-        bench.rests.begin(bench.at(0), &bench.provider, Duration::ZERO);
+        bench.rests.begin(bench.at(0), &bench.provider, Turn::Call, Duration::ZERO);
         assert_eq!(bench.turn(0), Turn::Call);
     }
 }

@@ -71,7 +71,7 @@ pub async fn introspect<S: Store>(
                 Err(fault) => {
                     if fault.calls_for_rest() {
                         if leads {
-                            rests.begin(ports.store(), provider.digest(), settings.terms.cooldown);
+                            rests.begin(ports.store(), provider.digest(), turn, settings.terms.cooldown);
                         }
                     } else if turn == Turn::Try && fault.is_an_answer() {
                         rests.end(ports.store(), provider.digest());

@@ -123,7 +123,7 @@ pub async fn consult<S: Store>(
                 Err(fault) => {
                     if fault.calls_for_rest() {
                         if leads {
-                            memory.rests.begin(ports.store(), provider.digest(), settings.cooldown);
+                            memory.rests.begin(ports.store(), provider.digest(), turn, settings.cooldown);
                         }
                     } else if turn == Turn::Try && fault.is_an_answer() {
                         memory.rests.end(ports.store(), provider.digest());

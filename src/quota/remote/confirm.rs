@@ -160,7 +160,7 @@ async fn call<S: Store>(
     };
     match &counts {
         Err(fault) if fault.calls_for_rest() => {
-            rests.begin(ports.store(), service.digest(), settings.cooldown);
+            rests.begin(ports.store(), service.digest(), turn, settings.cooldown);
         }
         Err(fault) if turn == Turn::Try && !fault.is_an_answer() => {
             rests.pass_on(ports.store(), service.digest());
