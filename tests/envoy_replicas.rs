@@ -35,11 +35,18 @@ const LEASED: usize = 600;
 /// The largest lease of such a caller.
 const LEASE: usize = 20;
 
+/// How many callers with a limit per second are admitted in each.
+const BRIEF: usize = 5;
+
+/// The same with leases.
+const SWIFT: usize = 60;
+
 /// Kinds of callers, with the window and size of their limit, and what their provider says about it.
-const KINDS: [(&str, &str, usize, &str, &str); 6] = [
+const KINDS: [(&str, &str, usize, &str, &str); 7] = [
     // Longer than anything takes on a busy machine.
     ("patient", "day", MAX, "30s", "deny"),
-    ("brief", "second", 5, "30s", "deny"),
+    ("brief", "second", BRIEF, "30s", "deny"),
+    ("swift", "second", SWIFT, "30s", "deny"),
     ("leased", "day", LEASED, "30s", "deny"),
     // Shorter than a test may take, and long enough for an answer on a busy machine.
     ("deny", "day", MAX, "2s", "deny"),
@@ -51,7 +58,8 @@ const KINDS: [(&str, &str, usize, &str, &str); 6] = [
 fn policy() -> Value {
     let (mut providers, mut plans, mut consumers) = (json!({}), json!({}), Vec::new());
     for (kind, per, max, timeout, unavailable) in KINDS {
-        let lease = if kind == "leased" { json!({"up_to": {"most": LEASE}}) } else { json!("none") };
+        let is_leased = ["leased", "swift"].contains(&kind);
+        let lease = if is_leased { json!({"up_to": {"most": LEASE}}) } else { json!("none") };
         providers[kind] = json!({"rate_limit_service": {
             "cluster": "ratelimit", "lease": lease,
             "timeout": timeout, "unavailable": unavailable, "cooldown": "100ms",
@@ -130,7 +138,7 @@ async fn three_replicas_admit_together_exactly_as_many_as_the_limit_says() {
     let mut service = RateLimit::start(redis.address()).await;
     let fleet = Fleet::start(service.address()).await;
     exactly_the_limit(&fleet, 2).await;
-    every_window_admits_as_many_again(&fleet).await;
+    every_window_admits_as_many_again(&fleet, "brief-0", BRIEF, 0).await;
 
     // A service that is restarted counts on, and so does a Redis that writes to disk.
     let mut admitted = count(&fleet.send("patient-20", [MAX / 6; REPLICAS]).await, 200);
@@ -161,6 +169,7 @@ async fn with_leases_they_never_admit_more_and_most_requests_need_no_call() {
     let service = RateLimit::start(redis.address()).await;
     let mut fleet = Fleet::start(service.address()).await;
     almost_the_limit(&fleet, 2).await;
+    every_window_admits_as_many_again(&fleet, "swift-0", SWIFT, SWIFT / 2).await;
 
     // An Envoy that ends takes its leases with it, and nothing else.
     let before = count(&fleet.send("leased-20", [LEASED / 6; REPLICAS]).await, 200);
@@ -203,11 +212,12 @@ async fn exactly_the_limit(fleet: &Fleet, runs: usize) {
     }
 }
 
-async fn every_window_admits_as_many_again(fleet: &Fleet) {
+/// Callers send more than their limit admits per second, for some seconds. This much of each may be unspent.
+async fn every_window_admits_as_many_again(fleet: &Fleet, caller: &str, max: usize, unspent: usize) {
     const SECONDS: usize = 4;
     let (mut callers, first) = (Vec::new(), second());
     for address in &fleet.addresses {
-        callers.push(Callers::start(2, *address, &by("brief-0")));
+        callers.push(Callers::start(2, *address, &by(caller)));
     }
     eventually("some seconds to pass", async || (second() >= first + SECONDS).then_some(())).await;
     let (mut admitted, mut refused) = (0, 0);
@@ -218,8 +228,11 @@ async fn every_window_admits_as_many_again(fleet: &Fleet) {
         refused += tally.answered.get(&429).copied().unwrap_or_default();
     }
     let windows = second() - first + 1;
-    assert!(refused > 0 && admitted <= 5 * windows, "{admitted} in {windows} windows");
-    assert!(admitted >= 5 * (SECONDS - 1), "{admitted}: the first and the last window may not be whole");
+    assert!(refused > 0 && admitted <= max * windows, "{admitted} in {windows} windows");
+    assert!(
+        admitted >= (max - unspent) * (SECONDS - 1),
+        "{admitted}: the first and the last window may not be whole"
+    );
 }
 
 fn second() -> usize {

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
@@ -68,10 +68,16 @@ pub struct GrpcServer {
 impl GrpcServer {
     /// Starts with a script, the same for every call.
     pub async fn start(answer: GrpcAnswer) -> Self {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), answer).await
+    }
+
+    /// Starts at this address, as soon as nobody else listens there.
+    pub async fn start_at(address: SocketAddr, answer: GrpcAnswer) -> Self {
+        let listener = eventually("a free address", async || std::net::TcpListener::bind(address).ok()).await;
         let (script, current) = watch::channel(answer);
         let calls = Arc::new(Mutex::new(Vec::new()));
         let log = calls.clone();
-        let server = Server::start(move |stream| serve(stream, log.clone(), current.clone())).await;
+        let server = Server::on(listener, move |stream| serve(stream, log.clone(), current.clone()));
         Self { server, script, calls }
     }
 

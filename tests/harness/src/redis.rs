@@ -85,7 +85,18 @@ impl Redis {
 
     /// The number of its keys.
     pub async fn keys(&self) -> u64 {
-        let answer = ask(self.address, "DBSIZE").await.expect("it runs");
+        self.number("DBSIZE").await
+    }
+
+    /// The sum of all its counters.
+    pub async fn counted(&self) -> u64 {
+        let script = "local sum = 0 for _, key in ipairs(redis.call('KEYS', '*')) do \
+                      sum = sum + redis.call('GET', key) end return sum";
+        self.number(&format!("EVAL \"{script}\" 0")).await
+    }
+
+    async fn number(&self, command: &str) -> u64 {
+        let answer = ask(self.address, command).await.expect("it runs");
         let digits = answer.trim().strip_prefix(':').expect("an integer");
         digits.parse().expect("an integer")
     }
