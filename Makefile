@@ -146,7 +146,7 @@ test-envoy: setup-demo $(ISTIO_FILES) build noop floor saboteur probe pack regis
 	cargo run --quiet --locked --example replicas
 
 .PHONY: test-budget
-test-budget: setup-demo build floor valgrind ## Count instructions per request in a real Envoy, and fail above the budgets
+test-budget: setup-demo build floor valgrind rate-limit ## Count instructions per request in a real Envoy, and fail above the budgets
 	cargo test --locked --bench envoy -- --check-budget
 
 # One mesh at a time: each is a control plane and proxies of its own.
@@ -203,7 +203,7 @@ push: destination image ## Push that image: REGISTRY=host[:port]/path (TAG=…, 
 	@INSECURE=$(INSECURE) tools/push $(IMAGE)/$(FORMAT) '$(REGISTRY)' '$(TAG)'
 
 .PHONY: bench
-bench: setup-demo build noop floor valgrind ## Measure CPU and instructions per request in a real Envoy; writes target/bench.json and docs/performance.md
+bench: setup-demo build noop floor valgrind rate-limit ## Measure CPU and instructions per request in a real Envoy; writes target/bench.json and docs/performance.md
 	cargo bench --locked --bench envoy
 
 .PHONY: simulation

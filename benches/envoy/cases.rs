@@ -2,15 +2,16 @@
 
 use std::{error::Error, io, net::SocketAddr};
 
+use serde_json::json;
 use sidegate_harness::{
-    Answer, Client, Connection, Envoy, Listener, Oidc, Request, Setup, StubProvider, Upstream, Wasm,
-    direct_response,
+    Answer, Client, Connection, Envoy, Listener, Oidc, RateLimit, Redis, Request, Setup, StubProvider,
+    Upstream, Wasm, direct_response,
 };
 
 use crate::{peers, policy, worst};
 
 /// All cases, in the order of the table.
-pub const NAMES: [&str; 17] = [
+pub const NAMES: [&str; 21] = [
     "plain",
     "noop",
     "floor",
@@ -23,6 +24,10 @@ pub const NAMES: [&str; 17] = [
     "refused_key",
     "introspection_cached",
     "key_binding_limits_100k",
+    "local_limits",
+    "replicated_leases",
+    "replicated_exact",
+    "native_ratelimit",
     "plain_long_target",
     "worst_matching",
     "plain_many_headers",
@@ -48,6 +53,7 @@ enum Beside {
     Provider { _oidc: Oidc },
     Authorizer { _service: Upstream },
     Stub { _provider: StubProvider },
+    Counting { _service: RateLimit, _redis: Redis },
 }
 
 impl Case {
@@ -86,6 +92,16 @@ impl Case {
                 let with_guess = request().header("apikey", "a-guess");
                 (listener.wasm(&Wasm::sidegate(&policy::of_consumers(10))), with_guess, 401)
             }
+            "local_limits" => (listener.wasm(&Wasm::sidegate(&policy::daily(10))), with_key(), 200),
+            "replicated_leases" | "replicated_exact" => {
+                let lease = if name == "replicated_exact" { json!("none") } else { json!("adaptive") };
+                let filter = Wasm::sidegate(&policy::replicated(10, &lease));
+                let listener = listener.wasm(&filter).route(direct_response(200, "ok"));
+                return Self::counting(name, listener, with_key(), prepare).await;
+            }
+            "native_ratelimit" => {
+                return Self::counting(name, peers::ratelimit(listener), with_key(), prepare).await;
+            }
             "native_ext_authz" => return Self::ext_authz(name, listener, with_key(), prepare).await,
             "plain_long_target" => (worst::roomy(listener), request_for(&worst::target()), 200),
             "plain_many_headers" => (worst::roomy(listener), worst::many_headers(with_key()), 200),
@@ -115,6 +131,20 @@ impl Case {
         let listener = listener.filter(peers::ext_authz(service.address())).route(direct_response(200, "ok"));
         let setup = Setup::new(listener).cluster(peers::AUTHORIZER, service.address());
         let beside = Beside::Authorizer { _service: service };
+        Ok(Self::running(name, prepare(setup), request, 200, beside).await)
+    }
+
+    /// With a rate limit service.
+    async fn counting(
+        name: &'static str,
+        listener: Listener,
+        request: Request,
+        prepare: &dyn Fn(Setup) -> Setup,
+    ) -> Result<Self, Box<dyn Error>> {
+        let redis = Redis::start().await;
+        let service = RateLimit::start_with(redis.address(), peers::LIMITS, &[]).await;
+        let setup = Setup::new(listener).http2_cluster(policy::COUNTER, &[service.address()]);
+        let beside = Beside::Counting { _service: service, _redis: redis };
         Ok(Self::running(name, prepare(setup), request, 200, beside).await)
     }
 

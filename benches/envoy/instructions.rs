@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// How the worst cases are counted: a request of theirs costs as much as fifty others.
 const WORST: Plan = Plan { warm_up: 400, settle: 10, turns: 3, requests: 10 };
 
+/// How leases are counted: each turn has several calls, as many for each request as in the long run.
+const LEASES: Plan = Plan { warm_up: 300, settle: 400, turns: 3, requests: 1_000 };
+
 /// How many requests are sent, over one kept-alive connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -78,7 +81,11 @@ async fn in_turn(
 }
 
 async fn count(name: &'static str, many: usize, plan: Plan) -> Result<f64, Box<dyn Error>> {
-    let plan = if name.starts_with("worst_") || name.starts_with("plain_") { WORST } else { plan };
+    let plan = match name {
+        "replicated_leases" => LEASES,
+        _ if name.starts_with("worst_") || name.starts_with("plain_") => WORST,
+        _ => plan,
+    };
     let callgrind = Callgrind::new()?;
     let case = Case::start(name, many, &|setup| setup.under(callgrind.launcher(), PATIENCE)).await?;
     let sender = case.sender();

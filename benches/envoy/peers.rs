@@ -15,29 +15,75 @@ pub const GRANTED: [(&str, &str); 2] = [("x-consumer", "consumer-7"), ("x-plan",
 
 const CONSUMERS: usize = 10;
 
-/// `api_key_auth` with ten keys, then `local_ratelimit` with one token bucket.
-pub fn keys_and_limit(listener: Listener) -> Listener {
+/// The configuration of the rate limit service: the limits of [`ratelimit`]. Those of Sidegate come with the
+/// calls.
+pub const LIMITS: &str = "
+domain: sidegate
+descriptors:
+  - {key: per_hour, rate_limit: {unit: hour, requests_per_unit: 1000000000}}
+  - {key: per_day, rate_limit: {unit: day, requests_per_unit: 1000000000}}
+";
+
+/// `api_key_auth` with ten keys.
+fn keys(listener: Listener) -> Listener {
     let credentials: Vec<Value> = (0..CONSUMERS)
         .map(|index| json!({"key": policy::key(index), "client": format!("consumer-{index}")}))
         .collect();
-    listener
+    listener.filter(json!({
+        "name": "envoy.filters.http.api_key_auth",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuth",
+            "credentials": credentials,
+            "key_sources": [{"header": "apikey"}],
+        },
+    }))
+}
+
+/// `api_key_auth` with ten keys, then `local_ratelimit` with one token bucket.
+pub fn keys_and_limit(listener: Listener) -> Listener {
+    keys(listener).filter(json!({
+        "name": "envoy.filters.http.local_ratelimit",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
+            "stat_prefix": "bench",
+            "token_bucket": {"max_tokens": 1_000_000_000, "tokens_per_fill": 1_000_000_000, "fill_interval": "1s"},
+            "filter_enabled": {"default_value": {"numerator": 100}},
+            "filter_enforced": {"default_value": {"numerator": 100}},
+        },
+    }))
+}
+
+/// `api_key_auth` with ten keys, then `ratelimit`, which counts each key in two limits of the service.
+///
+/// The filter does nothing where a route has no cluster, so this route has one, and `fault` answers in its
+/// place.
+pub fn ratelimit(listener: Listener) -> Listener {
+    let counted = |name: &str| json!({"actions": [{"request_headers": {"header_name": "apikey", "descriptor_key": name}}]});
+    keys(listener)
         .filter(json!({
-            "name": "envoy.filters.http.api_key_auth",
+            "name": "envoy.filters.http.ratelimit",
             "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuth",
-                "credentials": credentials,
-                "key_sources": [{"header": "apikey"}],
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimit",
+                "domain": "sidegate",
+                "timeout": "10s",
+                "failure_mode_deny": true,
+                "enable_x_ratelimit_headers": "DRAFT_VERSION_03",
+                "rate_limit_service": {
+                    "transport_api_version": "V3",
+                    "grpc_service": {"envoy_grpc": {"cluster_name": policy::COUNTER}},
+                },
             },
         }))
         .filter(json!({
-            "name": "envoy.filters.http.local_ratelimit",
+            "name": "envoy.filters.http.fault",
             "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
-                "stat_prefix": "bench",
-                "token_bucket": {"max_tokens": 1_000_000_000, "tokens_per_fill": 1_000_000_000, "fill_interval": "1s"},
-                "filter_enabled": {"default_value": {"numerator": 100}},
-                "filter_enforced": {"default_value": {"numerator": 100}},
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault",
+                "abort": {"http_status": 200, "percentage": {"numerator": 100}},
             },
+        }))
+        .route(json!({
+            "match": {"prefix": "/"},
+            "route": {"cluster": policy::COUNTER, "rate_limits": [counted("per_hour"), counted("per_day")]},
         }))
 }
 

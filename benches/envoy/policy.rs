@@ -3,6 +3,9 @@
 use serde_json::{Value, json};
 use sidegate::credential::Digest;
 
+/// The cluster of the rate limit service.
+pub const COUNTER: &str = "ratelimit";
+
 /// The key of the caller in every case.
 pub fn key(consumer: usize) -> String {
     format!("bench-key-{consumer}")
@@ -38,6 +41,26 @@ pub fn mocked(consumers: usize) -> Value {
     let responses = json!([{"path": "/orders/{id}", "headers": {"x-order": "{path:id}"}, "body": "{\"id\":\"{path:id}\"}"}]);
     if let Some(Value::Object(api)) = policy.pointer_mut("/apis/0") {
         api.insert("mock".to_owned(), json!({"responses": responses}));
+    }
+    policy
+}
+
+/// [`of_consumers`] with a limit per day in the place of that per month, which not every engine can count.
+pub fn daily(consumers: usize) -> Value {
+    let mut policy = of_consumers(consumers);
+    set(&mut policy, "/plans/basic/limits/2/per", json!("day"));
+    policy
+}
+
+/// [`daily`], with its two fixed limits counted by a rate limit service.
+pub fn replicated(consumers: usize, lease: &Value) -> Value {
+    let mut policy = daily(consumers);
+    let service = json!({"cluster": COUNTER, "lease": lease, "timeout": "10s"});
+    set(&mut policy, "/providers", json!({"counter": {"rate_limit_service": service}}));
+    for limit in ["/plans/basic/limits/1", "/plans/basic/limits/2"] {
+        if let Some(Value::Object(limit)) = policy.pointer_mut(limit) {
+            limit.insert("across".to_owned(), json!("replicas"));
+        }
     }
     policy
 }
