@@ -53,14 +53,17 @@ impl HeaderMap {
     }
 
     /// The values of `name`, one item per line of the request.
-    pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> + Clone {
-        self.fields()
-            .filter(move |field| field.name_length == name.len() && self.is_named(field, name))
-            .map_while(|field| self.text(field.value()))
-    }
-
-    fn is_named(&self, field: &Field, name: &str) -> bool {
-        self.text(field.name()) == Some(name.as_bytes())
+    pub fn values<'m>(&'m self, name: &str) -> impl Iterator<Item = &'m [u8]> + Clone {
+        let mut fields = self.fields();
+        // A plain loop: it runs several times for each request.
+        std::iter::from_fn(move || {
+            for field in fields.by_ref() {
+                if field.name_length == name.len() && self.text(field.name()) == Some(name.as_bytes()) {
+                    return self.text(field.value());
+                }
+            }
+            None
+        })
     }
 
     fn text(&self, range: Range<usize>) -> Option<&[u8]> {

@@ -105,6 +105,28 @@ fn neighbour(number: usize) -> String {
     format!("neighbour-{number}")
 }
 
+#[tokio::test]
+async fn limits_of_the_service_stay_in_lists_of_limits() {
+    const OWN: &[(&str, &str)] = &[("ratelimit", "\"own\";r=5;t=9"), ("x-ratelimit-limit", "5")];
+    let service = Upstream::granting(OWN).await;
+    let policy = json!({
+        "sidegate": "v1",
+        "gate": {"rate_limit_headers": "both"},
+        "plans": {"acme": {"limits": [{"metric": "hits", "max": 3, "per": "eternity"}]}},
+        "metrics": {"hits": {}},
+        "consumers": consumers(true, &["acme"]),
+        "apis": [{"name": "all", "access": ["api_key"], "metering": [{"path": "/**", "metric": "hits"}],
+            "rules": [{"path": "/**"}]}],
+    });
+    let envoy = Envoy::start(Setup::new(listener(&policy)).cluster("service", service.address())).await;
+    let answer = envoy.send(by("acme")).await;
+    let values = |name: &str| -> Vec<&str> {
+        answer.headers.iter().filter(|(each, _)| each == name).map(|(_, value)| value.as_str()).collect()
+    };
+    assert_eq!(values("ratelimit"), ["\"own\";r=5;t=9", "\"hits-eternity\";r=2"]);
+    assert_eq!(values("x-ratelimit-limit"), ["3"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn exactly_as_many_are_admitted_as_the_limits_say() {
     let listener = |policy: &Value| {

@@ -55,6 +55,7 @@ impl Bindings {
     }
 
     /// The consumer's binding.
+    #[inline]
     pub fn get(&self, consumer: usize) -> Option<&Binding> {
         let consumer = u32::try_from(consumer).ok()?;
         let at = self.consumers.binary_search_by_key(&consumer, |(bound, _)| *bound).ok()?;

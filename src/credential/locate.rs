@@ -10,7 +10,7 @@ use memchr::memchr;
 use crate::{
     grammar::is_token_byte,
     headers::HeaderMap,
-    query::{Escapes, Query, decode},
+    query::{Escapes, Parameter, Query, decode},
 };
 
 mod application;
@@ -143,11 +143,10 @@ pub fn removal<'l>(locations: &'l Locations, headers: &HeaderMap, query: &Query<
         }
     }
     if locations.reads_query() {
-        let parameters = query.parameters().iter();
-        let kept = parameters.filter(|parameter| locations.query(parameter).is_none());
-        let kept: Vec<_> = kept.map(|parameter| parameter.pair).collect();
-        if kept.len() < query.parameters().len() {
-            removal.query = Some(kept.join("&"));
+        let is_secret = |parameter: &&Parameter<'_>| locations.query(parameter).is_some();
+        if query.parameters().iter().any(|parameter| is_secret(&parameter)) {
+            let kept = query.parameters().iter().filter(|parameter| !is_secret(parameter));
+            removal.query = Some(kept.map(|parameter| parameter.pair).collect::<Vec<_>>().join("&"));
         }
     }
     if locations.reads_cookies() {

@@ -116,6 +116,7 @@ pub(super) fn fields(parts: &[Part]) -> impl Iterator<Item = &Field> {
     })
 }
 
+#[inline]
 fn has_control(text: &str) -> bool {
     // All bytes are looked at without a branch, which the compiler turns into a few instructions.
     let is_plain = text.bytes().fold(true, |all, byte| all & matches!(byte, 0x20..=0x7e));

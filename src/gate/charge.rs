@@ -13,7 +13,7 @@ use crate::{
     ports::{Ports, Report},
     provider::ProviderFault,
     quota::{
-        self, Demand, Denial, Denied, Payers, Receipt, Standing,
+        self, Demands, Denial, Denied, Payers, Receipt, Standing,
         remote::{self, Confirmed, NotConfirmed, Refill},
         tightest,
     },
@@ -53,7 +53,7 @@ pub(super) fn look<'a, S: Store>(
 }
 
 /// The limits that apply to the caller, by meter.
-fn demands<'a>(place: &Place<'a>, grant: &Grant<'a>, request: &Request, trail: &Trail) -> Vec<Demand<'a>> {
+fn demands<'a>(place: &Place<'a>, grant: &Grant<'a>, request: &Request, trail: &Trail) -> Demands<'a> {
     let Place { policy, api, .. } = *place;
     let identity = trail.caller.as_ref().and_then(|caller| caller.identity.as_ref());
     let consumer = grant.consumer.and_then(|consumer| policy.consumers.get(consumer));
@@ -67,7 +67,7 @@ fn demands<'a>(place: &Place<'a>, grant: &Grant<'a>, request: &Request, trail: &
         subject: identity.and_then(|identity| identity.sub.as_deref()),
         address: &|| request.address(),
     };
-    let mut demands = Vec::new();
+    let mut demands = Demands::new();
     if let Some(plan) = grant.own_plan.and_then(|plan| policy.plans.get(plan)) {
         payers.demand(&mut demands, &plan.limits);
     }

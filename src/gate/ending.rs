@@ -135,6 +135,7 @@ impl End<'_> {
         path.get(trail.base..).filter(|inside| !inside.is_empty()).unwrap_or("/")
     }
 
+    #[inline]
     fn permit(&self, edits: Edits, trail: Box<Trail>) -> Permit {
         let mut response_headers = match &trail.refusal {
             // Shadow mode admits it in spite of these limits.

@@ -250,6 +250,7 @@ fn by_application<S: Store>(
 }
 
 /// The caller that a key or an application belongs to, which is the consumer in the trail.
+#[inline]
 fn by_consumer(
     place: &Place<'_>,
     key: Option<Digest>,

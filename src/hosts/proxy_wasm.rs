@@ -336,6 +336,10 @@ impl RequestHost for Envoy {
     }
 
     fn add_response_header(&self, name: &str, value: &str) {
+        let _added = hostcalls::add_map_value(MapType::HttpResponseHeaders, name, value);
+    }
+
+    fn set_response_header(&self, name: &str, value: &str) {
         let _set = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, Some(value));
     }
 

@@ -55,6 +55,7 @@ impl Methods {
     }
 
     /// Whether the list covers `method`; `GET` covers `HEAD`.
+    #[inline]
     pub fn admit(&self, method: &str) -> bool {
         self.contain(method) || (method == "HEAD" && self.contain("GET"))
     }

@@ -67,6 +67,7 @@ pub enum MalformedTarget {
 
 /// [`normalise`] for a path of at most `longest` bytes, both as received and normalised. The query does not
 /// count.
+#[inline]
 pub fn normalise_within(target: &str, longest: usize) -> Result<Target<'_>, MalformedTarget> {
     // What is too long is refused before it is read as a path.
     if let Some(start) = target.as_bytes().get(..=longest)

@@ -74,6 +74,7 @@ impl PathTemplate {
     }
 
     /// Whether it covers a path of these segments.
+    #[inline]
     pub(super) fn covers(&self, requested: &Segments<'_>) -> bool {
         let requested = requested.as_slice();
         let (is_long_enough, is_short_enough) =

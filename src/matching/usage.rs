@@ -170,6 +170,7 @@ impl Usage {
     }
 
     /// How much of the metric is used; zero if the request does not use it.
+    #[inline]
     pub fn of(&self, metric: MetricId) -> u64 {
         let place = self.place(metric).ok();
         place.and_then(|place| self.0.get(place)).map_or(0, |(_, amount)| *amount)
@@ -180,6 +181,7 @@ impl Usage {
         self.0.iter().copied()
     }
 
+    #[inline]
     fn place(&self, metric: MetricId) -> Result<usize, usize> {
         self.0.binary_search_by_key(&metric, |(used, _)| *used)
     }

@@ -57,6 +57,7 @@ impl Consumers {
     }
 
     /// The consumer at an index.
+    #[inline]
     pub fn get(&self, index: usize) -> Option<Consumer<'_>> {
         let Entry { payer, plan, active, key_metrics } = self.entries.get(index)?;
         let plan = plan.and_then(|plan| usize::try_from(plan).ok());

@@ -50,6 +50,12 @@ pub fn headers(style: HeaderStyle, standings: &[Standing]) -> HeaderList {
     headers
 }
 
+/// Whether a rate-limit header is a list: the service's own limits then stay in the list beside ours. Adding
+/// a line also costs less than replacing those that may be there.
+pub fn is_list(name: &str) -> bool {
+    matches!(name, "ratelimit" | "ratelimit-policy")
+}
+
 fn list<'a>(standings: impl Iterator<Item = &'a Standing>, item: fn(&Standing, &mut String)) -> String {
     // Enough for three limits with long names.
     let mut value = String::with_capacity(160);
@@ -77,6 +83,7 @@ fn state(standing: &Standing, value: &mut String) {
     }
 }
 
+#[inline]
 fn parameter(value: &mut String, name: &str, number: u64) {
     value.push_str(name);
     value.push_str(itoa::Buffer::new().format(number.min(INTEGER_MAX)));

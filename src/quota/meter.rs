@@ -170,14 +170,19 @@ pub(super) fn charge(
         standing.remaining = standing.remaining.saturating_sub(standing.charge(usage));
     }
     let touched = &*touched;
-    if is_in_place(meter, touched, now)
+    let has_no_others = is_of(meter, touched);
+    if (has_no_others || is_in_place(meter, touched, now))
         && let Some(payload) = &mut payload
     {
-        let charged = |counter: Counter| {
-            let standing = touched.iter().find(|standing| standing.limit.counter() == counter.id);
-            standing.map_or(counter, |standing| charged(standing, usage))
+        let change = if has_no_others {
+            rewrite(payload, touched.iter().map(|standing| charged(standing, usage)))
+        } else {
+            edit(payload, |counter: Counter| {
+                let standing = touched.iter().find(|standing| standing.limit.counter() == counter.id);
+                standing.map_or(counter, |standing| charged(standing, usage))
+            })
         };
-        return (edit(payload, charged), assessed);
+        return (change, assessed);
     }
     let ours = touched.iter().enumerate().filter_map(|(index, standing)| {
         let id = standing.limit.counter();
@@ -228,15 +233,34 @@ fn charged(standing: &Standing, usage: &Usage) -> Counter {
     standing.reading.charged(standing.charge(usage))
 }
 
+/// Whether a meter has the counters of these limits, in their order, and no others. Most have.
+fn is_of(meter: Meter<'_>, touched: &[Standing]) -> bool {
+    meter.0.len() == touched.len()
+        && meter
+            .0
+            .iter()
+            .zip(touched)
+            .all(|(bytes, standing)| bytes.starts_with(&standing.limit.counter().to_bytes()))
+}
+
+/// Replaces the counters of a payload, one by one.
+fn rewrite(payload: &mut [u8], counters: impl Iterator<Item = Counter>) -> Change {
+    let mut expires = Timestamp::default();
+    let places = payload.split_first_mut().map(|(_, places)| places).unwrap_or_default();
+    for (place, counter) in places.as_chunks_mut().0.iter_mut().zip(counters) {
+        expires = expires.max(counter.forgettable());
+        *place = counter.to_bytes();
+    }
+    Change::Edit { expires }
+}
+
 /// Whether a charge only changes counters that the payload has: all that are touched are there, and no other
 /// can be dropped.
 fn is_in_place(meter: Meter<'_>, touched: &[Standing], now: Timestamp) -> bool {
     let is_touched =
         |counter: &Counter| touched.iter().any(|standing| standing.limit.counter() == counter.id);
     touched.iter().all(|standing| meter.has(standing.limit.counter()))
-        // Most meters have the counters of the limits and no others.
-        && (meter.0.len() == touched.len()
-            || meter.counters().all(|counter| is_touched(&counter) || counter.forgettable() > now))
+        && meter.counters().all(|counter| is_touched(&counter) || counter.forgettable() > now)
 }
 
 /// Replaces each counter of a valid payload.

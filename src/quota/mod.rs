@@ -42,9 +42,9 @@ mod standing;
 mod window;
 
 pub use charge::{Receipt, charge, look};
-pub use headers::{HeaderStyle, headers};
+pub use headers::{HeaderStyle, headers, is_list};
 pub use limit::{Across, CounterId, InvalidLimit, Limit};
 pub use meter::{Demand, MeterId, Meters};
-pub use payers::{LimitSet, LimitSets, Of, Payers, api_payer, consumer_payer, network};
+pub use payers::{Demands, LimitSet, LimitSets, Of, Payers, api_payer, consumer_payer, network};
 pub use standing::{Denial, Denied, Standing, tightest};
 pub use window::{InvalidWindow, Shape, Span, Window};

@@ -2,6 +2,8 @@
 
 use std::net::Ipv6Addr;
 
+use smallvec::SmallVec;
+
 use super::{
     limit::Limit,
     meter::{Demand, MeterId},
@@ -57,6 +59,9 @@ pub struct LimitSet {
     pub limits: Vec<Limit>,
 }
 
+/// The demands of one request. Most have one or two.
+pub type Demands<'l> = SmallVec<[Demand<'l>; 2]>;
+
 /// Everyone who could pay for one request.
 pub struct Payers<'a> {
     /// The [payer](api_payer) for the API.
@@ -85,12 +90,14 @@ pub fn api_payer(name: &str) -> Digest {
 
 impl Payers<'_> {
     /// Adds a demand on one meter for each set of limits.
-    pub fn demand<'l>(&self, demands: &mut Vec<Demand<'l>>, sets: &'l LimitSets) {
+    #[inline]
+    pub fn demand<'l>(&self, demands: &mut Demands<'l>, sets: &'l LimitSets) {
         demands.extend(sets.iter().map(|set| Demand { meter: self.meter(set), limits: &set.limits }));
     }
 
     /// The meter for a set of limits. If the request has no such payer, the next one in line pays, so that no
     /// request goes uncounted.
+    #[inline]
     fn meter(&self, set: &LimitSet) -> MeterId {
         let client = || self.client.map(|id| payer(b"client", id));
         let subject = || self.subject.map(|subject| payer(b"subject", subject));

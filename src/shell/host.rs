@@ -36,8 +36,10 @@ pub trait RequestHost {
     fn resume_request(&self);
     /// Answers the request in place of the service.
     fn reply(&self, reply: &Reply, protocol: Protocol);
-    /// Adds a header to the service's response.
+    /// Adds a header to the service's response, beside those of the same name.
     fn add_response_header(&self, name: &str, value: &str);
+    /// Sets a header of the service's response, in place of those of the same name.
+    fn set_response_header(&self, name: &str, value: &str);
     /// Sets a value that access logs can show, as `wasm.<name>`.
     fn set_filter_state(&self, name: &str, value: &str);
 }

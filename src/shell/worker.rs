@@ -27,7 +27,7 @@ use crate::{
     policy::{Policy, StateName},
     ports::{Answered, Arrival, Ports, Progress, Role, Running, Wake, Wish},
     provider::{Asker, Call, CallFailure, CallResult, Sharing, Wanted},
-    quota::network,
+    quota::{is_list, network},
     refusal::{Code, Refusal},
     reply::{Protocol, Reply},
     store::{Seed, Store},
@@ -180,7 +180,11 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
     /// Handles a response from the service, or one of the host's own.
     pub fn on_response(&self, stream: &Stream) {
         for (name, value) in stream.response_headers.take().iter() {
-            self.host.add_response_header(name, value);
+            if is_list(name) {
+                self.host.add_response_header(name, value);
+            } else {
+                self.host.set_response_header(name, value);
+            }
         }
     }
 

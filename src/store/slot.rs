@@ -91,6 +91,7 @@ pub(super) struct Survey {
 
 impl Survey {
     /// The survey of a slot's bytes; `None` unless all of them form a valid slot.
+    #[inline]
     pub(super) fn of(bytes: &[u8], tag: Tag, now: Timestamp) -> Option<Self> {
         let (&VERSION, mut rest) = bytes.split_first()? else { return None };
         let mut survey = Self::default();

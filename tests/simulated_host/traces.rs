@@ -10,7 +10,7 @@ fn rate_limit_headers_reach_the_response_also_after_a_wait() {
     thread.reply(1, &active());
     thread.response(streams[0]);
     thread.response(streams[0]);
-    let shows = |line: &str| line.starts_with("response ratelimit: ") && line.contains(";r=199;t=");
+    let shows = |line: &str| line.starts_with("response +ratelimit: ") && line.contains(";r=199;t=");
     let count = script.written.borrow().iter().filter(|(_, line)| shows(line)).count();
     assert_eq!(count, 1, "{:?}", script.written.borrow());
 }

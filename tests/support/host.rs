@@ -153,6 +153,10 @@ impl RequestHost for Scripted {
     }
 
     fn add_response_header(&self, name: &str, value: &str) {
+        self.0.write(format!("response +{name}: {value}"));
+    }
+
+    fn set_response_header(&self, name: &str, value: &str) {
         self.0.write(format!("response {name}: {value}"));
     }
 
