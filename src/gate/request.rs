@@ -228,8 +228,9 @@ fn asked_format<'a>(accept: impl Iterator<Item = &'a [u8]>) -> Option<ErrorForma
 fn thousandths(weight: &str) -> u32 {
     let (whole, part) = weight.split_once('.').unwrap_or((weight, ""));
     let digits = whole.chars().chain(part.chars().chain(std::iter::repeat('0')).take(3));
-    let number = digits.map(|digit| digit.to_digit(10));
-    number.fold(Some(0_u32), |sum, digit| Some(sum?.saturating_mul(10).saturating_add(digit?))).unwrap_or(0)
+    let mut digits = digits.map(|digit| digit.to_digit(10));
+    let number = digits.try_fold(0_u32, |sum, digit| Some(sum.saturating_mul(10).saturating_add(digit?)));
+    number.unwrap_or(0)
 }
 
 /// gRPC is `application/grpc`, optionally followed by `+…` or `;…`, and likewise `application/grpc-web` and
