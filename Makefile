@@ -54,6 +54,9 @@ KUBERNETES_VERSION := $(shell sed -n 's,^.*k8s.io/kubernetes \(v[0-9.]*\)$$,\1,p
 # The service that counts for several replicas. It takes some two minutes to build, once.
 RATE_LIMIT := $(TOOLS)/ratelimit/ratelimit
 
+# The authorization server that Kyma shipped. It takes some minutes to build, once.
+HYDRA := $(TOOLS)/hydra/hydra
+
 # Prints the folder of Istio's source in Go's cache, and that of the Gateway API that it was built for.
 ISTIO_SOURCE := cd tools/istio && go mod download istio.io/istio && go list -m -f '{{.Dir}}' istio.io/istio
 GATEWAY_API_SOURCE := $(subst istio.io/istio,sigs.k8s.io/gateway-api,$(ISTIO_SOURCE))
@@ -69,8 +72,9 @@ SECONDS ?= 10
 FUZZ ?= $(FUZZ_TARGETS)
 FUZZER = $(TARGET)/fuzz/build/$(HOST)/release
 
-# The tests in real Envoy are named tests/envoy_*.rs, those in a real Istio tests/istio_*.rs; all others need only Rust.
-CORE_TESTS := $(patsubst tests/%.rs,--test %,$(filter-out tests/envoy_%.rs tests/istio_%.rs,$(wildcard tests/*.rs)))
+# The tests in real Envoy are named tests/envoy_*.rs, those in a real Istio tests/istio_*.rs, and tests/hydra.rs needs a real Hydra; all
+# others need only Rust.
+CORE_TESTS := $(patsubst tests/%.rs,--test %,$(filter-out tests/envoy_%.rs tests/istio_%.rs tests/hydra.rs,$(wildcard tests/*.rs)))
 ISTIO_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/istio_*.rs))
 ENVOY_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/envoy_*.rs))
 
@@ -156,6 +160,11 @@ test-istio: mesh-tools build noop ## Test the module in a real Istio (Linux, roo
 	cargo build --quiet --locked --bin sidegate --example mesh
 	$(TARGET)/debug/examples/mesh up
 	$(TARGET)/debug/examples/mesh down
+
+# Not part of `make test`, because Hydra takes minutes to build.
+.PHONY: test-hydra
+test-hydra: preflight-go preflight-fuzz setup-demo build $(HYDRA) ## Test the module in a real Envoy with a real ORY Hydra (takes some minutes to build, once)
+	cargo test --locked --test hydra
 
 .PHONY: lint
 lint: rust $(DENY) advisories ## Check format, lints, and dependencies: licences, sources, advisories
@@ -327,6 +336,10 @@ $(TOOLS)/kubernetes/%: tools/kubernetes/%/main.go tools/kubernetes/go.mod tools/
 
 $(TOOLS)/ratelimit/%: tools/ratelimit/%/main.go tools/ratelimit/go.mod tools/ratelimit/go.sum
 	@tools/go-build tools/ratelimit $* $(@D)
+
+# Its database in memory is SQLite, which is written in C.
+$(TOOLS)/hydra/%: tools/hydra/%/main.go tools/hydra/go.mod tools/hydra/go.sum
+	@CGO_ENABLED=1 GOFLAGS=-tags=sqlite,json1 tools/go-build tools/hydra $* $(@D)
 
 # It must have the same version as wasm-bindgen.
 $(NODE_RUNNER): tools/node-runner/Cargo.lock | rust

@@ -10,6 +10,7 @@ mod bootstrap;
 mod client;
 mod envoy;
 mod grpc;
+mod hydra;
 mod load;
 mod oidc;
 mod process;
@@ -34,6 +35,7 @@ pub use bootstrap::{Listener, Setup, Wasm, direct_response, route, route_by_head
 pub use client::{Connection, Request, Response, send, send_all};
 pub use envoy::{Envoy, Rejected, Stats, envoy_binary, stats, validate};
 pub use grpc::{GrpcAnswer, GrpcCall, GrpcServer};
+pub use hydra::{Hydra, HydraClient};
 pub use load::{Callers, Tally};
 pub use oidc::{Client, Oidc};
 pub use process::Process;
