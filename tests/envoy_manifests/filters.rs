@@ -154,8 +154,10 @@ fn envoy_accepts_the_configuration_in_the_manifests() {
                     "HTTP_FILTER" | "EXTENSION_CONFIG" => {
                         assert_eq!(value["name"], patches[0]["patch"]["value"]["name"], "{}", path.display());
                         let mut filter = filter(manifest).clone();
-                        filter["typed_config"]["config"]["vm_config"]["code"] =
-                            json!({"local": {"filename": sidegate_module()}});
+                        if filter["typed_config"].get("config").is_some() {
+                            filter["typed_config"]["config"]["vm_config"]["code"] =
+                                json!({"local": {"filename": sidegate_module()}});
+                        }
                         manager["http_filters"].as_array_mut().unwrap().insert(0, filter);
                     }
                     other => panic!("{}: {other}", path.display()),
@@ -167,7 +169,29 @@ fn envoy_accepts_the_configuration_in_the_manifests() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 3);
+    assert_eq!(seen, 4);
+}
+
+/// The tests of `envoy/cors.yaml` show that these settings are right.
+#[test]
+fn the_gateway_lets_pages_do_what_the_standalone_envoy_lets_them_do() {
+    let read = |path: &str| documents(&std::fs::read_to_string(project(path)).unwrap()).remove(0);
+    let at = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/\
+              typed_per_filter_config/envoy.filters.http.cors";
+    let cors = read("envoy/cors.yaml").pointer(at).unwrap().clone();
+    let policy = read("istio/base/cors.yaml")["spec"]["http"][0]["corsPolicy"].clone();
+    let list = |value: &Value| {
+        let items = value.as_array().unwrap().iter().map(|item| item.as_str().unwrap());
+        items.collect::<Vec<_>>().join(", ")
+    };
+    for (standalone, istios) in [
+        ("allow_methods", "allowMethods"),
+        ("allow_headers", "allowHeaders"),
+        ("expose_headers", "exposeHeaders"),
+    ] {
+        assert_eq!(cors[standalone], list(&policy[istios]));
+    }
+    assert_eq!(cors["allow_origin_string_match"], policy["allowOrigins"]);
 }
 
 /// The tests of `envoy/demo.yaml` show that the replies are right.

@@ -75,7 +75,17 @@ fn every_manifest_fits_istios_schemas() {
     }
     kinds.sort();
     kinds.dedup();
-    assert_eq!(kinds, ["DestinationRule", "EnvoyFilter", "ServiceEntry", "TrafficExtension", "WasmPlugin"]);
+    assert_eq!(
+        kinds,
+        [
+            "DestinationRule",
+            "EnvoyFilter",
+            "ServiceEntry",
+            "TrafficExtension",
+            "VirtualService",
+            "WasmPlugin"
+        ]
+    );
 }
 
 #[test]
