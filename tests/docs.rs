@@ -128,8 +128,8 @@ fn operations_md_lists_every_metric_with_its_labels() {
 #[test]
 fn operations_md_lists_every_result_of_a_provider_call() {
     use ProviderFault::{
-        Failed, Malformed, NoHealthyHost, NotJson, Overloaded, Rejected, Status, TimedOut, TooLong,
-        UnknownCluster,
+        Failed, Malformed, NoHealthyHost, NoKeys, NotJson, Overloaded, Rejected, Status, TimedOut, TooLong,
+        TooManySignatures, UnknownCluster, Unsigned,
     };
     let page = read("docs/operations.md");
     let section = page.split("### Results of provider calls").nth(1).unwrap().split("\n### ").next().unwrap();
@@ -143,6 +143,9 @@ fn operations_md_lists_every_result_of_a_provider_call() {
         NotJson,
         Malformed,
         TooLong,
+        Unsigned,
+        NoKeys,
+        TooManySignatures,
         TimedOut,
         Failed,
         UnknownCluster,

@@ -35,6 +35,8 @@ mod limits;
 mod metering;
 #[path = "gate/mocks.rs"]
 mod mocks;
+#[path = "gate/own_token.rs"]
+mod own_token;
 #[path = "gate/refusals.rs"]
 mod refusals;
 #[path = "gate/replicas.rs"]
@@ -47,6 +49,10 @@ mod revocation;
 mod service_management;
 #[path = "gate/shadow.rs"]
 mod shadow;
+#[path = "gate/signed_answers.rs"]
+mod signed_answers;
+#[path = "gate/strategies.rs"]
+mod strategies;
 mod support;
 #[path = "gate/threescale.rs"]
 mod threescale;

@@ -18,7 +18,7 @@ use crate::{
         Identity, Lookup, Requirement, TokenFault, Tolerance, Vouched,
         application::ApplicationFault,
         check,
-        introspection::{self, Consulted, introspect},
+        introspection::{self, Consulted, Signed, Signer, introspect},
         jwt::{self, Unobtained, Unverified, Verified, verify},
         threescale::Applicant,
     },
@@ -332,9 +332,29 @@ async fn by_introspection<S: Store>(
     ports: &Ports<S>,
     trail: &mut Trail,
 ) -> Result<Vouched<'static>, Refusal> {
-    let Consulted { result, call } =
-        introspect(provider, token, &policy.identities, &policy.rests, ports).await;
-    trail.calls.extend(call.map(|record| ProviderCall { provider: index, record }));
+    let signer = match &provider.settings().signed {
+        Some(Signed { signer, .. }) => {
+            let Some(Provider::Jwks(provider)) = policy.providers.get(*signer) else {
+                return Err(Cause::ProviderMissing.because("the provider does not exist"));
+            };
+            Some((*signer, Signer { provider, tools: tools(policy) }))
+        }
+        None => None,
+    };
+    let Consulted { result, calls, signature } = introspect(
+        provider,
+        token,
+        &policy.identities,
+        &policy.rests,
+        signer.map(|(_, signer)| signer),
+        ports,
+    )
+    .await;
+    trail.calls.extend(calls.into_iter().map(|record| ProviderCall { provider: index, record }));
+    if let Some((signer, _)) = signer {
+        trail.calls.extend(signature.call.map(|record| ProviderCall { provider: signer, record }));
+        trail.verification = signature.verdict.map(|verdict| (signer, verdict));
+    }
     let (vouched, lookup) = result.map_err(|fault| unavailable(fault, fault.retry_after()))?;
     trail.lookup = Some(lookup);
     if lookup == Lookup::Foreign {
@@ -351,12 +371,7 @@ async fn by_signature<S: Store>(
     ports: &Ports<S>,
     trail: &mut Trail,
 ) -> Result<Vouched<'static>, Refusal> {
-    let tools = jwt::Tools {
-        cache: &policy.identities,
-        sets: &policy.key_sets,
-        verifications: &policy.verifications,
-    };
-    let Verified { result, lookup, call, verdict } = verify(provider, token, tools, ports).await;
+    let Verified { result, lookup, call, verdict } = verify(provider, token, tools(policy), ports).await;
     trail.calls.extend(call.map(|record| ProviderCall { provider: index, record }));
     trail.lookup = lookup;
     trail.verification = verdict.map(|verdict| (index, verdict));
@@ -366,6 +381,10 @@ async fn by_signature<S: Store>(
         Unverified::TooMany => Cause::IdentityUnavailable { retry_after: Some(1) }
             .because("too many signatures to verify in this second"),
     })
+}
+
+const fn tools(policy: &Policy) -> jwt::Tools<'_> {
+    jwt::Tools { cache: &policy.identities, sets: &policy.key_sets, verifications: &policy.verifications }
 }
 
 fn rejected(fault: TokenFault, requirement: &Requirement) -> Refusal {

@@ -94,6 +94,16 @@ impl AskedClaims {
         self.keep(&mut serde_json::Deserializer::from_slice(json))
     }
 
+    /// The same of the object that a member of a JSON object is. Somebody who is trusted has signed it, so it
+    /// is not read as strictly.
+    pub(super) fn keep_of_member(&self, json: &[u8], name: &str) -> Option<KeptClaims<'static>> {
+        if self.is_empty() {
+            return Some(KeptClaims::default());
+        }
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json).ok()?;
+        self.keep(object.get(name)?)
+    }
+
     fn keep<'de>(&self, claims: impl Deserializer<'de>) -> Option<KeptClaims<'static>> {
         let found = collect(claims, self.0.iter().map(|claim| &claim.path)).ok()?;
         let mut kept = String::new();

@@ -32,9 +32,10 @@ pub(super) struct Claims<A> {
     c_hash: Option<IgnoredAny>,
 }
 
+/// A text, or a list of texts.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum OneOrMany {
+pub(super) enum OneOrMany {
     One(String),
     Many(Vec<String>),
 }

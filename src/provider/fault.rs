@@ -67,6 +67,15 @@ pub enum ProviderFault {
     /// The body is longer than the limit for this kind of answer.
     #[error("the provider's answer is too long")]
     TooLong,
+    /// The content is not signed by whom the policy names, or is not for us, or is old.
+    #[error("the provider's answer is not signed as the policy asks")]
+    Unsigned,
+    /// There are no keys to verify the answer with.
+    #[error("there are no keys that the provider's answer could be verified with")]
+    NoKeys,
+    /// This worker has verified as many signatures as it may in this second.
+    #[error("too many signatures to verify in this second")]
+    TooManySignatures,
     /// No answer in time.
     #[error("the provider did not answer in time")]
     TimedOut,
@@ -104,6 +113,7 @@ impl ProviderFault {
     pub const fn retry_after(self) -> Option<u64> {
         match self {
             Self::Status { retry_after, .. } => retry_after,
+            Self::NoKeys | Self::TooManySignatures => Some(1),
             _ => None,
         }
     }
@@ -111,7 +121,13 @@ impl ProviderFault {
     /// Whether the provider answered, although with an answer that cannot be used.
     pub const fn is_an_answer(self) -> bool {
         match self {
-            Self::Rejected { .. } | Self::NotJson | Self::Malformed | Self::TooLong => true,
+            Self::Rejected { .. }
+            | Self::NotJson
+            | Self::Malformed
+            | Self::TooLong
+            | Self::Unsigned
+            | Self::NoKeys
+            | Self::TooManySignatures => true,
             Self::Status { .. } | Self::Grpc { .. } => !self.calls_for_rest(),
             Self::TimedOut
             | Self::Failed
@@ -140,6 +156,9 @@ impl ProviderFault {
             Self::Rejected { .. } => "refused_us",
             Self::Status { .. } | Self::Grpc { .. } => "status",
             Self::NotJson | Self::Malformed | Self::TooLong => "nonsense",
+            Self::Unsigned => "unsigned",
+            Self::NoKeys => "no_keys",
+            Self::TooManySignatures => "too_many_signatures",
             Self::TimedOut => "timeout",
             Self::Failed => "failed",
             Self::UnknownCluster => "unknown_cluster",

@@ -4,7 +4,10 @@ use std::rc::Rc;
 
 use super::{host::Host, worker::Worker};
 use crate::{
-    identity::{jwt, threescale},
+    identity::{
+        introspection::{self, Authentication},
+        jwt, threescale,
+    },
     policy::Provider,
     ports::Report,
     store::Store,
@@ -15,7 +18,17 @@ pub fn start<H: Host, S: Store + 'static>(worker: &Worker<H, S>) {
     let policy = worker.policy();
     for (index, provider) in policy.providers.iter().enumerate() {
         match provider {
-            Provider::Introspection(_) | Provider::RateLimitService(_) => {}
+            Provider::Introspection(provider) => {
+                if let Authentication::ClientCredentials(own) = &provider.settings().authentication {
+                    let own = Rc::clone(own);
+                    worker.spawn(|ports| {
+                        introspection::keep_renewed(own, ports, move |ports, call| {
+                            ports.report(Report::Call { provider: index, call, leased: 0 });
+                        })
+                    });
+                }
+            }
+            Provider::RateLimitService(_) => {}
             Provider::Jwks(provider) if provider.publishes_keys() => {
                 let (provider, sets) = (Rc::clone(provider), policy.key_sets.clone());
                 worker.spawn(|ports| {

@@ -24,7 +24,7 @@ fn unknown_fields() {
         (
             r#"{"/providers/p/introspection/colour":1}"#,
             &[
-                "providers.p.introspection.colour: unknown field `colour`, expected one of `cluster`, `url`, `authentication`, `timeout`, `cache`, `unavailable`, `cooldown`, `issuers`, `leeway`",
+                "providers.p.introspection.colour: unknown field `colour`, expected one of `cluster`, `url`, `authentication`, `headers`, `signed`, `timeout`, `cache`, `unavailable`, `cooldown`, `issuers`, `leeway`",
             ],
         ),
         (
@@ -151,13 +151,13 @@ fn unknown_fields() {
         (
             r#"{"/providers/p/introspection/authentication":{"digest":{}}}"#,
             &[
-                "providers.p.introspection.authentication: unknown authentication, expected one of `{basic: {id: ID, secret: {env: NAME}}}`, `{post: {id: ID, secret: {env: NAME}}}`, `{bearer: {token: {env: NAME}}}`, `none`",
+                "providers.p.introspection.authentication: unknown authentication, expected one of `{basic: {id: ID, secret: {env: NAME}}}`, `{post: {id: ID, secret: {env: NAME}}}`, `{bearer: {token: {env: NAME}}}`, `{client_credentials: {cluster: NAME, url: URL, authentication: {basic: {id: ID, secret: {env: NAME}}}}}`, `none`",
             ],
         ),
         (
             r#"{"/providers/p/introspection/authentication":"digest"}"#,
             &[
-                "providers.p.introspection.authentication: unknown authentication, expected one of `{basic: {id: ID, secret: {env: NAME}}}`, `{post: {id: ID, secret: {env: NAME}}}`, `{bearer: {token: {env: NAME}}}`, `none`",
+                "providers.p.introspection.authentication: unknown authentication, expected one of `{basic: {id: ID, secret: {env: NAME}}}`, `{post: {id: ID, secret: {env: NAME}}}`, `{bearer: {token: {env: NAME}}}`, `{client_credentials: {cluster: NAME, url: URL, authentication: {basic: {id: ID, secret: {env: NAME}}}}}`, `none`",
             ],
         ),
         (

@@ -155,7 +155,7 @@ fn missing_and_mistyped_secrets() {
         (
             r#"{"/providers/p/introspection/authentication":"hunter2"}"#,
             &[
-                "providers.p.introspection.authentication: unknown authentication, expected one of `{basic: {id: ID, secret: {env: NAME}}}`, `{post: {id: ID, secret: {env: NAME}}}`, `{bearer: {token: {env: NAME}}}`, `none`",
+                "providers.p.introspection.authentication: unknown authentication, expected one of `{basic: {id: ID, secret: {env: NAME}}}`, `{post: {id: ID, secret: {env: NAME}}}`, `{bearer: {token: {env: NAME}}}`, `{client_credentials: {cluster: NAME, url: URL, authentication: {basic: {id: ID, secret: {env: NAME}}}}}`, `none`",
             ],
         ),
         (
@@ -254,4 +254,103 @@ fn services_of_3scale_that_cannot_be_asked() {
     ] {
         check(&[(&rule(&access), expected)]);
     }
+}
+
+#[test]
+fn access_tokens_of_our_own_that_cannot_be_fetched() {
+    check(&[
+        (
+            r#"{"/providers/p/introspection/authentication":{"client_credentials":{"cluster":"","url":"idp/token","authentication":{"basic":{"id":"g","secret":"s"}},"timeout":"0s","audience":""}}}"#,
+            &[
+                "providers.p.introspection.authentication.client_credentials.cluster: must not be empty",
+                "providers.p.introspection.authentication.client_credentials.url: not an absolute URL",
+                "providers.p.introspection.authentication.client_credentials.audience: must not be empty",
+                "providers.p.introspection.authentication.client_credentials.timeout: the timeout must be longer than zero",
+            ],
+        ),
+        (
+            r#"{"/providers/p/introspection/authentication":{"client_credentials":{"cluster":"c","url":"http://idp/token","authentication":{"post":{"id":"","secret":"s"}}}}}"#,
+            &["providers.p.introspection.authentication: the client id must not be empty"],
+        ),
+        (
+            r#"{"/providers/p/introspection/authentication":{"client_credentials":{"cluster":"c","url":"http://idp/token","authentication":{"basic":{"id":{"env":"NOT_SET"},"secret":{"env":"NOT_SET"}}}}}}"#,
+            &[
+                "providers.p.introspection.authentication.client_credentials.authentication.basic.id: the environment has no variable `NOT_SET`, or an empty one",
+                "providers.p.introspection.authentication.client_credentials.authentication.basic.secret: the environment has no variable `NOT_SET`, or an empty one",
+            ],
+        ),
+        (
+            r#"{"/providers/p/introspection/authentication":{"client_credentials":{"cluster":"c","url":"http://idp/token","authentication":{"basic":{"id":"g","secret":"s"}},"scopes":["a b","a","a",""]}}}"#,
+            &[
+                "providers.p.introspection.authentication.client_credentials.scopes[2]: `a` is listed twice",
+                "providers.p.introspection.authentication.client_credentials.scopes[3]: must not be empty",
+                "providers.p.introspection.authentication.client_credentials.scopes[0]: not one scope: visible ASCII characters except `\"` and `\\`",
+            ],
+        ),
+        (
+            r#"{"/providers/p/introspection/authentication":{"client_credentials":{"cluster":"c","url":"http://idp/token","authentication":{"basic":{"id":"g","secret":"s"}},"scopes":[]}}}"#,
+            &[
+                "providers.p.introspection.authentication.client_credentials.scopes: the list is empty: leave it out, or give it an entry",
+            ],
+        ),
+        (
+            r#"{"/providers/p/introspection/authentication":{"client_credentials":{"cluster":"c","url":"http://idp/token","authentication":{"bearer":{"token":"hunter2"}}}}}"#,
+            &[
+                "providers.p.introspection.authentication.client_credentials.authentication: unknown value `bearer`, expected `{basic: {id: ID, secret: {env: NAME}}}` or `{post: {id: ID, secret: {env: NAME}}}`",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn headers_that_introspection_requests_cannot_have() {
+    check(&[
+        (
+            r#"{"/providers/p/introspection/headers":{"a b":"x","Accept":"x","Content-Type":"x","host":"x","authorization":"x"}}"#,
+            &[
+                "providers.p.introspection.headers.Accept: policies must not set this header",
+                "providers.p.introspection.headers.Content-Type: policies must not set this header",
+                "providers.p.introspection.headers.a b: not a header name",
+                "providers.p.introspection.headers.authorization: `authentication` sets this header",
+                "providers.p.introspection.headers.host: policies must not set this header",
+            ],
+        ),
+        (
+            r#"{"/providers/p/introspection/headers":{"X-A":"x","x-a":"y","x-b":{"env":"NOT_SET"},"x-c":"a\nb"}}"#,
+            &[
+                "providers.p.introspection.headers.x-a: this header appears twice: upper and lower case make no difference",
+                "providers.p.introspection.headers.x-b: the environment has no variable `NOT_SET`, or an empty one",
+                "providers.p.introspection.headers.x-c: has a control character",
+            ],
+        ),
+        (
+            r#"{"/providers/p/introspection/authentication/basic/id":4711}"#,
+            &[
+                "providers.p.introspection.authentication.basic.id: invalid type: integer, expected a text, or `{env: NAME}`",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn answers_that_nobody_can_sign() {
+    check(&[
+        (
+            r#"{"/providers/p/introspection/signed":{"provider":"q"}}"#,
+            &["providers.p.introspection.signed.provider: there is no provider `q`"],
+        ),
+        (
+            r#"{"/providers/p/introspection/signed":{"provider":"p","audience":""}}"#,
+            &[
+                "providers.p.introspection.signed.provider: the provider `p` is not of the kind `jwks`",
+                "providers.p.introspection.signed.audience: must not be empty",
+            ],
+        ),
+        (
+            r#"{"/providers/j":{"jwks":{"issuer":"https://idp","cluster":"c","url":"http://idp/"}},"/providers/p/introspection/signed":{"provider":"j"},"/providers/p/introspection/authentication":"none"}"#,
+            &[
+                "providers.p.introspection.signed: say which `audience` the answers are for: `authentication` has no client id",
+            ],
+        ),
+    ]);
 }

@@ -248,3 +248,52 @@ fn every_task_ends_with_the_policy_and_sleeping_ones_get_a_last_turn() {
     thread.reply(1, &http(202, &[], ""));
     assert_eq!(*turns.borrow(), ["last turn"]);
 }
+
+#[test]
+fn a_task_fetches_our_own_token_and_renews_it_before_it_expires() {
+    let mut document = policy();
+    document["providers"]["hydra"]["introspection"]["authentication"] = json!({"client_credentials": {
+        "cluster": "hydra-public", "url": "http://hydra:4444/oauth2/token",
+        "authentication": {"basic": {"id": "gateway", "secret": {"env": "HYDRA_SECRET"}}},
+    }});
+    let script = Script::new();
+    let thread = start(&script, Shared::default(), &document);
+    let granted =
+        |token: &str| answer(&json!({"access_token": token, "token_type": "bearer", "expires_in": 100}));
+    let calls = || script.calls.borrow().iter().map(|(_, call)| call.cluster.clone()).collect::<Vec<_>>();
+    let bearer = || {
+        let calls = script.calls.borrow();
+        let Transport::Http(request) = &calls.last().unwrap().1.transport else { panic!("not HTTP") };
+        request.headers.get("authorization").map(str::to_owned)
+    };
+    thread.start_tasks();
+    assert_eq!(calls(), ["hydra-public"], "no request has asked for it");
+
+    // A request that arrives meanwhile shares the call.
+    let early = waiting(&thread, 1);
+    assert_eq!(calls().len(), 1);
+    thread.reply(1, &granted("one"));
+    thread.wait(Duration::from_millis(1));
+    assert_eq!(calls(), ["hydra-public", "hydra-admin"]);
+    assert_eq!(bearer().as_deref(), Some("Bearer one"));
+    thread.reply(2, &active());
+    assert_eq!(outcomes(&script, &early), all("ok"));
+
+    thread.wait(Duration::from_millis(74_990));
+    assert_eq!(calls().len(), 2);
+    thread.wait(Duration::from_millis(10));
+    assert_eq!(calls().len(), 3, "three quarters of its life are over");
+    thread.reply(3, &Err(CallFailure::Failed));
+    thread.wait(Duration::from_millis(999));
+    assert_eq!(calls().len(), 3);
+    thread.wait(Duration::from_millis(1));
+    assert_eq!(calls().len(), 4, "it is tried again after a second");
+    thread.reply(4, &granted("two"));
+    thread.request(with_token("another"));
+    assert_eq!(bearer().as_deref(), Some("Bearer two"));
+    let made = |result| {
+        let name = format!("sidegate.provider=.=hydra;.;result=.={result};.;provider_calls");
+        script.metric(&name)
+    };
+    assert_eq!([made("ok"), made("failed")], [3, 1]);
+}

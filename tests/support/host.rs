@@ -362,6 +362,12 @@ impl<S: Store + 'static> Thread<S> {
         assert!(self.tick(), "the root has a turn");
     }
 
+    /// Starts the policy's background tasks, as the root does when it is configured, and lets them begin.
+    pub fn start_tasks(&self) {
+        self.within(ROOT, || sidegate::shell::tasks::start(&self.worker));
+        assert!(self.tick(), "the root has a turn");
+    }
+
     /// The policy is replaced: Envoy forgets the root.
     pub fn close(&self) {
         self.within(ROOT, || self.worker.close());

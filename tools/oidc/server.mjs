@@ -1,10 +1,14 @@
-// A real OAuth2 server on loopback: client credentials, introspection (RFC 7662), revocation (RFC 7009), resource indicators (RFC 8707).
+// A real OAuth2 server on loopback: client credentials, introspection (RFC 7662), also signed (RFC 9701), revocation (RFC 7009), resource
+// indicators (RFC 8707).
 //
 //   node server.mjs '{"port": 0, "clients": [{"id": "acme-web", "secret": "s3cret", "scope": "orders.read"}]}'
 //
 // port       0 takes a free one
-// clients    id, secret, scope; optional: authentication (basic | post), ttl (seconds that its tokens live, 3600)
+// clients    id, secret, scope; optional: authentication (basic | post), ttl (seconds that its tokens live, 3600), signed (what it introspects is
+//            answered in JWTs if it asks for that)
 // resources  indicator (an absolute URI) → {audience, format}; format is opaque (default) or jwt. `resource=` in a token request sets the token's `aud`
+//
+// /introspection is a second introspection endpoint, for callers with an access token that has the scope `introspect`.
 //
 // Prints one line of JSON on standard output once it listens: {"port": …, "issuer": …}. Everything else goes to standard error.
 
@@ -25,7 +29,7 @@ const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 
 const provider = new Provider(issuer, {
   jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), use: 'sig', alg: 'RS256' }] },
-  clients: clients.map(({ id, secret, scope = '', authentication = 'basic', ttl = 3600 }) => ({
+  clients: clients.map(({ id, secret, scope = '', authentication = 'basic', ttl = 3600, signed = false }) => ({
     client_id: id,
     client_secret: secret,
     scope: scope || undefined,
@@ -34,6 +38,7 @@ const provider = new Provider(issuer, {
     redirect_uris: [],
     response_types: [],
     token_endpoint_auth_method: `client_secret_${authentication}`,
+    ...(signed && { introspection_signed_response_alg: 'RS256' }),
   })),
   extraClientMetadata: { properties: ['ttl'] },
   scopes: [...new Set(clients.flatMap(({ scope = '' }) => scope.split(' ').filter(Boolean)))],
@@ -42,6 +47,7 @@ const provider = new Provider(issuer, {
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
     introspection: { enabled: true, allowedPolicy: () => true },
+    jwtIntrospection: { enabled: true },
     revocation: { enabled: true, allowedPolicy: () => true },
     resourceIndicators: {
       enabled: true,
@@ -52,6 +58,27 @@ const provider = new Provider(issuer, {
       },
     },
   },
+});
+
+// oidc-provider lets only clients introspect.
+provider.use(async (ctx, next) => {
+  if (ctx.path !== '/introspection') return next();
+  const valid = async (value) => {
+    const token = value && (await provider.ClientCredentials.find(value));
+    return token?.isValid ? token : undefined;
+  };
+  const own = await valid(ctx.get('authorization').replace(/^Bearer /, ''));
+  if (!own?.scope?.split(' ').includes('introspect')) {
+    ctx.status = 401;
+    return undefined;
+  }
+  let form = '';
+  for await (const chunk of ctx.req) form += chunk;
+  const token = await valid(new URLSearchParams(form).get('token'));
+  ctx.body = token
+    ? { active: true, client_id: token.clientId, scope: token.scope, exp: token.exp, iss: issuer }
+    : { active: false };
+  return undefined;
 });
 
 server.on('request', provider.callback());

@@ -1,9 +1,9 @@
 //! An introspection endpoint as compiled from the policy: its address, our credentials there, and how long
 //! its answers are cached.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
-use super::issuer;
+use super::{ClientAuthentication, OwnToken, Signed, issuer};
 use crate::{
     credential::{Digest, ProviderSecret},
     identity::Terms,
@@ -21,6 +21,10 @@ pub struct Settings {
     pub endpoint: Endpoint,
     /// How we authenticate.
     pub authentication: Authentication,
+    /// Further header fields of our requests. Names are in lower case.
+    pub headers: Vec<(String, ProviderSecret)>,
+    /// What answers must be if they must be signed.
+    pub signed: Option<Signed>,
     /// How long to wait for an answer.
     pub timeout: Duration,
     /// The terms for using answers.
@@ -41,27 +45,37 @@ impl Settings {
 /// How we authenticate to the endpoint.
 #[derive(Clone, Debug)]
 pub enum Authentication {
-    /// HTTP Basic; id and secret are form-urlencoded first (RFC 6749 section 2.3.1).
-    Basic {
-        /// OAuth2 client id.
-        id: String,
-        /// OAuth2 client secret.
-        secret: ProviderSecret,
-    },
-    /// `client_id` and `client_secret` in the form (RFC 6749 section 2.3.1).
-    Post {
-        /// OAuth2 client id.
-        id: String,
-        /// OAuth2 client secret.
-        secret: ProviderSecret,
-    },
-    /// An access token of our own (RFC 6750 section 2.1).
+    /// As an OAuth2 client.
+    Client(ClientAuthentication),
+    /// With an access token that the policy holds (RFC 6750 section 2.1).
     Bearer {
         /// The token.
         token: ProviderSecret,
     },
+    /// With an access token that we fetch.
+    ClientCredentials(Rc<OwnToken>),
     /// No authentication: the network is trusted, as with Ory Hydra's admin port.
     None,
+}
+
+impl Authentication {
+    /// The id of the client that we are.
+    pub fn client_id(&self) -> Option<&str> {
+        match self {
+            Self::Client(client) => Some(client.id()),
+            Self::ClientCredentials(own) => Some(own.endpoint().authentication.id()),
+            Self::Bearer { .. } | Self::None => None,
+        }
+    }
+
+    /// Whether it is in the header `authorization`.
+    pub const fn sets_authorization(&self) -> bool {
+        match self {
+            Self::Client(client) => matches!(client, ClientAuthentication::Basic { .. }),
+            Self::Bearer { .. } | Self::ClientCredentials(_) => true,
+            Self::None => false,
+        }
+    }
 }
 
 /// Why settings are invalid.
@@ -148,16 +162,16 @@ fn faults(settings: &Settings) -> Vec<InvalidProvider> {
     if settings.cluster.is_empty() {
         faults.push(InvalidProvider::EmptyCluster);
     }
+    if settings.authentication.client_id() == Some("") {
+        faults.push(InvalidProvider::EmptyClientId);
+    }
     match &settings.authentication {
-        Authentication::Basic { id, secret: _ } | Authentication::Post { id, secret: _ } if id.is_empty() => {
-            faults.push(InvalidProvider::EmptyClientId);
-        }
         Authentication::Bearer { token } if !is_visible(token.secret()) => {
             faults.push(InvalidProvider::BearerToken);
         }
-        Authentication::Basic { .. }
-        | Authentication::Post { .. }
+        Authentication::Client(_)
         | Authentication::Bearer { .. }
+        | Authentication::ClientCredentials(_)
         | Authentication::None => {}
     }
     if settings.timeout.is_zero() {
@@ -175,24 +189,37 @@ fn faults(settings: &Settings) -> Vec<InvalidProvider> {
     faults
 }
 
-fn is_visible(text: &str) -> bool {
+/// Whether a text can be a bearer token.
+pub(super) fn is_visible(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn digest(settings: &Settings) -> Digest {
-    let bearer;
+    let own;
     let (kind, id): (&[u8], &[u8]) = match &settings.authentication {
-        Authentication::Basic { id, secret: _ } => (b"basic", id.as_bytes()),
-        Authentication::Post { id, secret: _ } => (b"post", id.as_bytes()),
+        Authentication::Client(client) => (client.kind(), client.id().as_bytes()),
         Authentication::Bearer { token } => {
-            bearer = token.digest();
-            (b"bearer", bearer.bytes())
+            own = token.digest();
+            (b"bearer", own.bytes())
+        }
+        Authentication::ClientCredentials(token) => {
+            own = token.digest();
+            (b"client credentials", own.bytes())
         }
         Authentication::None => (b"none", b""),
     };
-    let parts = [&settings.name, &settings.cluster, settings.endpoint.as_str()].map(str::as_bytes);
-    let [name, cluster, url] = parts;
-    Digest::of_parts(&[name, cluster, url, kind, id])
+    // What was not signed must not serve those who ask for signed answers.
+    let audience = settings.signed.as_ref().map(|signed| signed.audience.as_str()).unwrap_or_default();
+    let parts = [&settings.name, &settings.cluster, settings.endpoint.as_str(), audience].map(str::as_bytes);
+    let [name, cluster, url, audience] = parts;
+    let headers = settings
+        .headers
+        .iter()
+        .map(|(name, value)| Digest::of_parts(&[name.as_bytes(), value.digest().bytes()]));
+    // A header may say who asks, or for whom.
+    headers.fold(Digest::of_parts(&[name, cluster, url, kind, id, audience]), |digest, header| {
+        digest.joined(&header)
+    })
 }
 
 #[cfg(test)]
@@ -211,6 +238,8 @@ pub(super) mod tests {
             cluster: "hydra-admin".to_owned(),
             endpoint: Endpoint::parse("http://hydra:4445/admin/oauth2/introspect").unwrap(),
             authentication: Authentication::None,
+            headers: Vec::new(),
+            signed: None,
             timeout: Settings::DEFAULT_TIMEOUT,
             terms: Terms::default(),
             issuers: Vec::new(),
@@ -219,7 +248,8 @@ pub(super) mod tests {
     }
 
     fn basic(id: &str, secret: &str) -> Authentication {
-        Authentication::Basic { id: id.to_owned(), secret: ProviderSecret::new(secret) }
+        let (id, secret) = (id.to_owned(), ProviderSecret::new(secret));
+        Authentication::Client(ClientAuthentication::Basic { id, secret })
     }
 
     #[test]

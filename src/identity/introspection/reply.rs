@@ -4,8 +4,8 @@
 use serde::Deserialize;
 
 use crate::{
-    identity::{AskedClaims, Vouched, claims::Claims},
-    provider::{Body, CallResult, ProviderFault, Response},
+    identity::{AskedClaims, KeptClaims, Vouched, claims::Claims, jwt::object},
+    provider::{Body, CallResult, HttpResponse, ProviderFault, Response},
     time::Timestamp,
 };
 
@@ -28,6 +28,18 @@ pub enum Read {
 ///
 /// The call failed, or its response is not a valid answer.
 pub fn read(result: &CallResult, asked: &AskedClaims) -> Result<Read, ProviderFault> {
+    let Some(response) = response(result)? else { return Ok(Read::Unreadable) };
+    if !response.headers.get("content-type").is_some_and(is_json) {
+        return Err(ProviderFault::NotJson);
+    }
+    // Serde would also accept an array of all fields for a struct.
+    let body = body(response)?;
+    let claims: Claims<bool> = object(body).ok_or(ProviderFault::Malformed)?;
+    vouched(claims, || asked.keep_of(body)).map(Read::Vouched)
+}
+
+/// The response with an answer; `None` if the endpoint cannot read the token.
+pub(super) fn response(result: &CallResult) -> Result<Option<&HttpResponse>, ProviderFault> {
     let response = match result {
         Ok(Response::Http(response)) => response,
         Ok(Response::Grpc(_)) => return Err(ProviderFault::Malformed),
@@ -36,29 +48,33 @@ pub fn read(result: &CallResult, asked: &AskedClaims) -> Result<Read, ProviderFa
     let status = response.status;
     let retry_after = || response.headers.get("retry-after").and_then(|seconds| seconds.trim().parse().ok());
     match status {
-        200 => {}
-        400 if !rejects_our_client(&response.body) => return Ok(Read::Unreadable),
-        400 | 401 | 403 => return Err(ProviderFault::Rejected { status }),
-        429 | 503 => return Err(ProviderFault::Status { status, retry_after: retry_after() }),
-        _ => return Err(ProviderFault::Status { status, retry_after: None }),
+        200 => Ok(Some(response)),
+        400 if !rejects_our_client(&response.body) => Ok(None),
+        400 | 401 | 403 => Err(ProviderFault::Rejected { status }),
+        429 | 503 => Err(ProviderFault::Status { status, retry_after: retry_after() }),
+        _ => Err(ProviderFault::Status { status, retry_after: None }),
     }
-    if !response.headers.get("content-type").is_some_and(is_json) {
-        return Err(ProviderFault::NotJson);
+}
+
+/// The body of a response.
+pub(super) fn body(response: &HttpResponse) -> Result<&[u8], ProviderFault> {
+    match &response.body {
+        Body::Whole(body) => Ok(body),
+        Body::TooLong => Err(ProviderFault::TooLong),
     }
-    let Body::Whole(body) = &response.body else {
-        return Err(ProviderFault::TooLong);
-    };
-    // Serde would also accept an array of all fields for a struct.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(ProviderFault::Malformed);
+}
+
+/// The answer that these members are. `kept` are those that are asked for besides.
+pub(super) fn vouched(
+    claims: Claims<bool>,
+    kept: impl FnOnce() -> Option<KeptClaims<'static>>,
+) -> Result<Vouched<'static>, ProviderFault> {
+    if !claims.active {
+        return Ok(Vouched::Inactive);
     }
-    let reply: Claims<bool> = serde_json::from_slice(body).map_err(|_| ProviderFault::Malformed)?;
-    if !reply.active {
-        return Ok(Read::Vouched(Vouched::Inactive));
-    }
-    let mut identity = reply.into_identity(moment).ok_or(ProviderFault::Malformed)?;
-    identity.claims = asked.keep_of(body).ok_or(ProviderFault::Malformed)?;
-    Ok(Read::Vouched(Vouched::Active(identity)))
+    let mut identity = claims.into_identity(moment).ok_or(ProviderFault::Malformed)?;
+    identity.claims = kept().ok_or(ProviderFault::Malformed)?;
+    Ok(Vouched::Active(identity))
 }
 
 /// Whether a 400 is about our own credentials: RFC 6749 section 5.2 allows that status for client
@@ -82,7 +98,7 @@ fn is_json(content_type: &str) -> bool {
 
 /// Converts a `NumericDate` (RFC 7519): seconds, possibly with a fraction. Moments before the epoch become
 /// the epoch, and those beyond [`Timestamp::MAX`] become that.
-fn moment(seconds: f64) -> Option<Timestamp> {
+pub(super) fn moment(seconds: f64) -> Option<Timestamp> {
     // `as` saturates; there is no fallible conversion from floating point.
     Some(Timestamp::from_millis((seconds * 1000.0) as u64))
 }

@@ -1,38 +1,45 @@
 //! The request to an introspection endpoint (RFC 7662 section 2.1).
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use form_urlencoded::{Serializer, byte_serialize};
+use form_urlencoded::Serializer;
 
-use super::{Authentication, MAX_REPLY, Provider};
+use super::{Authentication, MAX_REPLY, Provider, signed::MEDIA_TYPE};
 use crate::{
-    credential::{AccessToken, Digest},
+    credential::{AccessToken, Digest, ProviderSecret},
     headers::HeaderList,
     provider::{Asker, Call, HttpRequest, Sharing, Transport, Wanted},
 };
 
 impl Provider {
     /// The call that asks whether `token` is active. It is a POST form, so that the token appears in no log
-    /// of URLs. `question` is the token's [cache key](Provider::cache_key).
-    pub fn call(&self, token: &AccessToken, question: Digest, asker: Asker) -> Call {
+    /// of URLs. `question` is the token's [cache key](Provider::cache_key), and `own` the access token that
+    /// we fetched for ourselves, if the endpoint asks for one.
+    pub fn call(
+        &self,
+        token: &AccessToken,
+        question: Digest,
+        asker: Asker,
+        own: Option<&ProviderSecret>,
+    ) -> Call {
         let settings = self.settings();
         let mut form = Serializer::new(String::new());
         form.append_pair("token", token.secret()).append_pair("token_type_hint", "access_token");
-        let mut headers = HeaderList::from([
-            ("accept", "application/json"),
-            ("content-type", "application/x-www-form-urlencoded"),
-        ]);
-        match &settings.authentication {
-            Authentication::Basic { id, secret } => {
-                let pair = format!("{}:{}", encoded(id), encoded(secret.secret()));
-                headers.push("authorization", format!("Basic {}", STANDARD.encode(pair)));
+        let accepted = if settings.signed.is_some() { MEDIA_TYPE } else { "application/json" };
+        let mut headers =
+            HeaderList::from([("accept", accepted), ("content-type", "application/x-www-form-urlencoded")]);
+        let bearer = match &settings.authentication {
+            Authentication::Client(client) => {
+                client.add_to(&mut headers, &mut form);
+                None
             }
-            Authentication::Post { id, secret } => {
-                form.append_pair("client_id", id).append_pair("client_secret", secret.secret());
-            }
-            Authentication::Bearer { token } => {
-                headers.push("authorization", format!("Bearer {}", token.secret()));
-            }
-            Authentication::None => {}
+            Authentication::Bearer { token } => Some(token),
+            Authentication::ClientCredentials(_) => own,
+            Authentication::None => None,
+        };
+        if let Some(bearer) = bearer {
+            headers.push("authorization", format!("Bearer {}", bearer.secret()));
+        }
+        for (name, value) in &settings.headers {
+            headers.push(name.clone(), value.secret().to_owned());
         }
         let request = HttpRequest {
             method: "POST",
@@ -53,20 +60,20 @@ impl Provider {
     }
 }
 
-fn encoded(text: &str) -> String {
-    byte_serialize(text.as_bytes()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
     use super::{
-        super::{Settings, provider::tests::settings},
+        super::{
+            ClientAuthentication, OwnToken, Settings, provider::tests::settings,
+            token_endpoint::tests::endpoint,
+        },
         *,
     };
-    use crate::credential::ProviderSecret;
 
     fn http(call: Call) -> HttpRequest {
         let Transport::Http(request) = call.transport else { panic!("not HTTP") };
@@ -78,6 +85,7 @@ mod tests {
             &AccessToken::new(token),
             provider.cache_key(&Digest::of(token.as_bytes())),
             Asker::Stranger,
+            Some(&ProviderSecret::new("fetched")),
         )
     }
 
@@ -107,16 +115,16 @@ mod tests {
 
     #[test]
     fn basic_encodes_id_and_secret_as_a_form_first() {
-        let authentication =
-            Authentication::Basic { id: "a:b".to_owned(), secret: ProviderSecret::new("p +%é") };
+        let (id, secret) = ("a:b".to_owned(), ProviderSecret::new("p +%é"));
+        let authentication = Authentication::Client(ClientAuthentication::Basic { id, secret });
         let credentials = STANDARD.encode("a%3Ab:p+%2B%25%C3%A9");
         assert_eq!(asked(authentication), (Some(format!("Basic {credentials}")), FORM.to_owned()));
     }
 
     #[test]
     fn post_puts_id_and_secret_into_the_form() {
-        let authentication =
-            Authentication::Post { id: "gate".to_owned(), secret: ProviderSecret::new("a&b") };
+        let (id, secret) = ("gate".to_owned(), ProviderSecret::new("a&b"));
+        let authentication = Authentication::Client(ClientAuthentication::Post { id, secret });
         assert_eq!(asked(authentication), (None, format!("{FORM}&client_id=gate&client_secret=a%26b")));
     }
 
@@ -124,5 +132,16 @@ mod tests {
     fn bearer_sends_a_token_of_our_own() {
         let authentication = Authentication::Bearer { token: ProviderSecret::new("ours") };
         assert_eq!(asked(authentication), (Some("Bearer ours".to_owned()), FORM.to_owned()));
+        let authentication = Authentication::ClientCredentials(OwnToken::new(endpoint()).into());
+        assert_eq!(asked(authentication), (Some("Bearer fetched".to_owned()), FORM.to_owned()));
+    }
+
+    #[test]
+    fn further_headers_are_sent_and_distinguish_what_is_cached() {
+        let headers = |value| vec![("x-tenant".to_owned(), ProviderSecret::new(value))];
+        let of = |value| Provider::new(Settings { headers: headers(value), ..settings() }).unwrap();
+        assert_eq!(http(call(&of("acme"), "t")).headers.get("x-tenant"), Some("acme"));
+        let token = Digest::of(b"t");
+        assert_ne!(of("acme").cache_key(&token), of("other").cache_key(&token));
     }
 }

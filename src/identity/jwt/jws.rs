@@ -42,7 +42,20 @@ impl<'t> Jws<'t> {
     ///
     /// It is not a compact JWS, its header is invalid, or it is another kind of token.
     pub fn parse(token: &'t str) -> Result<Self, TokenFault> {
-        if token.len() > MAX_TOKEN {
+        Self::parse_as(token, MAX_TOKEN, |typ| typ.is_none_or(is_access_token))
+    }
+
+    /// Takes a statement apart that is no token. Its `typ` says what it is, with or without `application/`.
+    pub(super) fn parse_statement(text: &'t str, typ: &str, longest: usize) -> Result<Self, TokenFault> {
+        Self::parse_as(text, longest, |given| given.is_some_and(|given| subtype(given) == typ))
+    }
+
+    fn parse_as(
+        token: &'t str,
+        longest: usize,
+        is_right: impl FnOnce(Option<&str>) -> bool,
+    ) -> Result<Self, TokenFault> {
+        if token.len() > longest {
             return Err(TokenFault::Malformed);
         }
         let (signed, signature) = token.rsplit_once('.').ok_or(TokenFault::Malformed)?;
@@ -52,7 +65,7 @@ impl<'t> Jws<'t> {
         if header.crit {
             return Err(TokenFault::CriticalHeader);
         }
-        if !header.typ.as_deref().is_none_or(is_access_token) {
+        if !is_right(header.typ.as_deref()) {
             return Err(TokenFault::NotAnAccessToken);
         }
         let algorithm = Algorithm::named(&header.alg).ok_or(TokenFault::WrongAlgorithm)?;
@@ -89,16 +102,20 @@ fn decoded(part: &str) -> Result<Vec<u8>, TokenFault> {
 }
 
 /// A JSON object. Serde would also accept an array of all members.
-pub(super) fn object<'d, T: Deserialize<'d>>(json: &'d [u8]) -> Option<T> {
+pub(in crate::identity) fn object<'d, T: Deserialize<'d>>(json: &'d [u8]) -> Option<T> {
     json.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(json).ok()).flatten()
 }
 
 /// `JWT`, or that of RFC 9068. Others are for tokens that only look like access tokens: those of logout,
 /// security events, proofs of possession, introspection.
 fn is_access_token(typ: &str) -> bool {
-    const PREFIX: &str = "application/";
+    matches!(subtype(typ).as_str(), "jwt" | "at+jwt")
+}
+
+/// The media type that a `typ` names, in lower case and without `application/`, which may be left out.
+fn subtype(typ: &str) -> String {
     let typ = typ.to_ascii_lowercase();
-    matches!(typ.strip_prefix(PREFIX).unwrap_or(&typ), "jwt" | "at+jwt")
+    typ.strip_prefix("application/").map_or_else(|| typ.clone(), str::to_owned)
 }
 
 /// Whether a member is there, whatever its value.
@@ -176,6 +193,24 @@ mod tests {
             format!("{header}.e30.{}", "A".repeat(MAX_TOKEN)),
         ] {
             assert_eq!(Jws::parse(&token), Err(TokenFault::Malformed), "{token:.80}");
+        }
+    }
+
+    #[test]
+    fn a_statement_is_no_token_and_says_what_it_is() {
+        let kind = "token-introspection+jwt";
+        let parse = |text: &str| Jws::parse_statement(text, kind, 100).map(|_| ());
+        for typ in ["token-introspection+jwt", "application/Token-Introspection+JWT"] {
+            let statement = token(&format!(r#"{{"alg":"ES256","typ":"{typ}"}}"#));
+            assert_eq!(parse(&statement), Ok(()));
+            assert_eq!(Jws::parse(&statement), Err(TokenFault::NotAnAccessToken));
+            let longer = format!("{statement}{}", "A".repeat(100));
+            assert_eq!(parse(&longer), Err(TokenFault::Malformed));
+        }
+        for header in
+            [r#"{"alg":"ES256"}"#, r#"{"alg":"ES256","typ":"JWT"}"#, r#"{"alg":"ES256","typ":"at+jwt"}"#]
+        {
+            assert_eq!(parse(&token(header)), Err(TokenFault::NotAnAccessToken), "{header}");
         }
     }
 

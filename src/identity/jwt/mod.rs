@@ -24,8 +24,9 @@ mod verify;
 
 pub use algorithm::{Algorithm, Hash};
 pub use effort::{Effort, Verifications};
+pub(super) use jws::object;
 pub use jws::{Jws, MAX_TOKEN, claimed_issuer};
 pub use key_set::{InvalidKeySet, KeySet, MAX_KEY_SET};
 pub use provider::{InvalidProvider, Keys, Provider, Settings};
 pub use published::{KeySets, Publication, Unobtained, keep_fresh};
-pub use verify::{Tools, Unverified, Verdict, Verified, verify};
+pub use verify::{Statement, Tools, Unverified, Verdict, Verified, verify, verify_statement};

@@ -29,6 +29,17 @@ pub struct Verified {
     pub verdict: Option<Verdict>,
 }
 
+/// The result of verifying a statement.
+#[derive(Debug)]
+pub struct Statement {
+    /// Its claims in JSON, or why they are not known.
+    pub result: Result<Vec<u8>, Unverified>,
+    /// The call for keys, if this request made one.
+    pub call: Option<CallRecord>,
+    /// What became of its signature, if it came to that.
+    pub verdict: Option<Verdict>,
+}
+
 /// Why a token is not verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unverified {
@@ -111,6 +122,32 @@ pub async fn verify<S: Store>(
     verified
 }
 
+/// Verifies a statement that is no token: `provider` signed it, and `typ` says what it is. Returns its
+/// claims, in JSON.
+pub async fn verify_statement<S: Store>(
+    provider: &Provider,
+    text: &str,
+    typ: &str,
+    longest: usize,
+    asker: Asker,
+    tools: Tools<'_>,
+    ports: &Ports<S>,
+) -> Statement {
+    let mut notes = Verified { result: Ok(Vouched::Inactive), lookup: None, call: None, verdict: None };
+    let result = match Jws::parse_statement(text, typ, longest) {
+        Ok(jws) if !provider.settings().algorithms.contains(&jws.algorithm) => {
+            Err(TokenFault::WrongAlgorithm.into())
+        }
+        Ok(jws) => match is_signed_by(provider, &jws, asker, tools, ports, &mut notes).await {
+            Ok(true) => Ok(jws.payload),
+            Ok(false) => Err(TokenFault::BadSignature.into()),
+            Err(unverified) => Err(unverified),
+        },
+        Err(fault) => Err(fault.into()),
+    };
+    Statement { result, call: notes.call, verdict: notes.verdict }
+}
+
 /// Verifies a token that is not in the cache, and notes what that took.
 async fn anew<S: Store>(
     provider: &Provider,
@@ -128,13 +165,29 @@ async fn anew<S: Store>(
     let identity = claims::read(&jws.payload, settings, tools.cache.asked())?;
     check_kind(&identity)?;
     check_times(&identity, ports.now(), provider.tolerance())?;
-    let set = match &settings.keys {
+    if is_signed_by(provider, &jws, asker, tools, ports, notes).await? {
+        Ok(Vouched::Active(identity))
+    } else {
+        Err(TokenFault::BadSignature.into())
+    }
+}
+
+/// Whether the signature is of the key that `provider` has for it.
+async fn is_signed_by<S: Store>(
+    provider: &Provider,
+    jws: &Jws<'_>,
+    asker: Asker,
+    tools: Tools<'_>,
+    ports: &Ports<S>,
+    notes: &mut Verified,
+) -> Result<bool, Unverified> {
+    let set = match &provider.settings().keys {
         Keys::Written(set, _) => Rc::clone(set),
         Keys::Published(publication) => {
             let Obtained { set, call } = tools.sets.obtain(publication, None, ports).await;
             notes.call = call;
             let set = set.map_err(Unverified::NoKeys)?;
-            match set.find(&jws) {
+            match set.find(jws) {
                 Err(TokenFault::UnknownKey) if notes.call.is_none() => {
                     // The issuer may have a new key.
                     let Obtained { set: newer, call } =
@@ -146,11 +199,7 @@ async fn anew<S: Store>(
             }
         }
     };
-    if is_signed(&jws, set.find(&jws)?, asker, tools.verifications, ports, notes)? {
-        Ok(Vouched::Active(identity))
-    } else {
-        Err(TokenFault::BadSignature.into())
-    }
+    is_signed(jws, set.find(jws)?, asker, tools.verifications, ports, notes)
 }
 
 fn is_signed<S: Store>(

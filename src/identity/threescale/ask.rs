@@ -168,6 +168,9 @@ const fn is_an_outage(fault: ProviderFault) -> bool {
         | ProviderFault::NotJson
         | ProviderFault::Malformed
         | ProviderFault::TooLong
+        | ProviderFault::Unsigned
+        | ProviderFault::NoKeys
+        | ProviderFault::TooManySignatures
         | ProviderFault::TimedOut
         | ProviderFault::Failed
         | ProviderFault::UnknownCluster

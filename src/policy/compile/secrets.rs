@@ -1,6 +1,9 @@
-//! Compiles secrets: written in the document, or taken from the environment.
+//! Compiles secrets and settings: written in the document, or taken from the environment.
 
-use super::{super::document::value::Secret, Report};
+use super::{
+    super::document::value::{Secret, Setting},
+    Report,
+};
 use crate::credential::ProviderSecret;
 
 /// Which characters a secret may have.
@@ -45,6 +48,20 @@ pub(super) fn resolve(
             ProviderSecret::new(value.unwrap_or_else(|| "unknown".to_owned()))
         }
     }
+}
+
+/// The text of a setting, or a problem at `path`.
+pub(super) fn resolve_setting(
+    setting: Setting,
+    environment: &dyn Fn(&str) -> Option<String>,
+    path: &str,
+    report: &mut Report,
+) -> String {
+    let source = match setting {
+        Setting::Inline(text) => Secret::Inline(text),
+        Setting::Env(name) => Secret::Env(name),
+    };
+    resolve(source, Characters::Printable, environment, path, report).secret().to_owned()
 }
 
 /// Whether every environment can have a variable of this name.

@@ -2,7 +2,7 @@
 
 /// The choices of the document that are maps with one entry: the name of the type, the entry, and how both
 /// are written.
-const FORMS: [(&str, &str, &str); 18] = [
+const FORMS: [(&str, &str, &str); 21] = [
     ("Access", "introspection", "{introspection: {provider: NAME}}"),
     ("Access", "jwt", "{jwt: {provider: NAME}}"),
     ("Access", "threescale", "{threescale: {provider: NAME}}"),
@@ -10,7 +10,14 @@ const FORMS: [(&str, &str, &str); 18] = [
     ("Audience", "any", "{any: [AUDIENCE]}"),
     ("Authentication", "basic", "{basic: {id: ID, secret: {env: NAME}}}"),
     ("Authentication", "bearer", "{bearer: {token: {env: NAME}}}"),
+    (
+        "Authentication",
+        "client_credentials",
+        "{client_credentials: {cluster: NAME, url: URL, authentication: {basic: {id: ID, secret: {env: NAME}}}}}",
+    ),
     ("Authentication", "post", "{post: {id: ID, secret: {env: NAME}}}"),
+    ("ClientAuthentication", "basic", "{basic: {id: ID, secret: {env: NAME}}}"),
+    ("ClientAuthentication", "post", "{post: {id: ID, secret: {env: NAME}}}"),
     ("FilterState", "only", "{only: [api, code]}"),
     ("Grant", "methods", "{methods: [GET]}"),
     ("Lease", "up_to", "{up_to: {share: 10, lasts: 1s, most: 1000}}"),
@@ -39,8 +46,8 @@ mod tests {
 
     use super::{
         super::{
-            Access, Audience, Authentication, FilterState, Grant, Lease, Provider, QuotaUnavailable,
-            Unavailable, WithoutDecision,
+            Access, Audience, Authentication, ClientAuthentication, FilterState, Grant, Lease, Provider,
+            QuotaUnavailable, Unavailable, WithoutDecision,
         },
         *,
     };
@@ -55,6 +62,7 @@ mod tests {
                 "Access" => reads::<Access>(form),
                 "Audience" => reads::<Audience>(form),
                 "Authentication" => reads::<Authentication>(form),
+                "ClientAuthentication" => reads::<ClientAuthentication>(form),
                 "FilterState" => reads::<FilterState>(form),
                 "Grant" => reads::<Grant>(form),
                 "Lease" => reads::<Lease>(form),

@@ -87,9 +87,9 @@ pub use metering::{Metering, MeteringMatch, Unmetered};
 pub use mocks::{Mock, MockResponse};
 pub use plans::{Across, Limit, Metric, Plan};
 pub use providers::{
-    Algorithm, Authentication, BearerToken, Cache, Client, DecisionCaching, Introspection, Jwks, JwtCache,
-    Lease, LeaseTerms, Provider, QuotaUnavailable, RateLimitService, Refresh, Reporting, ServiceManagement,
-    Unavailable, WithoutDecision,
+    Algorithm, Authentication, BearerToken, Cache, Client, ClientAuthentication, ClientCredentials,
+    DecisionCaching, Introspection, Jwks, JwtCache, Lease, LeaseTerms, Provider, QuotaUnavailable,
+    RateLimitService, Refresh, Reporting, ServiceManagement, SignedAnswers, Unavailable, WithoutDecision,
 };
 pub use rules::{Access, Audience, Rule, RuleAnswer, ScopeStrategy, ThreescaleAccess, TokenAccess};
 use value::{Named, Sha256};

@@ -24,18 +24,33 @@ pub struct Client {
     scope: String,
     authentication: &'static str,
     ttl: u64,
+    signed: bool,
 }
 
 impl Client {
     /// A client that authenticates with HTTP Basic; its tokens live an hour.
     pub fn new(id: &str, secret: &str, scope: &str) -> Self {
-        Self { id: id.into(), secret: secret.into(), scope: scope.into(), authentication: "basic", ttl: 3600 }
+        Self {
+            id: id.into(),
+            secret: secret.into(),
+            scope: scope.into(),
+            authentication: "basic",
+            ttl: 3600,
+            signed: false,
+        }
     }
 
     /// Authenticates in the form body instead.
     #[must_use]
     pub fn post(mut self) -> Self {
         self.authentication = "post";
+        self
+    }
+
+    /// Gets signed answers from the introspection endpoint, if it asks for them.
+    #[must_use]
+    pub fn signed(mut self) -> Self {
+        self.signed = true;
         self
     }
 
@@ -73,8 +88,8 @@ impl Oidc {
         let clients: Vec<_> = clients.into_iter().collect();
         let described: Vec<_> = clients
             .iter()
-            .map(|Client { id, secret, scope, authentication, ttl }| {
-                json!({"id": id, "secret": secret, "scope": scope, "authentication": authentication, "ttl": ttl})
+            .map(|Client { id, secret, scope, authentication, ttl, signed }| {
+                json!({"id": id, "secret": secret, "scope": scope, "authentication": authentication, "ttl": ttl, "signed": signed})
             })
             .collect();
         let resources = json!({Self::ORDERS: {"audience": "orders"}, Self::ORDERS_JWT: {"audience": "orders", "format": "jwt"}});
@@ -112,6 +127,17 @@ impl Oidc {
     /// The path of its introspection endpoint.
     pub fn introspection(&self) -> String {
         format!("{}/token/introspection", self.issuer())
+    }
+
+    /// The URL of its introspection endpoint for callers with an access token, which has the scope
+    /// `introspect`.
+    pub fn introspection_by_token(&self) -> String {
+        format!("{}/introspection", self.issuer())
+    }
+
+    /// The URL of its token endpoint.
+    pub fn tokens(&self) -> String {
+        format!("{}/token", self.issuer())
     }
 
     /// The URL of its keys.

@@ -1,13 +1,19 @@
 //! Compiles introspection endpoints.
 
-use super::super::{
-    Report, document,
-    secrets::{Characters, resolve},
+use super::{
+    super::{
+        super::document::value::{Named, Secret},
+        Report, document,
+        forward::RESERVED,
+        secrets::{Characters, resolve},
+    },
+    ProviderKind, Providers, authentication,
 };
 use crate::{
+    credential::{Location, ProviderSecret},
     identity::{
         Terms,
-        introspection::{Authentication, Provider, Settings},
+        introspection::{Authentication, Provider, Settings, Signed},
     },
     provider::{Endpoint, Keeping, WhenUnavailable},
 };
@@ -15,6 +21,7 @@ use crate::{
 pub(super) fn compile(
     name: String,
     provider: document::Introspection,
+    providers: &Providers,
     environment: &dyn Fn(&str) -> Option<String>,
     path: &str,
     report: &mut Report,
@@ -23,6 +30,8 @@ pub(super) fn compile(
         cluster,
         url,
         authentication,
+        headers,
+        signed,
         timeout,
         cache,
         unavailable,
@@ -37,13 +46,19 @@ pub(super) fn compile(
     report.distinct(&format!("{path}.issuers"), &issuers);
     let endpoint = report.take(&format!("{path}.url"), Endpoint::parse(&url));
     let authentication =
-        compile_authentication(authentication, environment, &format!("{path}.authentication"), report);
+        authentication::compile(authentication, environment, &format!("{path}.authentication"), report);
+    let headers = compile_headers(headers, &authentication, environment, &format!("{path}.headers"), report);
+    let signed = signed.and_then(|signed| {
+        compile_signed(signed, &authentication, providers, &format!("{path}.signed"), report)
+    });
     let settings = Settings {
         name,
         cluster,
         // A missing endpoint is reported already; the rest is checked as well.
         endpoint: endpoint.or_else(|| Endpoint::parse("http://unknown").ok())?,
         authentication,
+        headers,
+        signed,
         timeout: timeout.duration(),
         terms: Terms {
             keeping: Keeping {
@@ -81,34 +96,59 @@ pub(super) fn compile(
     compiled.ok()
 }
 
-fn compile_authentication(
-    authentication: document::Authentication,
+fn compile_signed(
+    signed: document::SignedAnswers,
+    authentication: &Authentication,
+    providers: &Providers,
+    path: &str,
+    report: &mut Report,
+) -> Option<Signed> {
+    let document::SignedAnswers { provider, audience } = signed;
+    let signer = providers.find(ProviderKind::Jwks, &provider, &format!("{path}.provider"), report);
+    if let Some(audience) = &audience {
+        report.text(&format!("{path}.audience"), audience);
+    }
+    let Some(audience) = audience.or_else(|| authentication.client_id().map(str::to_owned)) else {
+        report.add(path, "say which `audience` the answers are for: `authentication` has no client id");
+        return None;
+    };
+    Some(Signed { signer: signer?, audience })
+}
+
+/// Headers that belong to the request itself, beside those that no policy may set.
+const OF_THE_REQUEST: [&str; 2] = ["accept", "content-type"];
+
+/// The most headers, and the most bytes of one.
+const MOST_HEADERS: usize = 32;
+const MOST_BYTES: usize = 4096;
+
+fn compile_headers(
+    headers: Named<Secret>,
+    authentication: &Authentication,
     environment: &dyn Fn(&str) -> Option<String>,
     path: &str,
     report: &mut Report,
-) -> Authentication {
-    if let document::Authentication::Basic(client) | document::Authentication::Post(client) = &authentication
-        && !client.id.is_empty()
-    {
-        let kind =
-            if matches!(authentication, document::Authentication::Basic(_)) { "basic" } else { "post" };
-        report.text(&format!("{path}.{kind}.id"), &client.id);
+) -> Vec<(String, ProviderSecret)> {
+    report.at_most(MOST_HEADERS, "headers", headers.0.len(), path);
+    let mut compiled: Vec<(String, ProviderSecret)> = Vec::new();
+    for (name, value) in headers.0 {
+        let path = format!("{path}.{name}");
+        let name = name.to_ascii_lowercase();
+        let value = resolve(value, Characters::Printable, environment, &path, report);
+        report.at_most(MOST_BYTES, "bytes", value.secret().len(), &path);
+        if name != "cookie" && Location::header(&name, None).is_err() {
+            report.add(&path, "not a header name");
+        } else if OF_THE_REQUEST.contains(&name.as_str())
+            || (name != "cookie" && RESERVED.contains(&name.as_str()))
+        {
+            report.add(&path, "policies must not set this header");
+        } else if name == "authorization" && authentication.sets_authorization() {
+            report.add(&path, "`authentication` sets this header");
+        } else if compiled.iter().any(|(other, _)| *other == name) {
+            report.add(&path, "this header appears twice: upper and lower case make no difference");
+        } else {
+            compiled.push((name, value));
+        }
     }
-    let characters = match authentication {
-        document::Authentication::Bearer(_) => Characters::Checked,
-        _ => Characters::Printable,
-    };
-    let mut resolve = |path: String, secret| resolve(secret, characters, environment, &path, report);
-    match authentication {
-        document::Authentication::Basic(document::Client { id, secret }) => {
-            Authentication::Basic { id, secret: resolve(format!("{path}.basic.secret"), secret) }
-        }
-        document::Authentication::Post(document::Client { id, secret }) => {
-            Authentication::Post { id, secret: resolve(format!("{path}.post.secret"), secret) }
-        }
-        document::Authentication::Bearer(document::BearerToken { token }) => {
-            Authentication::Bearer { token: resolve(format!("{path}.bearer.token"), token) }
-        }
-        document::Authentication::None => Authentication::None,
-    }
+    compiled
 }

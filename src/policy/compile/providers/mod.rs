@@ -1,5 +1,6 @@
 //! Compiles providers, each kind in a file of its own, and resolves their secrets.
 
+mod authentication;
 mod introspection;
 mod jwks;
 mod rate_limit_service;
@@ -42,6 +43,7 @@ pub(super) fn compile(
     report.at_most(MOST, "providers", providers.0.len(), "providers");
     let by_name = index(&providers);
     let kinds = providers.0.values().map(ProviderKind::of).collect();
+    let known = Providers { list: Vec::new(), by_name, kinds };
     let list = providers
         .0
         .into_iter()
@@ -50,7 +52,7 @@ pub(super) fn compile(
             report.name(&path, &name);
             match provider {
                 document::Provider::Introspection(provider) => {
-                    introspection::compile(name, provider, environment, &path, report)
+                    introspection::compile(name, provider, &known, environment, &path, report)
                         .map(Provider::Introspection)
                 }
                 document::Provider::RateLimitService(provider) => {
@@ -66,7 +68,7 @@ pub(super) fn compile(
             }
         })
         .collect();
-    Providers { list, by_name, kinds }
+    Providers { list, ..known }
 }
 
 impl Providers {

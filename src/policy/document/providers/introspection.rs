@@ -1,6 +1,6 @@
 //! `introspection`: an OAuth2 introspection endpoint.
 
-use crate::policy::document::value::{DurationText, Secret};
+use crate::policy::document::value::{DurationText, Named, Secret, Setting};
 
 document! {
     /// An OAuth2 introspection endpoint (RFC 7662).
@@ -11,6 +11,10 @@ document! {
         pub url: String,
         /// How Sidegate authenticates itself there.
         pub authentication = default: Authentication,
+        /// Further header fields of the requests.
+        pub headers = default: Named<Secret>,
+        /// Who signs its answers (RFC 9701). Without it, they are plain JSON.
+        pub signed?: SignedAnswers,
         /// How long an answer may take.
         #[serde(default = "default_timeout")]
         pub timeout: DurationText,
@@ -30,10 +34,18 @@ document! {
         pub leeway: DurationText,
     }
 
+    /// Who signs the answers of an introspection endpoint.
+    pub struct SignedAnswers {
+        /// A `jwks` provider: the issuer, its keys and their algorithms.
+        pub provider: String,
+        /// Who the answers must be for. By default the client id that Sidegate authenticates itself with.
+        pub audience?: String,
+    }
+
     /// A client id with its secret.
     pub struct Client {
         /// The client id.
-        pub id: String,
+        pub id: Setting,
         /// Its secret.
         pub secret: Secret,
     }
@@ -42,6 +54,23 @@ document! {
     pub struct BearerToken {
         /// The token.
         pub token: Secret,
+    }
+
+    /// An access token of Sidegate's own, by the client credentials grant.
+    pub struct ClientCredentials {
+        /// The Envoy cluster of the token endpoint.
+        pub cluster: String,
+        /// Its URL.
+        pub url: String,
+        /// How Sidegate authenticates itself there.
+        pub authentication: ClientAuthentication,
+        /// The scopes to ask for.
+        pub scopes?: Vec<String>,
+        /// The audience to ask for.
+        pub audience?: String,
+        /// How long an answer may take.
+        #[serde(default = "default_token_timeout")]
+        pub timeout: DurationText,
     }
 
     /// How long answers are kept.
@@ -68,9 +97,19 @@ choice! {
         Post(Client),
         /// A bearer token.
         Bearer(BearerToken),
+        /// A bearer token that Sidegate fetches by the client credentials grant.
+        ClientCredentials(ClientCredentials),
         /// Not at all.
         #[default]
         None,
+    }
+
+    /// How Sidegate authenticates itself as an OAuth2 client.
+    pub enum ClientAuthentication {
+        /// HTTP Basic with client id and secret (`client_secret_basic`).
+        Basic(Client),
+        /// Client id and secret in the form (`client_secret_post`).
+        Post(Client),
     }
 
     /// What happens when a provider gives no usable answer.
@@ -98,6 +137,10 @@ impl Default for Cache {
 
 const fn default_timeout() -> DurationText {
     DurationText::from_millis(200)
+}
+
+const fn default_token_timeout() -> DurationText {
+    DurationText::from_millis(2_000)
 }
 
 const fn default_ttl() -> DurationText {

@@ -5,7 +5,10 @@ mod jwks;
 mod rate_limit_service;
 mod service_management;
 
-pub use introspection::{Authentication, BearerToken, Cache, Client, Introspection, Unavailable};
+pub use introspection::{
+    Authentication, BearerToken, Cache, Client, ClientAuthentication, ClientCredentials, Introspection,
+    SignedAnswers, Unavailable,
+};
 pub use jwks::{Algorithm, Jwks, JwtCache, Refresh};
 pub use rate_limit_service::{Lease, LeaseTerms, QuotaUnavailable, RateLimitService};
 pub use service_management::{DecisionCaching, Reporting, ServiceManagement, WithoutDecision};

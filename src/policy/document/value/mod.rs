@@ -4,6 +4,7 @@ mod duration;
 mod moment;
 mod named;
 mod secret;
+mod setting;
 mod sha256;
 mod shape;
 
@@ -11,5 +12,6 @@ pub use duration::DurationText;
 pub use moment::Moment;
 pub use named::Named;
 pub use secret::Secret;
+pub use setting::Setting;
 pub use sha256::Sha256;
 pub(in crate::policy) use shape::{MapOnly, given};
