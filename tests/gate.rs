@@ -15,12 +15,16 @@ mod access;
 mod applications;
 #[path = "gate/bindings.rs"]
 mod bindings;
+#[path = "gate/certificates.rs"]
+mod certificates;
 #[path = "gate/claims.rs"]
 mod claims;
 #[path = "gate/credentials.rs"]
 mod credentials;
 #[path = "support/engine.rs"]
 mod engine;
+#[path = "gate/envoy_verified.rs"]
+mod envoy_verified;
 #[path = "gate/forward.rs"]
 mod forward;
 #[path = "gate/introspection.rs"]

@@ -9,11 +9,11 @@ use std::{collections::BTreeSet, time::Duration};
 use properties::config;
 use proptest::{collection::vec, option, prelude::*};
 use sidegate::{
-    credential::{Location, Locations, MisplacedCredential, locate, removal},
+    credential::{Digest, Location, Locations, MisplacedCredential, locate, removal},
     headers::{HeaderList, HeaderMap},
     identity::{
-        AskedClaims, Audiences, Identity, KeptAnswer, KeptClaims, Requirement, Terms, TokenFault, Tolerance,
-        Vouched, check,
+        AskedClaims, Audiences, Confirmation, Identity, KeptAnswer, KeptClaims, Requirement, Terms,
+        TokenFault, Tolerance, Vouched, check,
         introspection::{Read, read},
     },
     provider::{Body, Freshness, HttpResponse, Keeping, Response, WhenUnavailable},
@@ -68,11 +68,17 @@ fn moments() -> impl Strategy<Value = Timestamp> {
     prop_oneof![0..400_u64, any::<u64>()].prop_map(Timestamp::from_millis)
 }
 
+fn confirmations() -> impl Strategy<Value = Confirmation> {
+    let certificate =
+        any::<[u8; 32]>().prop_map(|digest| Confirmation::Certificate(Digest::from_bytes(digest)));
+    prop_oneof![Just(Confirmation::None), Just(Confirmation::Other), certificate]
+}
+
 fn claims() -> impl Strategy<Value = Identity<'static>> {
     let times = (option::of(moments()), option::of(moments()), option::of(moments()));
     let names = (texts(), texts(), texts(), texts(), texts(), texts(), texts());
-    let lists = ("[a-z. ]{0,12}", vec("[^\n]{0,6}", 0..4), any::<bool>());
-    (times, names, lists).prop_map(|((exp, nbf, iat), names, (scope, audiences, is_sender_constrained))| {
+    let lists = ("[a-z. ]{0,12}", vec("[^\n]{0,6}", 0..4), confirmations());
+    (times, names, lists).prop_map(|((exp, nbf, iat), names, (scope, audiences, confirmation))| {
         let (sub, client_id, username, iss, token_type, token_use, typ) = names;
         Identity {
             exp,
@@ -87,7 +93,7 @@ fn claims() -> impl Strategy<Value = Identity<'static>> {
             typ: typ.map(Into::into),
             scope: scope.into(),
             audiences: Audiences::new(&audiences).unwrap(),
-            is_sender_constrained,
+            confirmation,
             claims: KeptClaims::default(),
         }
     })
@@ -241,7 +247,7 @@ proptest! {
             prop_assert!(entry.kept_until(&terms).is_some_and(|until| now < until));
         }
         if let Some(served) = entry.despite_fault(&terms, now) {
-            let verdict = check(&served, &Requirement::default(), now, Tolerance::default());
+            let verdict = check(&served, &Requirement::default(), now, Tolerance::default(), || None);
             prop_assert_ne!(verdict, Err(TokenFault::Expired));
         }
     }

@@ -1,28 +1,22 @@
 //! Identification: the rule's access strategies, tried in order. The first whose credential is present
 //! decides.
 
-use std::time::Duration;
+use serde_json::Value;
 
 use super::{
     backing::{Backing, by_backend},
     place::Place,
     request::Request,
-    trail::{CredentialPlace, PresentedKey, ProviderCall, Trail},
+    token::{by_payload, by_token, payload, way_for, way_for_payload},
+    trail::{CredentialPlace, PresentedKey, Trail},
 };
 use crate::{
     credential::{
         AccessToken, Digest, Located, MisplacedCredential, PresentedApplication, ProviderSecret, locate,
         locate_application,
     },
-    identity::{
-        Identity, Lookup, Requirement, TokenFault, Tolerance, Vouched,
-        application::ApplicationFault,
-        check,
-        introspection::{self, Consulted, Signed, Signer, introspect},
-        jwt::{self, Unobtained, Unverified, Verified, verify},
-        threescale::Applicant,
-    },
-    policy::{Access, DefaultCredentials, Policy, Provider, Rule, TokenWay},
+    identity::{Identity, application::ApplicationFault, threescale::Applicant},
+    policy::{Access, DefaultCredentials, TokenWay},
     ports::Ports,
     provider::ProviderFault,
     refusal::{Cause, Reason, Refusal},
@@ -58,6 +52,8 @@ enum Presented<'r> {
     Key(Located<'r>),
     Application(PresentedApplication<'r>),
     Token(Located<'r>),
+    /// The payload of a token that Envoy has verified, and removed.
+    Payload(Value),
 }
 
 /// Tries the rule's access strategies in order.
@@ -85,11 +81,15 @@ pub(super) async fn identify<S: Store>(
             }
         };
         let Some(presented) = presented else { continue };
-        trail.credential = Some(presented.place());
+        trail.credential = presented.place();
         return match (access, presented) {
             (Access::Token(_), Presented::Token(token)) => {
                 let token = AccessToken::new(token.credential);
-                by_token(place, way_for(place.rule, token.secret()), &token, ports, trail).await
+                by_token(place, way_for(place.rule, token.secret()), &token, request, ports, trail).await
+            }
+            (Access::Token(way), Presented::Payload(payload)) => {
+                let way = way_for_payload(place.rule, &payload).unwrap_or(way);
+                by_payload(place, way, None, &payload, request, ports, trail)
             }
             (Access::Threescale { provider, token }, presented) => {
                 // Boxed, so that requests without such a provider do not have to make room for it.
@@ -101,7 +101,7 @@ pub(super) async fn identify<S: Store>(
                 let key = key.as_ref().map(|key| &*key.credential);
                 by_application(place, &id.credential, key, ports, trail)
             }
-            _ => Err(Cause::Internal.because("the credential is not of the kind that the way in takes")),
+            _ => Err(unsuitable()),
         };
     }
     if let Some(default) = &place.api.default_credentials
@@ -139,15 +139,18 @@ fn present<'r>(
     {
         return Ok(Some(Presented::Token(token)));
     }
-    Ok(None)
+    // The filter that verifies a token may remove it.
+    let payload = access.tokens().and_then(|way| payload(place, way, request));
+    Ok(payload.map(Presented::Payload))
 }
 
 impl Presented<'_> {
-    const fn place(&self) -> CredentialPlace {
+    const fn place(&self) -> Option<CredentialPlace> {
         match self {
-            Self::Key(key) => CredentialPlace::Key(key.location),
-            Self::Application(application) => CredentialPlace::Application(application.id.location),
-            Self::Token(token) => CredentialPlace::Token(token.location),
+            Self::Key(key) => Some(CredentialPlace::Key(key.location)),
+            Self::Application(application) => Some(CredentialPlace::Application(application.id.location)),
+            Self::Token(token) => Some(CredentialPlace::Token(token.location)),
+            Self::Payload(_) => None,
         }
     }
 }
@@ -200,9 +203,15 @@ async fn by_provider<S: Store>(
             let applicant = Applicant::Application { id: &id.credential, key };
             by_backend(place, provider, applicant, None, request, ports, trail).await
         }
-        (Some(way), Presented::Token(token)) => {
-            let token = AccessToken::new(token.credential);
-            let caller = by_token(place, Some(way), &token, ports, trail).await?;
+        (Some(way), presented) => {
+            let caller = match presented {
+                Presented::Token(token) => {
+                    let token = AccessToken::new(token.credential);
+                    by_token(place, Some(way), &token, request, ports, trail).await?
+                }
+                Presented::Payload(payload) => by_payload(place, way, None, &payload, request, ports, trail)?,
+                Presented::Key(_) | Presented::Application(_) => return Err(unsuitable()),
+            };
             let client = caller.identity.as_ref().and_then(|identity| identity.client_id.as_deref());
             let client = client
                 .map(str::to_owned)
@@ -210,8 +219,12 @@ async fn by_provider<S: Store>(
             let applicant = Applicant::Client(&client);
             by_backend(place, provider, applicant, caller.identity, request, ports, trail).await
         }
-        _ => Err(Cause::Internal.because("the credential is not of the kind that the way in takes")),
+        (None, Presented::Token(_) | Presented::Payload(_)) => Err(unsuitable()),
     }
+}
+
+fn unsuitable() -> Refusal {
+    Cause::Internal.because("the credential is not of the kind that the way in takes")
 }
 
 fn by_key<S: Store>(
@@ -264,140 +277,6 @@ fn by_consumer(
         return Err(Cause::KeyRefused.because(suspended));
     }
     Ok(Caller { credential: Credential::Key, consumer: owner, key, identity: None, backing: None })
-}
-
-/// Which of the rule's ways in decides about `token`. If there are several for tokens, that is the one for
-/// the issuer that the token names. Nothing verifies that name yet, so it can only choose who refuses.
-fn way_for<'a>(rule: &'a Rule, token: &str) -> Option<&'a TokenWay> {
-    let mut ways = rule.access.iter().filter_map(|access| match access {
-        Access::Token(way) => Some(way),
-        Access::Allow | Access::Deny | Access::ApiKey | Access::Application | Access::Threescale { .. } => {
-            None
-        }
-    });
-    let (first, others) = (ways.next()?, ways);
-    if others.clone().next().is_none() {
-        return Some(first);
-    }
-    let issuer = jwt::claimed_issuer(token);
-    let mut ways = std::iter::once(first).chain(others);
-    match issuer {
-        Some(issuer) => ways
-            .clone()
-            .find(|way| way.issuers.contains(&issuer))
-            .or_else(|| ways.find(|way| way.takes_others)),
-        None => ways.find(|way| way.takes_others),
-    }
-}
-
-async fn by_token<S: Store>(
-    place: &Place<'_>,
-    way: Option<&TokenWay>,
-    token: &AccessToken,
-    ports: &Ports<S>,
-    trail: &mut Trail,
-) -> Result<Caller, Refusal> {
-    let policy = place.policy;
-    if policy.revoked.contain(token.secret(), |token| ports.digest_of(token)) {
-        return Err(Cause::TokenInvalid.because(Reason::of(&TokenFault::Revoked)));
-    }
-    let Some(TokenWay { provider: index, requirement, .. }) = way else {
-        return Err(Cause::TokenInvalid.because(Reason::of(&TokenFault::WrongIssuer)));
-    };
-    let (vouched, tolerance) = match policy.providers.get(*index) {
-        Some(Provider::Introspection(provider)) => {
-            let vouched = by_introspection(policy, *index, provider, token, ports, trail).await?;
-            (vouched, Tolerance { start: provider.settings().leeway, end: Duration::ZERO })
-        }
-        Some(Provider::Jwks(provider)) => {
-            (by_signature(policy, *index, provider, token, ports, trail).await?, provider.tolerance())
-        }
-        _ => return Err(Cause::ProviderMissing.because("the provider does not exist")),
-    };
-    // This also applies if the answer was cached for another rule.
-    check(&vouched, requirement, ports.now(), tolerance).map_err(|fault| rejected(fault, requirement))?;
-    let Vouched::Active(claims) = vouched else {
-        return Err(rejected(TokenFault::Inactive, requirement));
-    };
-    let consumer = claims.client_id.as_deref().and_then(|client| policy.consumers.by_client(client));
-    trail.consumer = consumer;
-    Ok(Caller { credential: Credential::Token, consumer, key: None, identity: Some(claims), backing: None })
-}
-
-async fn by_introspection<S: Store>(
-    policy: &Policy,
-    index: usize,
-    provider: &introspection::Provider,
-    token: &AccessToken,
-    ports: &Ports<S>,
-    trail: &mut Trail,
-) -> Result<Vouched<'static>, Refusal> {
-    let signer = match &provider.settings().signed {
-        Some(Signed { signer, .. }) => {
-            let Some(Provider::Jwks(provider)) = policy.providers.get(*signer) else {
-                return Err(Cause::ProviderMissing.because("the provider does not exist"));
-            };
-            Some((*signer, Signer { provider, tools: tools(policy) }))
-        }
-        None => None,
-    };
-    let Consulted { result, calls, signature } = introspect(
-        provider,
-        token,
-        &policy.identities,
-        &policy.rests,
-        signer.map(|(_, signer)| signer),
-        ports,
-    )
-    .await;
-    trail.calls.extend(calls.into_iter().map(|record| ProviderCall { provider: index, record }));
-    if let Some((signer, _)) = signer {
-        trail.calls.extend(signature.call.map(|record| ProviderCall { provider: signer, record }));
-        trail.verification = signature.verdict.map(|verdict| (signer, verdict));
-    }
-    let (vouched, lookup) = result.map_err(|fault| unavailable(fault, fault.retry_after()))?;
-    trail.lookup = Some(lookup);
-    if lookup == Lookup::Foreign {
-        return Err(Cause::TokenInvalid.because(Reason::of(&TokenFault::WrongIssuer)));
-    }
-    Ok(vouched)
-}
-
-async fn by_signature<S: Store>(
-    policy: &Policy,
-    index: usize,
-    provider: &jwt::Provider,
-    token: &AccessToken,
-    ports: &Ports<S>,
-    trail: &mut Trail,
-) -> Result<Vouched<'static>, Refusal> {
-    let Verified { result, lookup, call, verdict } = verify(provider, token, tools(policy), ports).await;
-    trail.calls.extend(call.map(|record| ProviderCall { provider: index, record }));
-    trail.lookup = lookup;
-    trail.verification = verdict.map(|verdict| (index, verdict));
-    result.map_err(|unverified| match unverified {
-        Unverified::Invalid(fault) => Cause::TokenInvalid.because(Reason::of(&fault)),
-        Unverified::NoKeys(Unobtained { fault, retry_after }) => unavailable(fault, retry_after),
-        Unverified::TooMany => Cause::IdentityUnavailable { retry_after: Some(1) }
-            .because("too many signatures to verify in this second"),
-    })
-}
-
-const fn tools(policy: &Policy) -> jwt::Tools<'_> {
-    jwt::Tools { cache: &policy.identities, sets: &policy.key_sets, verifications: &policy.verifications }
-}
-
-fn rejected(fault: TokenFault, requirement: &Requirement) -> Refusal {
-    let cause = match fault {
-        TokenFault::InsufficientScope => {
-            let scopes = requirement.scopes.as_ref();
-            let required = scopes.map(|scopes| scopes.iter().collect::<Vec<_>>().join(" "));
-            Cause::ScopeMissing { required: required.unwrap_or_default() }
-        }
-        TokenFault::InsufficientClaims => Cause::ScopeMissing { required: String::new() },
-        _ => Cause::TokenInvalid,
-    };
-    cause.because(Reason::of(&fault))
 }
 
 /// The refusal because of a provider that gives no usable answer.

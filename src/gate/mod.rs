@@ -27,10 +27,13 @@ mod identify;
 mod mock;
 mod place;
 mod request;
+mod surroundings;
+mod token;
 mod trail;
 mod usage;
 
 pub use ending::{Answer, Ending, Permit, Refused};
 pub use flow::decide;
 pub use request::Request;
+pub use surroundings::Surroundings;
 pub use trail::{CredentialPlace, PresentedKey, ProviderCall, Trail};

@@ -4,11 +4,13 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use memchr::memchr;
 
+use super::Surroundings;
 use crate::{
-    credential::has_more_cookies_than,
+    credential::{Digest, has_more_cookies_than},
     headers::HeaderMap,
+    identity::forwarded_certificate,
     matching::{self, RequestPath, Target},
-    policy::{Api, Policy},
+    policy::{Api, CertificateSource, Policy},
     query::Query,
     refusal::{Cause, ErrorFormat, Reason, Refusal},
     reply::Protocol,
@@ -26,7 +28,7 @@ const MOST_PARAMETERS: usize = 1_000;
 /// A request. The gate owns it until it ends.
 pub struct Request {
     headers: HeaderMap,
-    address: Box<dyn Fn() -> Option<String>>,
+    surroundings: Box<dyn Surroundings>,
     stream: u32,
 }
 
@@ -73,11 +75,11 @@ pub(super) struct RequestLine<'a> {
 impl Request {
     /// A request with these header fields.
     ///
-    /// `address` returns the caller's network address without the port. It is called only if a limit counts
-    /// by address. `stream` is the number of the stream in its worker. It is used to name a request without
+    /// `surroundings` answers questions about the caller; if only its address is known, a function will do.
+    /// `stream` is the number of the stream in its worker. It is used to name a request without
     /// an id in logs.
-    pub fn new(headers: HeaderMap, address: impl Fn() -> Option<String> + 'static, stream: u32) -> Self {
-        Self { headers, address: Box::new(address), stream }
+    pub fn new(headers: HeaderMap, surroundings: impl Surroundings + 'static, stream: u32) -> Self {
+        Self { headers, surroundings: Box::new(surroundings), stream }
     }
 
     /// The header map.
@@ -87,7 +89,20 @@ impl Request {
 
     /// The caller's network address, without port.
     pub(super) fn address(&self) -> Option<String> {
-        (self.address)()
+        self.surroundings.address()
+    }
+
+    /// What earlier filters attached to the request.
+    pub(super) fn metadata(&self) -> Option<Vec<u8>> {
+        self.surroundings.metadata()
+    }
+
+    /// The client certificate that the caller presented, as far as the policy trusts what is said about it.
+    pub(super) fn certificate(&self, source: CertificateSource) -> Option<Digest> {
+        match source {
+            CertificateSource::Connection => Digest::from_hex(&self.surroundings.certificate()?).ok(),
+            CertificateSource::Xfcc => forwarded_certificate(&self.headers),
+        }
     }
 
     /// The stream's number in its worker.

@@ -306,6 +306,15 @@ impl RequestHost for Envoy {
         String::from_utf8(address).ok()
     }
 
+    fn metadata(&self) -> Option<Vec<u8>> {
+        hostcalls::get_property(vec!["metadata"]).ok().flatten()
+    }
+
+    fn certificate(&self) -> Option<String> {
+        let property = vec!["connection", "sha256_peer_certificate_digest"];
+        String::from_utf8(hostcalls::get_property(property).ok().flatten()?).ok()
+    }
+
     fn edit_request(&self, edits: &Edits) {
         for name in &edits.remove {
             let _removed = hostcalls::remove_map_value(MapType::HttpRequestHeaders, name);

@@ -7,6 +7,7 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::Deserializer;
+use serde_json::Value;
 
 use super::claim_path::{ClaimPath, ClaimValue, collect};
 use crate::credential::Digest;
@@ -102,6 +103,11 @@ impl AskedClaims {
         }
         let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json).ok()?;
         self.keep(object.get(name)?)
+    }
+
+    /// The same for an object that is read already.
+    pub(super) fn keep_of_value(&self, claims: &Value) -> Option<KeptClaims<'static>> {
+        if self.is_empty() { Some(KeptClaims::default()) } else { self.keep(claims) }
     }
 
     fn keep<'de>(&self, claims: impl Deserializer<'de>) -> Option<KeptClaims<'static>> {

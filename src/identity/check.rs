@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{ClaimIndex, Identity, Vouched};
+use super::{ClaimIndex, Confirmation, Identity, Vouched};
 use crate::{
     access::{Audience, RequiredScopes},
+    credential::Digest,
     time::Timestamp,
 };
 
@@ -34,6 +35,12 @@ pub struct RequiredClaim {
 /// 6750.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
+    /// Envoy was to verify the token, and has not.
+    #[error("Envoy has not verified the token")]
+    NotVerified,
+    /// The policy revokes tokens, and the request does not have the one that Envoy has verified.
+    #[error("the token that Envoy verified is not in the request, so it may be revoked")]
+    Hidden,
     /// The policy revokes the token.
     #[error("the policy revokes the token")]
     Revoked,
@@ -62,6 +69,9 @@ pub enum TokenFault {
     /// `aud` is missing, or does not contain a required audience.
     #[error("the token is meant for another audience")]
     WrongAudience,
+    /// `cnf`: the token is for whoever presents a client certificate, and the caller presented no such one.
+    #[error("the token is bound to a client certificate that the caller did not present")]
+    WrongCertificate,
     /// `cnf`: only the holder of a key may use the token, and we cannot verify that the caller is the holder.
     #[error("the token is bound to a key, which is not verified")]
     SenderConstrained,
@@ -113,6 +123,8 @@ pub struct Tolerance {
 /// Runs the checks in a fixed order and returns the first failure. Scopes and claims come last, so that only
 /// valid tokens get a 403.
 ///
+/// `certificate` returns the digest of the caller's client certificate.
+///
 /// # Errors
 ///
 /// The token does not satisfy the rule.
@@ -121,6 +133,7 @@ pub fn check(
     requirement: &Requirement,
     now: Timestamp,
     tolerance: Tolerance,
+    certificate: impl FnOnce() -> Option<Digest>,
 ) -> Result<(), TokenFault> {
     let Vouched::Active(claims) = vouched else {
         return Err(TokenFault::Inactive);
@@ -132,7 +145,13 @@ pub fn check(
         requirement.audience.as_ref().is_none_or(|audience| audience.accepts(claims.audiences.iter())),
         TokenFault::WrongAudience,
     )?;
-    holds(!claims.is_sender_constrained, TokenFault::SenderConstrained)?;
+    match claims.confirmation {
+        Confirmation::None => {}
+        Confirmation::Certificate(digest) => {
+            holds(certificate() == Some(digest), TokenFault::WrongCertificate)?;
+        }
+        Confirmation::Other => return Err(TokenFault::SenderConstrained),
+    }
     holds(
         requirement.scopes.as_ref().is_none_or(|scopes| scopes.are_granted(claims.scopes())),
         TokenFault::InsufficientScope,
@@ -207,7 +226,12 @@ mod tests {
     }
 
     fn checked(claims: Identity<'_>, requirement: &Requirement) -> Result<(), TokenFault> {
-        check(&Vouched::Active(claims), requirement, NOW, LEEWAY)
+        check(&Vouched::Active(claims), requirement, NOW, LEEWAY, presented)
+    }
+
+    /// The client certificate of every caller.
+    fn presented() -> Option<Digest> {
+        Some(Digest::of(b"certificate"))
     }
 
     fn at(millis: u64) -> Option<Timestamp> {
@@ -239,14 +263,31 @@ mod tests {
             (Identity { iss: None, ..full() }, WrongIssuer),
             (Identity { audiences: audiences("files"), ..full() }, WrongAudience),
             (Identity { audiences: Audiences::default(), ..full() }, WrongAudience),
-            (Identity { is_sender_constrained: true, ..full() }, SenderConstrained),
+            (Identity { confirmation: Confirmation::Other, ..full() }, SenderConstrained),
+            (Identity { confirmation: bound_to("another"), ..full() }, WrongCertificate),
             (Identity { scope: "orders.write".into(), ..full() }, InsufficientScope),
             (Identity { scope: "".into(), ..full() }, InsufficientScope),
         ];
         for (claims, fault) in table {
             assert_eq!(checked(claims.clone(), &strict()), Err(fault), "{claims:?}");
         }
-        assert_eq!(check(&Vouched::Inactive, &Requirement::default(), NOW, LEEWAY), Err(Inactive));
+        assert_eq!(check(&Vouched::Inactive, &Requirement::default(), NOW, LEEWAY, presented), Err(Inactive));
+    }
+
+    fn bound_to(certificate: &str) -> Confirmation {
+        Confirmation::Certificate(Digest::of(certificate.as_bytes()))
+    }
+
+    #[test]
+    fn a_token_that_is_bound_to_a_certificate_is_for_who_presents_it() {
+        let bound = Vouched::Active(Identity { confirmation: bound_to("certificate"), ..full() });
+        let with = |certificate| check(&bound, &strict(), NOW, LEEWAY, || certificate);
+        assert_eq!(with(presented()), Ok(()));
+        assert_eq!(with(Some(Digest::of(b"another"))), Err(TokenFault::WrongCertificate));
+        assert_eq!(with(None), Err(TokenFault::WrongCertificate));
+        let free = Vouched::Active(full());
+        let asked = || panic!("the certificate is asked for");
+        assert_eq!(check(&free, &strict(), NOW, LEEWAY, asked), Ok(()));
     }
 
     /// A token whose kind is given only by `typ`, as Keycloak 22 does.
@@ -305,7 +346,7 @@ mod tests {
         let tolerant = Tolerance { end: Duration::from_secs(30), ..LEEWAY };
         let ends = |millis| {
             let vouched = Vouched::Active(Identity { exp: at(millis), ..Identity::default() });
-            check(&vouched, &Requirement::default(), NOW, tolerant)
+            check(&vouched, &Requirement::default(), NOW, tolerant, presented)
         };
         assert_eq!([ends(1_470_001), ends(1_470_000)], [Ok(()), Err(TokenFault::Expired)]);
     }
@@ -320,7 +361,7 @@ mod tests {
             exp: at(0),
             nbf: Some(Timestamp::MAX),
             iat: Some(Timestamp::MAX),
-            is_sender_constrained: true,
+            confirmation: Confirmation::Other,
             ..Identity::default()
         };
         let mut mend = |fault, mend: fn(&mut Identity<'static>)| {
@@ -335,7 +376,8 @@ mod tests {
         mend(IssuedInFuture, |claims| claims.iat = None);
         mend(WrongIssuer, |claims| claims.iss = Some("https://idp".into()));
         mend(WrongAudience, |claims| claims.audiences = full().audiences);
-        mend(SenderConstrained, |claims| claims.is_sender_constrained = false);
+        mend(SenderConstrained, |claims| claims.confirmation = bound_to("another"));
+        mend(WrongCertificate, |claims| claims.confirmation = bound_to("certificate"));
         mend(InsufficientScope, |claims| claims.scope = "orders.read".into());
         assert_eq!(checked(claims, &strict()), Ok(()));
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{Audiences, Identity, KeptClaims};
+use super::{Audiences, Confirmation, Identity, KeptClaims};
 use crate::time::Timestamp;
 
 /// The members that are read. `null` means absent, and unknown members are skipped. None of these may appear
@@ -27,7 +27,7 @@ pub(super) struct Claims<A> {
     scope: Option<OneOrMany>,
     scp: Option<OneOrMany>,
     scopes: Option<OneOrMany>,
-    cnf: Option<IgnoredAny>,
+    cnf: Option<Confirmation>,
     at_hash: Option<IgnoredAny>,
     c_hash: Option<IgnoredAny>,
 }
@@ -75,7 +75,7 @@ impl<A> Claims<A> {
             typ: self.typ.map(Cow::Owned),
             scope: Cow::Owned(scope),
             audiences: Audiences::new(&audiences)?,
-            is_sender_constrained: self.cnf.is_some(),
+            confirmation: self.cnf.unwrap_or_default(),
             claims: KeptClaims::default(),
         })
     }

@@ -4,18 +4,19 @@
 
 use std::borrow::Cow;
 
-use super::{Audiences, Identity, KeptClaims, Vouched};
-use crate::time::Timestamp;
+use super::{Audiences, Confirmation, Identity, KeptClaims, Vouched};
+use crate::{credential::Digest, time::Timestamp};
 
 /// The version of the encoding; bytes with any other version are not decoded.
 const VERSION: u8 = 3;
 const INACTIVE: u8 = 0;
 const ACTIVE: u8 = 1;
 const ACTIVE_SENDER_CONSTRAINED: u8 = 2;
+const ACTIVE_WITH_CERTIFICATE: u8 = 3;
 
 impl<'a> Vouched<'a> {
-    /// Appends the encoding: version, kind, three times, seven texts, scopes, audiences and the claims
-    /// that the policy asks for, in that order.
+    /// Appends the encoding: version, kind, the certificate of one kind, three times, seven texts, scopes,
+    /// audiences and the claims that the policy asks for, in that order.
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.push(VERSION);
         let Self::Active(identity) = self else {
@@ -35,10 +36,17 @@ impl<'a> Vouched<'a> {
             typ,
             scope,
             audiences,
-            is_sender_constrained,
+            confirmation,
             claims,
         } = identity;
-        bytes.push(if *is_sender_constrained { ACTIVE_SENDER_CONSTRAINED } else { ACTIVE });
+        match confirmation {
+            Confirmation::None => bytes.push(ACTIVE),
+            Confirmation::Other => bytes.push(ACTIVE_SENDER_CONSTRAINED),
+            Confirmation::Certificate(digest) => {
+                bytes.push(ACTIVE_WITH_CERTIFICATE);
+                bytes.extend(digest.bytes());
+            }
+        }
         for time in [exp, nbf, iat] {
             bytes.push(u8::from(time.is_some()));
             bytes.extend(time.iter().flat_map(|time| time.millis().to_le_bytes()));
@@ -62,7 +70,14 @@ impl<'a> Vouched<'a> {
         }
         let introspected = match bytes.byte()? {
             INACTIVE => Self::Inactive,
-            kind @ (ACTIVE | ACTIVE_SENDER_CONSTRAINED) => Self::Active(Identity {
+            kind @ (ACTIVE | ACTIVE_SENDER_CONSTRAINED | ACTIVE_WITH_CERTIFICATE) => Self::Active(Identity {
+                confirmation: match kind {
+                    ACTIVE => Confirmation::None,
+                    ACTIVE_WITH_CERTIFICATE => {
+                        Confirmation::Certificate(bytes.array().map(Digest::from_bytes)?)
+                    }
+                    _ => Confirmation::Other,
+                },
                 exp: bytes.optional(Bytes::time)?,
                 nbf: bytes.optional(Bytes::time)?,
                 iat: bytes.optional(Bytes::time)?,
@@ -76,7 +91,6 @@ impl<'a> Vouched<'a> {
                 scope: bytes.text()?,
                 audiences: Audiences(bytes.text()?),
                 claims: KeptClaims(bytes.text()?),
-                is_sender_constrained: kind == ACTIVE_SENDER_CONSTRAINED,
             }),
             _ => return None,
         };
@@ -139,8 +153,9 @@ mod tests {
 
     #[test]
     fn what_is_encoded_is_decoded() {
-        let constrained = Identity { is_sender_constrained: true, ..Identity::default() };
-        for claims in [full(), Identity::default(), constrained] {
+        let bound = |confirmation| Identity { confirmation, ..full() };
+        let certificate = Confirmation::Certificate(Digest::of(b"certificate"));
+        for claims in [full(), Identity::default(), bound(Confirmation::Other), bound(certificate)] {
             let introspected = Vouched::Active(claims);
             let bytes = encoded(&introspected);
             let decoded = Vouched::decode(&bytes).unwrap();
@@ -166,6 +181,6 @@ mod tests {
         }
         assert_eq!(Vouched::decode(&[bytes.as_slice(), &[0]].concat()), None);
         assert_eq!(Vouched::decode(&[VERSION + 1, INACTIVE]), None);
-        assert_eq!(Vouched::decode(&[VERSION, 3]), None);
+        assert_eq!(Vouched::decode(&[VERSION, 4]), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::KeptClaims;
+use super::{Confirmation, KeptClaims};
 use crate::time::Timestamp;
 
 /// A provider's answer about a credential.
@@ -41,8 +41,8 @@ pub struct Identity<'a> {
     pub scope: Cow<'a, str>,
     /// The audiences that the token was issued for.
     pub audiences: Audiences<'a>,
-    /// Whether only the holder of a key may use the token (`cnf`, RFC 7800).
-    pub is_sender_constrained: bool,
+    /// Who may use the token.
+    pub confirmation: Confirmation,
     /// The claims that the policy asks for beside these.
     pub claims: KeptClaims<'a>,
 }
@@ -86,7 +86,7 @@ impl Identity<'_> {
             typ,
             scope,
             audiences,
-            is_sender_constrained: _,
+            confirmation: _,
             claims,
         } = self;
         let optional = [sub, client_id, username, iss, token_type, token_use, typ].into_iter().flatten();
@@ -135,7 +135,7 @@ impl Identity<'_> {
             typ,
             scope,
             audiences,
-            is_sender_constrained,
+            confirmation,
             claims,
         } = self;
         Identity {
@@ -151,7 +151,7 @@ impl Identity<'_> {
             typ: typ.map(owned),
             scope: owned(scope),
             audiences: Audiences(owned(audiences.0)),
-            is_sender_constrained,
+            confirmation,
             claims: KeptClaims(owned(claims.0)),
         }
     }
@@ -178,7 +178,7 @@ pub(super) mod tests {
             typ: Some("Bearer".into()),
             scope: "orders.read orders.write".into(),
             audiences: Audiences::new(&["orders".to_owned(), "files".to_owned()]).unwrap(),
-            is_sender_constrained: false,
+            confirmation: Confirmation::None,
             claims: KeptClaims("=alice@example.com\n[reader\twriter\n".into()),
         }
     }

@@ -13,6 +13,11 @@ impl RevokedTokens {
     /// them where they were issued.
     pub const MOST: usize = 10_000;
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether `token` is among them. `digest_of` makes the digest of a whole token, and may remember it.
     pub fn contain(&self, token: &str, digest_of: impl FnOnce(&str) -> Digest) -> bool {
         !self.0.is_empty()

@@ -19,7 +19,7 @@ mod read;
 use std::{cell::OnceCell, rc::Rc};
 
 pub use consumers::{Consumer, Consumers};
-pub use document::{Preflight, StateName, Unmatched, Unmetered};
+pub use document::{CertificateSource, Preflight, StateName, Unmatched, Unmetered, VerifiedBy};
 pub use mocks::{Mock, Mocks};
 pub use problem::{Further, Problem, Problems};
 pub use read::Text;
@@ -67,6 +67,8 @@ pub struct Policy {
     pub filter_state: Vec<StateName>,
     /// The digest of the secret that callers send to get explanation headers.
     pub debug: Option<Digest>,
+    /// Which client certificate counts.
+    pub client_certificate: CertificateSource,
     /// The name of the machine or pod, for explanation headers.
     pub hostname: Option<String>,
     /// The providers.
@@ -233,6 +235,8 @@ pub enum Access {
 pub struct TokenWay {
     /// The provider's index.
     pub provider: usize,
+    /// Who verifies the token.
+    pub verified_by: VerifiedBy,
     /// What the token must be.
     pub requirement: Requirement,
     /// The issuers whose tokens this way takes if the rule has others for tokens.
@@ -260,13 +264,18 @@ impl Access {
         }
     }
 
+    /// The tokens that are credentials here.
+    pub const fn tokens(&self) -> Option<&TokenWay> {
+        match self {
+            Self::Threescale { token, .. } => token.as_ref(),
+            Self::Token(way) => Some(way),
+            Self::Allow | Self::Deny | Self::ApiKey | Self::Application => None,
+        }
+    }
+
     /// Whether a token is a credential here.
     pub const fn takes_tokens(&self) -> bool {
-        match self {
-            Self::Threescale { token, .. } => token.is_some(),
-            Self::Token(_) => true,
-            Self::Allow | Self::Deny | Self::ApiKey | Self::Application => false,
-        }
+        self.tokens().is_some()
     }
 }
 

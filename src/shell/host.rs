@@ -30,6 +30,10 @@ pub trait RequestHost {
     fn request_headers(&self) -> HeaderMap;
     /// The caller's address with its port, as determined by the host.
     fn source_address(&self) -> Option<String>;
+    /// What earlier filters attached to the request: an encoded `envoy.config.core.v3.Metadata`.
+    fn metadata(&self) -> Option<Vec<u8>>;
+    /// The SHA-256 of the client certificate of the connection, in hexadecimal.
+    fn certificate(&self) -> Option<String>;
     /// Changes the request's headers.
     fn edit_request(&self, edits: &Edits);
     /// Lets a paused request go on.

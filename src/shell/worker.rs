@@ -21,7 +21,7 @@ use super::{
     timers::Timers,
 };
 use crate::{
-    gate::{Answer, Ending, Permit, Refused, Request, Trail, decide},
+    gate::{Answer, Ending, Permit, Refused, Request, Surroundings, Trail, decide},
     headers::HeaderList,
     identity::Lookup,
     policy::{Policy, StateName},
@@ -100,6 +100,9 @@ struct Waiting<S> {
     sleeps: bool,
 }
 
+/// What the host knows about the current request.
+struct Around<H>(H);
+
 enum Party {
     Request(Rc<Stream>),
     Task,
@@ -117,6 +120,20 @@ impl Stream {
     /// The stream with this number.
     pub fn new(id: ContextId) -> Rc<Self> {
         Rc::new(Self { id, response_headers: RefCell::default() })
+    }
+}
+
+impl<H: Host> Surroundings for Around<H> {
+    fn address(&self) -> Option<String> {
+        self.0.source_address().map(|address| without_port(&address).to_owned())
+    }
+
+    fn metadata(&self) -> Option<Vec<u8>> {
+        self.0.metadata()
+    }
+
+    fn certificate(&self) -> Option<String> {
+        self.0.certificate()
     }
 }
 
@@ -164,9 +181,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         self.called_back(Home::Stream(stream.id));
         let headers = self.host.request_headers();
         let bytes = headers.bytes().saturating_add(REQUEST_OVERHEAD);
-        let host = self.host.clone();
-        let address = move || host.source_address().map(|address| without_port(&address).to_owned());
-        let request = Request::new(headers, address, stream.id);
+        let request = Request::new(headers, Around(self.host.clone()), stream.id);
         let flow = flow(Rc::clone(&self.policy), request, Rc::clone(&self.ports));
         let waiting = Waiting {
             party: Party::Request(Rc::clone(stream)),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     asked, begin, gate, permit, sees,
-    support::{Ask, answer, ask, consumer, document, get},
+    support::{answer, ask, consumer, document, get},
     through, verdict,
 };
 
@@ -156,9 +156,9 @@ fn no_spelling_of_the_host_leaves_the_api() {
     document["gate"]["unmatched"] = json!("pass");
     let gate = gate(&document);
     let at_host = |host: &str| {
-        let Ask { mut headers, address, at } = get("/v1/x").key("key-of-acme");
-        headers.retain(|(name, _)| name != ":authority");
-        asked(&gate, &Ask { headers, address, at }.with(":authority", host))
+        let mut ask = get("/v1/x").key("key-of-acme");
+        ask.headers.retain(|(name, _)| name != ":authority");
+        asked(&gate, &ask.with(":authority", host))
     };
     for host in [
         "api.example.com",

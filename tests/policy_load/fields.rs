@@ -14,7 +14,7 @@ fn unknown_fields() {
         (
             r#"{"/gate/colour":1}"#,
             &[
-                "gate.colour: unknown field `colour`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `max_path_length`, `errors`, `rate_limit_headers`, `quota_alert_at`, `filter_state`, `debug`, `capacity`",
+                "gate.colour: unknown field `colour`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `max_path_length`, `errors`, `rate_limit_headers`, `quota_alert_at`, `filter_state`, `debug`, `client_certificate`, `capacity`",
             ],
         ),
         (
@@ -92,7 +92,7 @@ fn unknown_fields() {
         (
             r#"{"/apis/0/rules/0/access/0/introspection/colour":1}"#,
             &[
-                "apis[0] (orders).rules[0].access[0].introspection.colour: unknown field `colour`, expected one of `provider`, `scopes`, `scope_strategy`, `audience`, `issuers`, `claims`",
+                "apis[0] (orders).rules[0].access[0].introspection.colour: unknown field `colour`, expected one of `provider`, `scopes`, `scope_strategy`, `audience`, `issuers`, `claims`, `verified_by`",
             ],
         ),
         (

@@ -5,9 +5,10 @@ use super::*;
 #[test]
 fn issuers_without_usable_keys() {
     check(&[
+        (r#"{"/providers/j":{"jwks":{"issuer":"https://idp"}}}"#, &[]),
         (
-            r#"{"/providers/j":{"jwks":{"issuer":"https://idp"}}}"#,
-            &["providers.j.jwks: give either `cluster` and `url`, or `keys`"],
+            r#"{"/providers/j":{"jwks":{"issuer":"https://idp","payload_in_metadata":""}}}"#,
+            &["providers.j.jwks.payload_in_metadata: must not be empty"],
         ),
         (
             r#"{"/providers/j":{"jwks":{"issuer":"https://idp","cluster":"c"}}}"#,
@@ -93,6 +94,40 @@ fn issuers_with_settings_that_make_no_sense() {
         ),
         (r#"{"/gate/capacity/verifications":0}"#, &["gate.capacity.verifications: not between 1 and 10000"]),
     ]);
+}
+
+#[test]
+fn who_verifies_tokens() {
+    let j = r#""/providers/j":{"jwks":{"issuer":"i"}}"#;
+    let k = r#""/providers/k":{"jwks":{"issuer":"k","cluster":"c","url":"http://idp/"}}"#;
+    let access = |list: &str| format!(r#"{{{j},{k},"/apis/0/rules/0/access":{list}}}"#);
+    let at = "apis[0] (orders).rules[0].access[0]";
+    for (written, expected) in [
+        (
+            access(
+                r#"[{"jwt":{"provider":"j","verified_by":"envoy"}},{"jwt":{"provider":"k","verified_by":"envoy"}}]"#,
+            ),
+            vec![],
+        ),
+        (access(r#"[{"jwt":{"provider":"k","verified_by":"sidegate"}}]"#), vec![]),
+        (
+            access(r#"[{"jwt":{"provider":"j"}}]"#),
+            vec![format!(
+                "{at}.jwt.provider: has no keys: give it `cluster` and `url`, or `keys`, or write `verified_by: envoy` here"
+            )],
+        ),
+        (
+            access(r#"[{"introspection":{"provider":"p","verified_by":"envoy"}}]"#),
+            vec![format!("{at}.introspection.verified_by: only a `jwt` can be verified by Envoy")],
+        ),
+        (
+            access(r#"[{"jwt":{"provider":"j","verified_by":"me"}}]"#),
+            vec![format!("{at}.jwt.verified_by: unknown value `me`, expected `sidegate` or `envoy`")],
+        ),
+    ] {
+        let expected: Vec<_> = expected.iter().map(String::as_str).collect();
+        check(&[(&written, &expected)]);
+    }
 }
 
 #[test]

@@ -130,6 +130,14 @@ impl RequestHost for Scripted {
         self.0.asks.borrow().get(&self.0.stream())?.address.map(|address| format!("{address}:4711"))
     }
 
+    fn metadata(&self) -> Option<Vec<u8>> {
+        self.0.asks.borrow().get(&self.0.stream())?.metadata.clone()
+    }
+
+    fn certificate(&self) -> Option<String> {
+        self.0.asks.borrow().get(&self.0.stream())?.certificate.clone()
+    }
+
     fn edit_request(&self, edits: &Edits) {
         for name in &edits.remove {
             self.0.write(format!("request -{name}"));

@@ -73,6 +73,10 @@ pub fn http(status: u16, headers: &[(&'static str, &str)], body: &str) -> CallRe
 pub struct Ask {
     pub headers: Vec<(String, Vec<u8>)>,
     pub address: Option<&'static str>,
+    /// What earlier filters attached.
+    pub metadata: Option<Vec<u8>>,
+    /// The SHA-256 of the caller's client certificate.
+    pub certificate: Option<String>,
     pub at: Timestamp,
 }
 
@@ -83,7 +87,7 @@ pub fn get(path: &str) -> Ask {
 
 /// A request for `api.example.com` at [`NOW`].
 pub fn ask(method: &str, path: &str) -> Ask {
-    Ask { headers: Vec::new(), address: Some("192.0.2.1"), at: NOW }
+    Ask { headers: Vec::new(), address: Some("192.0.2.1"), metadata: None, certificate: None, at: NOW }
         .with(":method", method)
         .with(":scheme", "https")
         .with(":authority", "api.example.com")

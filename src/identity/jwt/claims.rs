@@ -1,8 +1,11 @@
 //! The claims of a token (RFC 7519 section 4): read strictly, and checked as far as the provider decides.
 
+use serde::{Deserialize as _, de::IgnoredAny};
+use serde_json::Value;
+
 use super::{Settings, jws::object};
 use crate::{
-    identity::{AskedClaims, Identity, TokenFault, claims::Claims},
+    identity::{AskedClaims, Identity, KeptClaims, TokenFault, claims::Claims},
     time::Timestamp,
 };
 
@@ -20,7 +23,30 @@ pub(super) fn read(
     settings: &Settings,
     asked: &AskedClaims,
 ) -> Result<Identity<'static>, TokenFault> {
-    let claims: Claims<Option<serde::de::IgnoredAny>> = object(payload).ok_or(TokenFault::Malformed)?;
+    let claims = object(payload).ok_or(TokenFault::Malformed)?;
+    accept(claims, settings, || asked.keep_of(payload))
+}
+
+/// Reads the claims of a token that Envoy has verified, if `settings` accept it, and those that are asked
+/// for.
+///
+/// # Errors
+///
+/// As for a token whose signature is verified here.
+pub fn of_payload(
+    payload: &Value,
+    settings: &Settings,
+    asked: &AskedClaims,
+) -> Result<Identity<'static>, TokenFault> {
+    let claims = Claims::deserialize(payload).map_err(|_| TokenFault::Malformed)?;
+    accept(claims, settings, || asked.keep_of_value(payload))
+}
+
+fn accept(
+    claims: Claims<Option<IgnoredAny>>,
+    settings: &Settings,
+    kept: impl FnOnce() -> Option<KeptClaims<'static>>,
+) -> Result<Identity<'static>, TokenFault> {
     if claims.belongs_to_an_id_token() {
         return Err(TokenFault::NotAnAccessToken);
     }
@@ -38,7 +64,7 @@ pub(super) fn read(
     if !settings.audience.as_ref().is_none_or(|audience| audience.accepts(identity.audiences.iter())) {
         return Err(TokenFault::WrongAudience);
     }
-    identity.claims = asked.keep_of(payload).ok_or(TokenFault::Malformed)?;
+    identity.claims = kept().ok_or(TokenFault::Malformed)?;
     Ok(identity)
 }
 

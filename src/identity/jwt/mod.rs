@@ -15,6 +15,7 @@ mod fetched;
 mod jws;
 mod key;
 mod key_set;
+mod metadata;
 mod pem;
 mod provider;
 mod published;
@@ -23,10 +24,14 @@ mod signature;
 mod verify;
 
 pub use algorithm::{Algorithm, Hash};
+pub use claims::of_payload;
 pub use effort::{Effort, Verifications};
 pub(super) use jws::object;
-pub use jws::{Jws, MAX_TOKEN, claimed_issuer};
+pub use jws::{Jws, MAX_TOKEN, claimed_issuer, claimed_payload};
 pub use key_set::{InvalidKeySet, KeySet, MAX_KEY_SET};
+pub use metadata::payload;
+#[cfg(any(test, not(target_family = "wasm")))]
+pub use metadata::with_payload;
 pub use provider::{InvalidProvider, Keys, Provider, Settings};
 pub use published::{KeySets, Publication, Unobtained, keep_fresh};
 pub use verify::{Statement, Tools, Unverified, Verdict, Verified, verify, verify_statement};

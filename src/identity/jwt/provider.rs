@@ -22,6 +22,8 @@ pub struct Settings {
     pub algorithms: Vec<Algorithm>,
     /// The keys that tokens are signed with.
     pub keys: Keys,
+    /// Where Envoy's `jwt_authn` filter puts the payload of a token that it has verified.
+    pub payload_in_metadata: String,
     /// How long verified tokens are cached.
     pub terms: Terms,
     /// How far the issuer's clock may differ from ours.
@@ -37,6 +39,8 @@ pub enum Keys {
     Written(Rc<KeySet>, Digest),
     /// At a URL.
     Published(Publication),
+    /// Not here: only Envoy can verify the tokens.
+    None,
 }
 
 /// Why settings are invalid.
@@ -108,6 +112,11 @@ impl Provider {
         &self.settings
     }
 
+    /// Whether its tokens can be verified here.
+    pub const fn has_keys(&self) -> bool {
+        !matches!(self.settings.keys, Keys::None)
+    }
+
     /// Whether its keys are at a URL.
     pub const fn publishes_keys(&self) -> bool {
         matches!(self.settings.keys, Keys::Published(_))
@@ -129,6 +138,7 @@ fn digest(settings: &Settings) -> Digest {
     let keys = match &settings.keys {
         Keys::Written(_, digest) => *digest,
         Keys::Published(publication) => *publication.digest(),
+        Keys::None => Digest::of(b""),
     };
     let rest = format!("{:?} {:?} {:?}", settings.audience, settings.algorithms, settings.max_lifetime);
     Digest::of_parts(&[
@@ -157,6 +167,7 @@ pub(super) mod tests {
             audience: None,
             algorithms: Algorithm::ALL.to_vec(),
             keys: Keys::Published(publication("https://idp/keys")),
+            payload_in_metadata: "payload".to_owned(),
             terms: Terms::default(),
             leeway: Duration::from_secs(30),
             max_lifetime: None,

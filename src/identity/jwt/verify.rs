@@ -183,6 +183,8 @@ async fn is_signed_by<S: Store>(
 ) -> Result<bool, Unverified> {
     let set = match &provider.settings().keys {
         Keys::Written(set, _) => Rc::clone(set),
+        // The policy lets no rule come here.
+        Keys::None => return Err(TokenFault::UnknownKey.into()),
         Keys::Published(publication) => {
             let Obtained { set, call } = tools.sets.obtain(publication, None, ports).await;
             notes.call = call;

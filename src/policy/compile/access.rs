@@ -1,7 +1,7 @@
 //! Compiles access strategies: the ways into a rule.
 
 use super::{
-    super::{Access, TokenWay, document::value::Named},
+    super::{Access, TokenWay, VerifiedBy, document::value::Named},
     Names, Report, document,
     providers::ProviderKind,
 };
@@ -115,7 +115,8 @@ fn token(
     path: &str,
     report: &mut Report,
 ) -> Option<TokenWay> {
-    let document::TokenAccess { provider, scopes, scope_strategy, audience, issuers, claims } = access;
+    let document::TokenAccess { provider, scopes, scope_strategy, audience, issuers, claims, verified_by } =
+        access;
     let path = match kind {
         ProviderKind::Jwks => format!("{path}.jwt"),
         ProviderKind::Introspection | ProviderKind::RateLimitService | ProviderKind::ServiceManagement => {
@@ -123,6 +124,17 @@ fn token(
         }
     };
     let provider = names.providers.find(kind, &provider, &format!("{path}.provider"), report);
+    match (kind, verified_by, provider.and_then(|provider| names.providers.has_keys(provider))) {
+        (ProviderKind::Jwks, VerifiedBy::Sidegate, Some(false)) => report.add_resting_on(
+            &format!("{path}.provider"),
+            "has no keys: give it `cluster` and `url`, or `keys`, or write `verified_by: envoy` here",
+            vec![format!("{path}.verified_by")],
+        ),
+        (ProviderKind::Jwks, _, _) | (_, VerifiedBy::Sidegate, _) => {}
+        (_, VerifiedBy::Envoy, _) => {
+            report.add(&format!("{path}.verified_by"), "only a `jwt` can be verified by Envoy")
+        }
+    }
     let strategy = match scope_strategy {
         document::ScopeStrategy::Exact => ScopeStrategy::Exact,
         document::ScopeStrategy::Hierarchic => ScopeStrategy::Hierarchic,
@@ -151,7 +163,7 @@ fn token(
     let known = names.providers.issuers(provider);
     let takes_others = kind == ProviderKind::Introspection && known.is_empty();
     let requirement = Requirement { issuers, audience, scopes, claims };
-    Some(TokenWay { provider, requirement, issuers: known, takes_others })
+    Some(TokenWay { provider, verified_by, requirement, issuers: known, takes_others })
 }
 
 fn required_scopes(

@@ -19,6 +19,7 @@ pub(super) struct Gate {
     pub(super) quota_alert_at: Option<u8>,
     pub(super) filter_state: Vec<StateName>,
     pub(super) debug: Option<Digest>,
+    pub(super) client_certificate: document::CertificateSource,
     pub(super) meters: NonZeroU32,
     pub(super) addresses: NonZeroU32,
     pub(super) tokens: NonZeroU32,
@@ -45,6 +46,7 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
         quota_alert_at,
         filter_state,
         debug,
+        client_certificate,
         capacity,
     } = gate;
     if quota_alert_at.is_some_and(|percent| !(1..=100).contains(&percent)) {
@@ -104,6 +106,7 @@ pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate>
         quota_alert_at,
         filter_state,
         debug,
+        client_certificate,
         meters: meters?,
         addresses: addresses?,
         tokens: tokens?,

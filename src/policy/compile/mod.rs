@@ -129,6 +129,7 @@ pub(super) fn compile(
         // Only explanation headers show it.
         hostname: gate.debug.and_then(|_| environment(HOSTNAME)).filter(|name| is_hostname(name)),
         debug: gate.debug,
+        client_certificate: gate.client_certificate,
         has_services: providers.has_services(),
         providers: providers.list,
         metrics,

@@ -32,6 +32,8 @@ document! {
         pub filter_state = default: FilterState,
         /// Who may ask for explanation headers.
         pub debug?: Debug,
+        /// Which client certificate counts where a token is bound to one.
+        pub client_certificate = default: CertificateSource,
         /// How much the shared store holds.
         pub capacity = default: Capacity,
     }
@@ -99,6 +101,17 @@ choice! {
         Check,
     }
 
+    /// Where the client certificate of a caller is found.
+    #[derive(Copy, Default)]
+    pub enum CertificateSource {
+        /// It is that of the connection.
+        #[default]
+        Connection,
+        /// It is the first that the header `x-forwarded-client-cert` names. Only for an Envoy that receives
+        /// requests from proxies which set this header.
+        Xfcc,
+    }
+
     /// The form of a refusal's body.
     #[derive(Copy, Default)]
     pub enum ErrorFormat {
@@ -164,6 +177,7 @@ impl Default for Gate {
             quota_alert_at: None,
             filter_state: FilterState::default(),
             debug: None,
+            client_certificate: CertificateSource::default(),
             capacity: Capacity::default(),
         }
     }

@@ -81,7 +81,10 @@ pub use consumers::{Application, Consumer, ConsumerState, Key, KeyState};
 pub use errors::{ApiErrors, ErrorText};
 pub(super) use forms::form;
 pub use forward::Forward;
-pub use gate::{Capacity, Debug, ErrorFormat, Errors, FilterState, Gate, Preflight, StateName, Unmatched};
+pub use gate::{
+    Capacity, CertificateSource, Debug, ErrorFormat, Errors, FilterState, Gate, Preflight, StateName,
+    Unmatched,
+};
 pub use lists::{Bindings, Building, BuildingBindings, BuildingConsumers, Consumers, Given, Terms};
 pub use metering::{Metering, MeteringMatch, Unmetered};
 pub use mocks::{Mock, MockResponse};
@@ -91,7 +94,9 @@ pub use providers::{
     DecisionCaching, Introspection, Jwks, JwtCache, Lease, LeaseTerms, Provider, QuotaUnavailable,
     RateLimitService, Refresh, Reporting, ServiceManagement, SignedAnswers, Unavailable, WithoutDecision,
 };
-pub use rules::{Access, Audience, Rule, RuleAnswer, ScopeStrategy, ThreescaleAccess, TokenAccess};
+pub use rules::{
+    Access, Audience, Rule, RuleAnswer, ScopeStrategy, ThreescaleAccess, TokenAccess, VerifiedBy,
+};
 use value::{Named, Sha256};
 
 document! {

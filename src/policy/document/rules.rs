@@ -36,6 +36,8 @@ document! {
         pub issuers?: Vec<String>,
         /// Claims that the token must have: by path, such as `org.id`, the values of which it must have one.
         pub claims = default: Named<Vec<String>>,
+        /// Who verifies the token; only for JWTs.
+        pub verified_by = default: VerifiedBy,
     }
 }
 
@@ -83,6 +85,16 @@ choice! {
         Jwt(TokenAccess),
         /// Applications that a `service_management` provider vouches for.
         Threescale(ThreescaleAccess),
+    }
+
+    /// Who verifies a token.
+    #[derive(Copy, Default)]
+    pub enum VerifiedBy {
+        /// Sidegate does, or the introspection endpoint that it asks.
+        #[default]
+        Sidegate,
+        /// Envoy's `jwt_authn` filter has, before Sidegate gets the request.
+        Envoy,
     }
 
     /// How granted scopes cover required ones (as in ORY Oathkeeper).

@@ -11,11 +11,13 @@ pub(in crate::policy) fn everything() -> Value {
     json!({
         "sidegate": "v1",
         "revision": "r1",
+        "epoch": 7,
+        "revoked": ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
         "gate": {
             "realm": "example", "resource_metadata": "https://example.com/metadata", "unmatched": "pass",
             "preflight": "check", "max_path_length": 100, "errors": {"format": "problem", "details": "https://example.com/{code}"},
             "rate_limit_headers": "x_ratelimit", "filter_state": {"only": ["api", "code"]},
-            "debug": {"secret_sha256": "00"}, "capacity": {"meters": 1, "addresses": 3, "tokens": 2, "token_bytes": 256, "verifications": 9},
+            "debug": {"secret_sha256": "00"}, "client_certificate": "xfcc", "capacity": {"meters": 1, "addresses": 3, "tokens": 2, "token_bytes": 256, "verifications": 9},
         },
         "providers": {
             "a": {"introspection": {
@@ -30,9 +32,9 @@ pub(in crate::policy) fn everything() -> Value {
             "j": {"jwks": {
                 "cluster": "c", "url": "http://idp/", "issuer": "https://idp", "audiences": ["x"], "algorithms": ["RS256", "EdDSA"],
                 "timeout": "1s", "refresh": {"every": "1h", "pause": "1s"}, "cache": {"ttl": "0s", "negative_ttl": "1s"},
-                "leeway": "0s", "max_lifetime": "1d",
+                "leeway": "0s", "max_lifetime": "1d", "payload_in_metadata": "p",
             }},
-            "k": {"jwks": {"keys": "{}", "issuer": "https://idp", "timeout": "1s", "leeway": "1s"}},
+            "k": {"jwks": {"keys": "{}", "issuer": "https://idp", "timeout": "1s", "leeway": "1s", "payload_in_metadata": "p"}},
             "c": {"introspection": {
                 "cluster": "c", "url": "http://idp/", "authentication": {"bearer": {"token": {"env": "S"}}},
                 "timeout": "1s", "cooldown": "1s", "leeway": "1s",
@@ -80,7 +82,7 @@ pub(in crate::policy) fn everything() -> Value {
                         "issuers": ["https://idp"],
                     }}]},
                     {"path": "/d", "access": [{"introspection": {"provider": "a", "audience": {"any": ["x"]}}}]},
-                    {"path": "/j", "access": [{"jwt": {"provider": "j", "scopes": ["s"]}}]},
+                    {"path": "/j", "access": [{"jwt": {"provider": "j", "scopes": ["s"], "claims": {"org.id": ["a"]}, "verified_by": "envoy"}}]},
                 ],
                 "metering": [
                     {"path": "/", "match": "prefix", "query": {"q": "{v}"}, "methods": ["GET"], "metric": "hits",

@@ -40,7 +40,7 @@ fn all_problems_are_reported_at_once_with_their_paths() {
             "apis[1]: missing field `name`",
             "apis[2] (c).shadow: invalid type: string, expected a boolean",
             "gate.capacity.meters: invalid type: string, expected a whole number from 0 to 4294967295",
-            "gate.relm: unknown field `relm`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `max_path_length`, `errors`, `rate_limit_headers`, `quota_alert_at`, `filter_state`, `debug`, `capacity`",
+            "gate.relm: unknown field `relm`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `max_path_length`, `errors`, `rate_limit_headers`, `quota_alert_at`, `filter_state`, `debug`, `client_certificate`, `capacity`",
         ]
     );
 }

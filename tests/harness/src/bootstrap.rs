@@ -11,7 +11,7 @@ use std::{
 use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 use serde_json::{Value, json};
 
-use crate::{DEADLINE, floor_module, noop_module, project, sidegate_module};
+use crate::{Authority, Certificate, DEADLINE, floor_module, noop_module, project, sidegate_module};
 
 /// A module whose every request ends in a trap:
 ///
@@ -217,6 +217,7 @@ pub struct Listener {
     routes: Vec<Value>,
     access_log: Option<String>,
     manager: Value,
+    transport: Option<Value>,
 }
 
 impl Listener {
@@ -229,6 +230,7 @@ impl Listener {
             routes: Vec::new(),
             access_log: None,
             manager: json!({}),
+            transport: None,
         }
     }
 
@@ -278,6 +280,25 @@ impl Listener {
         self
     }
 
+    /// Speaks TLS with this certificate, and accepts client certificates of this authority. None is required.
+    #[must_use]
+    pub fn tls(mut self, certificate: &Certificate, authority: &Authority) -> Self {
+        self.transport = Some(json!({
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+                "common_tls_context": {
+                    "tls_certificates": [{
+                        "certificate_chain": {"inline_string": certificate.chain},
+                        "private_key": {"inline_string": certificate.key},
+                    }],
+                    "validation_context": {"trusted_ca": {"inline_string": authority.pem()}},
+                },
+            },
+        }));
+        self
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -305,11 +326,17 @@ impl Listener {
                 },
             }]);
         }
+        let mut chain = json!({
+            "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
+        });
+        if let Some(transport) = &self.transport {
+            chain["transport_socket"] = transport.clone();
+        }
         json!({
             "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
             "name": self.name,
             "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
-            "filter_chains": [{"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}],
+            "filter_chains": [chain],
         })
     }
 }

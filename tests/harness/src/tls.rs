@@ -79,13 +79,26 @@ impl Default for Authority {
     }
 }
 
+// === impl Certificate ===
+
+impl Certificate {
+    /// The certificate in DER.
+    pub fn der(&self) -> Vec<u8> {
+        self.parse().0.to_vec()
+    }
+
+    fn parse(&self) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let chain = CertificateDer::from_pem_slice(self.chain.as_bytes()).expect("a certificate");
+        (chain, PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("a key"))
+    }
+}
+
 // === impl TlsRelay ===
 
 impl TlsRelay {
     /// Serves TLS with this certificate in front of a server without TLS.
     pub async fn before(server: SocketAddr, certificate: &Certificate) -> Self {
-        let chain = CertificateDer::from_pem_slice(certificate.chain.as_bytes()).expect("a certificate");
-        let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).expect("a key");
+        let (chain, key) = certificate.parse();
         let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![chain], key);
         let config = config.expect("a key that fits its certificate");
         Self::start(server, Role::Server(TlsAcceptor::from(Arc::new(config)))).await
@@ -93,10 +106,25 @@ impl TlsRelay {
 
     /// Connects to a TLS server for clients without TLS. It trusts this authority and expects that name.
     pub async fn to(server: SocketAddr, name: &str, authority: &Authority) -> Self {
-        let mut roots = RootCertStore::empty();
-        let root = CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("a certificate");
-        roots.add(root).expect("a certificate of an authority");
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let config =
+            ClientConfig::builder().with_root_certificates(trusting(authority)).with_no_client_auth();
+        Self::connecting(server, name, config).await
+    }
+
+    /// The same, and presents this certificate as its own.
+    pub async fn to_as(
+        server: SocketAddr,
+        name: &str,
+        authority: &Authority,
+        certificate: &Certificate,
+    ) -> Self {
+        let (chain, key) = certificate.parse();
+        let config = ClientConfig::builder().with_root_certificates(trusting(authority));
+        let config = config.with_client_auth_cert(vec![chain], key).expect("a key that fits its certificate");
+        Self::connecting(server, name, config).await
+    }
+
+    async fn connecting(server: SocketAddr, name: &str, config: ClientConfig) -> Self {
         let name = ServerName::try_from(name.to_owned()).expect("a host's name");
         Self::start(server, Role::Client(TlsConnector::from(Arc::new(config)), name)).await
     }
@@ -116,6 +144,13 @@ impl TlsRelay {
         };
         Self { server: Server::start(serve).await }
     }
+}
+
+fn trusting(authority: &Authority) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("a certificate");
+    roots.add(root).expect("a certificate of an authority");
+    roots
 }
 
 // === impl Role ===

@@ -4,7 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::identity::{Audiences, Identity, KeptClaims};
+use crate::identity::{Audiences, Confirmation, Identity, KeptClaims};
 use crate::{
     headers::HeaderList,
     provider::{CallFailure, HttpResponse},
@@ -58,7 +58,7 @@ fn a_full_reply_is_read() {
         typ: Some("Bearer".into()),
         scope: "a b".into(),
         audiences: Audiences::new(&["x".to_owned(), "y".to_owned()]).unwrap(),
-        is_sender_constrained: false,
+        confirmation: Confirmation::None,
         claims: KeptClaims::default(),
     };
     assert_eq!(claims, expected);
@@ -166,7 +166,10 @@ fn azp_names_the_client_if_client_id_is_absent() {
 #[test]
 fn any_confirmation_constrains_the_token() {
     for cnf in ["{}", r#"{"jkt":"x"}"#, "false", r#""""#] {
-        assert!(claims(&format!(r#"{{"active":true,"cnf":{cnf}}}"#)).is_sender_constrained, "{cnf}");
+        assert!(
+            claims(&format!(r#"{{"active":true,"cnf":{cnf}}}"#)).confirmation == Confirmation::Other,
+            "{cnf}"
+        );
     }
 }
 

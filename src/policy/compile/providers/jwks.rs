@@ -23,6 +23,7 @@ pub(super) fn compile(
         cluster,
         url,
         keys,
+        payload_in_metadata,
         issuer,
         audiences,
         algorithms,
@@ -33,6 +34,7 @@ pub(super) fn compile(
         max_lifetime,
     } = provider;
     report.text(&format!("{path}.issuer"), &issuer);
+    report.text(&format!("{path}.payload_in_metadata"), &payload_in_metadata);
     let audience = audiences.and_then(|list| report.take(&format!("{path}.audiences"), Audience::any(list)));
     let algorithms = match algorithms {
         None => Algorithm::ALL.to_vec(),
@@ -47,6 +49,7 @@ pub(super) fn compile(
         report.add(&format!("{path}.algorithms[{place}]"), message);
     }
     let keys = match (cluster, url, keys) {
+        (None, None, None) => Some(Keys::None),
         (None, None, Some(text)) => {
             let set = report.take(&format!("{path}.keys"), KeySet::parse_written(&text));
             set.map(|set| Keys::Written(Rc::new(set), Digest::of(text.as_bytes())))
@@ -75,6 +78,7 @@ pub(super) fn compile(
         audience,
         algorithms,
         keys: keys?,
+        payload_in_metadata,
         terms: Terms {
             keeping: Keeping {
                 ttl: cache.ttl.duration(),

@@ -81,6 +81,16 @@ impl Providers {
         }
     }
 
+    /// Whether the provider has keys; `None` if it is of another kind, or has problems.
+    pub(super) fn has_keys(&self, index: usize) -> Option<bool> {
+        match self.list.get(index).filter(|_| self.list.len() == self.kinds.len())? {
+            Provider::Jwks(provider) => Some(provider.has_keys()),
+            Provider::Introspection(_) | Provider::RateLimitService(_) | Provider::ServiceManagement(_) => {
+                None
+            }
+        }
+    }
+
     /// The index of the provider that is called `name` and is of this kind, or none and a problem at `path`.
     pub(super) fn find(
         &self,

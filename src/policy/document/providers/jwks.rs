@@ -4,6 +4,7 @@ use crate::policy::document::value::DurationText;
 
 document! {
     /// An issuer of JWTs, with the keys that it signs them with: either `cluster` and `url`, or `keys`.
+    /// Without keys, only Envoy can verify its tokens.
     pub struct Jwks {
         /// The Envoy cluster that leads to its keys.
         pub cluster?: String,
@@ -11,6 +12,10 @@ document! {
         pub url?: String,
         /// The keys themselves: a JSON Web Key Set, or public keys in PEM.
         pub keys?: String,
+        /// Where Envoy's `jwt_authn` filter puts the payload of a token that it has verified:
+        /// `payload_in_metadata` there.
+        #[serde(default = "default_payload")]
+        pub payload_in_metadata: String,
         /// The value that `iss` must have.
         pub issuer: String,
         /// Audiences of which a token must name at least one.
@@ -123,4 +128,8 @@ const fn default_negative_ttl() -> DurationText {
 
 const fn default_leeway() -> DurationText {
     DurationText::from_millis(30_000)
+}
+
+fn default_payload() -> String {
+    "payload".to_owned()
 }
