@@ -20,7 +20,7 @@ use crate::{
     policy::Provider,
     ports::Ports,
     refusal::{Cause, Reason, Refusal},
-    report::{Account, Exceeded, NotAdded, Standing},
+    report::{Acceptance, Account, Exceeded, NotAdded},
     store::Store,
 };
 
@@ -31,7 +31,7 @@ pub(super) struct Backing {
     /// What was decided.
     authorization: Authorization,
     /// Whether the provider decided it.
-    standing: Standing,
+    acceptance: Acceptance,
     /// What kind of name the application has there.
     kind: u8,
     /// Its name.
@@ -74,7 +74,7 @@ pub(super) async fn by_backend<S: Store>(
     }
     trail.calls.extend(call.map(|record| ProviderCall { provider: index, record }));
     trail.rejection = rejection.map(|rejection| (index, rejection));
-    let Decided { decision, lookup, standing } = result.map_err(|fault| match rejection {
+    let Decided { decision, lookup, acceptance } = result.map_err(|fault| match rejection {
         Some(rejection) => unavailable(fault, None).cause.because(reason(rejection)),
         None => unavailable(fault, fault.retry_after()),
     })?;
@@ -100,11 +100,11 @@ pub(super) async fn by_backend<S: Store>(
     if authorization.plan.is_some() && plan.is_none() {
         trail.unmapped_plan = Some(index);
     }
-    let account = threescale::account(provider, applicant, standing);
+    let account = threescale::account(provider, applicant, acceptance);
     let Account { kind, name, .. } = account;
     let payer = account.digest();
     let name = name.to_owned();
-    let backing = Backing { provider: index, authorization, standing, kind, name, plan, payer };
+    let backing = Backing { provider: index, authorization, acceptance, kind, name, plan, payer };
     trail.consumer = consumer;
     Ok(Caller { credential, consumer, key: None, identity, backing: Some(Box::new(backing)) })
 }
@@ -113,7 +113,9 @@ pub(super) async fn by_backend<S: Store>(
 /// holds here between two reports.
 pub(super) fn reckon<S: Store>(place: &Place<'_>, ports: &Ports<S>, trail: &Trail) -> Result<(), Refusal> {
     let backing = trail.caller.as_ref().and_then(|caller| caller.backing.as_deref());
-    let Some(Backing { provider, authorization, standing, kind, name, .. }) = backing else { return Ok(()) };
+    let Some(Backing { provider, authorization, acceptance, kind, name, .. }) = backing else {
+        return Ok(());
+    };
     let Some(Provider::ServiceManagement(provider)) = place.policy.providers.get(*provider) else {
         return Err(Cause::ProviderMissing.because("the provider does not exist"));
     };
@@ -121,7 +123,7 @@ pub(super) fn reckon<S: Store>(place: &Place<'_>, ports: &Ports<S>, trail: &Trai
     if amounts.iter().all(|amount| amount.own == 0) {
         return Ok(());
     }
-    let account = Account { service: provider.digest(), kind: *kind, name, standing: *standing };
+    let account = Account { service: provider.digest(), kind: *kind, name, acceptance: *acceptance };
     let added = place.policy.ledger.add(ports.store(), &account, amounts, bounds, *born);
     added.map_err(|not_added| match not_added {
         NotAdded::Exceeded(Exceeded { max: 0, end: _ }) => {

@@ -22,12 +22,12 @@ pub struct Account<'a> {
     /// Its name there.
     pub name: &'a str,
     /// Whether the service has accepted the account and these metrics before.
-    pub standing: Standing,
+    pub acceptance: Acceptance,
 }
 
 /// Whether a service has accepted an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Acceptance {
     /// It has, so its usage may share a report.
     Accepted,
     /// It has not, so its usage must not spoil the report of others.
@@ -105,8 +105,8 @@ const NUMBERS: usize = 32;
 impl Account<'_> {
     /// Identifies the account. One that may not share a report is another account.
     pub fn digest(&self) -> Digest {
-        let standing = [self.kind, u8::from(self.standing == Standing::Accepted)];
-        Digest::of_parts(&[self.service.bytes(), &standing, self.name.as_bytes()])
+        let acceptance = [self.kind, u8::from(self.acceptance == Acceptance::Accepted)];
+        Digest::of_parts(&[self.service.bytes(), &acceptance, self.name.as_bytes()])
     }
 }
 

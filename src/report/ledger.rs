@@ -255,7 +255,7 @@ fn with(
             all.push(Record {
                 tag,
                 service: service(account.service),
-                shares: account.standing == super::Standing::Accepted,
+                shares: account.acceptance == super::Acceptance::Accepted,
                 born: now,
                 used_at: now,
                 kind: account.kind,

@@ -11,5 +11,5 @@
 mod account;
 mod ledger;
 
-pub use account::{Account, Amount, Bound, Standing};
+pub use account::{Acceptance, Account, Amount, Bound};
 pub use ledger::{Exceeded, Ledger, NotAdded, Outstanding, Settled};

@@ -14,7 +14,7 @@ use crate::{
         Asker, CallOutcome, CallRecord, Freshness, ProviderFault,
         rest::{Rests, Turn},
     },
-    report::{Account, Ledger, Standing},
+    report::{Acceptance, Account, Ledger},
     store::Store,
 };
 
@@ -38,7 +38,7 @@ pub struct Decided {
     pub lookup: Lookup,
     /// Whether the backend has ever accepted this question. Otherwise, the operator allows it during an
     /// outage.
-    pub standing: Standing,
+    pub acceptance: Acceptance,
 }
 
 /// What decisions are made with.
@@ -75,7 +75,7 @@ pub async fn consult<S: Store>(
         && kept.freshness(settings, ports.now()) == Freshness::Fresh
     {
         let decided =
-            Decided { decision: kept.into_decision(), lookup: Lookup::Hit, standing: Standing::Accepted };
+            Decided { decision: kept.into_decision(), lookup: Lookup::Hit, acceptance: Acceptance::Accepted };
         return Consulted { result: Ok(decided), call: None, rejection: None };
     }
     let (fault, call, rejection) = match memory.rests.turn(ports.store(), provider.digest(), settings.timeout)
@@ -86,7 +86,7 @@ pub async fn consult<S: Store>(
             // What is reported while the call is on its way counts twice, which is better than not at all.
             let settled = memory
                 .ledger
-                .settled(ports.store(), &account(provider, question.applicant, Standing::Accepted));
+                .settled(ports.store(), &account(provider, question.applicant, Acceptance::Accepted));
             let answered = ports.ask(provider.authorize(question, digest, asker)).await;
             let (read, rejection) = match read(&answered.result) {
                 Ok(Read::Rejected { rejection, .. }) if rejection.fault().is_some() => {
@@ -117,7 +117,8 @@ pub async fn consult<S: Store>(
                         let kept = Kept::new(decision.clone(), ports.now());
                         memory.decisions.keep(ports.store(), &digest, &kept, settings);
                     }
-                    let decided = Decided { decision, lookup: Lookup::Miss, standing: Standing::Accepted };
+                    let decided =
+                        Decided { decision, lookup: Lookup::Miss, acceptance: Acceptance::Accepted };
                     return Consulted { result: Ok(decided), call, rejection: None };
                 }
                 Err(fault) => {
@@ -146,12 +147,12 @@ fn seconds(number: std::num::NonZeroU64) -> std::time::Duration {
 }
 
 /// The account of an application.
-pub fn account<'a>(provider: &'a Provider, applicant: Applicant<'a>, standing: Standing) -> Account<'a> {
+pub fn account<'a>(provider: &'a Provider, applicant: Applicant<'a>, acceptance: Acceptance) -> Account<'a> {
     let (kind, name) = match applicant {
         Applicant::UserKey(key) => (super::report::USER_KEY, key),
         Applicant::Application { id, key: _ } | Applicant::Client(id) => (super::report::APP_ID, id),
     };
-    Account { service: provider.digest(), kind, name, standing }
+    Account { service: provider.digest(), kind, name, acceptance }
 }
 
 fn authorized(answer: Answer, question: &Question<'_>, settled: &crate::report::Settled) -> Decision {
@@ -191,8 +192,11 @@ fn despite<S: Store>(
     let settings = provider.settings();
     if let Some(kept) = kept {
         // In strict mode this is an answer that another worker received meanwhile.
-        let decided =
-            Decided { decision: kept.into_decision(), lookup: Lookup::Stale, standing: Standing::Accepted };
+        let decided = Decided {
+            decision: kept.into_decision(),
+            lookup: Lookup::Stale,
+            acceptance: Acceptance::Accepted,
+        };
         return Some(decided);
     }
     let is_allowed = settings.caching == Caching::Allow || {
@@ -203,7 +207,7 @@ fn despite<S: Store>(
         })
     };
     let decision = Decision::Authorized(Authorization::unseen(question));
-    is_allowed.then_some(Decided { decision, lookup: Lookup::Stale, standing: Standing::Unseen })
+    is_allowed.then_some(Decided { decision, lookup: Lookup::Stale, acceptance: Acceptance::Unseen })
 }
 
 /// Remembers with which key an application that passes during an outage was accepted.

@@ -5,7 +5,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use std::cell::Cell;
 
-use super::{super::Standing, *};
+use super::{super::Acceptance, *};
 use crate::store::{Disturbed, Incidents, Memory, Secret};
 
 struct Bench<S> {
@@ -25,7 +25,7 @@ impl<S: Store> Bench<S> {
     }
 
     fn account<'a>(&'a self, name: &'a str) -> Account<'a> {
-        Account { service: &self.service, kind: 0, name, standing: Standing::Accepted }
+        Account { service: &self.service, kind: 0, name, acceptance: Acceptance::Accepted }
     }
 
     fn add(&self, second: u64, name: &str, amounts: &[Amount], bounds: &[Bound]) -> Result<(), NotAdded> {
@@ -90,7 +90,7 @@ fn metrics_come_as_requests_use_them() {
 fn an_account_that_was_not_accepted_is_an_account_of_its_own() {
     let bench = Bench::new(Memory::new());
     bench.add(1, "a", &reads(1), &[]).unwrap();
-    let unseen = Account { standing: Standing::Unseen, ..bench.account("a") };
+    let unseen = Account { acceptance: Acceptance::Unseen, ..bench.account("a") };
     Ledger.add(bench.at(1), &unseen, &reads(2), &[], Timestamp::default()).unwrap();
     let mut shares: Vec<_> = bench.outstanding(1).iter().map(|a| (a.shares, a.amounts[0].1)).collect();
     shares.sort_unstable();
