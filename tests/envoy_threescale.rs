@@ -261,3 +261,68 @@ async fn a_critical_application_passes_an_outage_and_is_reported_after_it() {
     backend.reached("4f2e", "reads", 2).await;
     assert_eq!(backend.errors(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn the_codes_of_answers_are_reported_whoever_answers() {
+    let backend = Threescale::start([service()]).await;
+    let mut policy = policy(&json!({"reporting": {"every": "1s", "codes": true}}));
+    let mock = json!({"responses": [{"path": "/teapot", "status": 418, "body": "short and stout"}]});
+    policy["apis"][0]["rules"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"path": "/teapot", "access": [{"threescale": {"provider": "su1"}}], "mock": mock}));
+    let upstream = Upstream::echo("words").await;
+    let listener = Listener::new("main").wasm(&filter(&policy));
+    let listener = listener.route(route_by_header("x-to", "nobody", "closed")).route(route("words"));
+    let closed = Upstream::closing().await;
+    let setup = Setup::new(listener).cluster("words", upstream.address()).cluster("closed", closed.address());
+    let envoy = Envoy::start(setup.cluster("su1", backend.address()).workers(2)).await;
+    for _ in 0..3 {
+        assert_eq!(verdict(&envoy.send(get(KEY)).await), (200, None));
+    }
+    assert_eq!(envoy.send(get(KEY).header("x-to", "nobody")).await.status, 503, "Envoy's own answer");
+    let teapot = Request::get(format!("/teapot?user_key={KEY}"));
+    assert_eq!(envoy.send(teapot).await.status, 418);
+    assert_eq!(envoy.send(get("nobody")).await.status, 401);
+    backend.reached("a", "reads", 5).await;
+    let codes = || [200, 503, 418, 401].map(|code| backend.answered("a", code));
+    // A code may come after its usage was reported, and travels with the next usage.
+    eventually("all codes are reported", async || {
+        let reported: u64 = codes().iter().sum();
+        if reported < 5 {
+            envoy.send(get(KEY)).await;
+        }
+        (reported >= 5).then_some(())
+    })
+    .await;
+    let [answered, failed, mocked, refused] = codes();
+    assert!(answered >= 3, "{answered}");
+    assert_eq!([failed, mocked, refused], [1, 1, 0]);
+    assert_eq!(backend.errors(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn exact_counting_keeps_the_limit_of_several_gateways() {
+    let backend = Threescale::start([service()]).await;
+    let policy = policy(&json!({"counting": "exact"}));
+    let (one, _upstream) = start(&backend, &policy, 2).await;
+    let (other, _other) = start(&backend, &policy, 2).await;
+    let mut admitted = 0;
+    for round in 0..40 {
+        for envoy in [&one, &other] {
+            let answer = envoy.send(get("limited")).await;
+            match verdict(&answer) {
+                (200, None) => admitted += 1,
+                verdict => assert_eq!(verdict, (429, Some("14")), "round {round}"),
+            }
+        }
+    }
+    assert_eq!((admitted, backend.counted("limited", "hits")), (50, 50), "and nothing is reported twice");
+    assert_eq!(backend.calls("/transactions.xml"), 0);
+    // One call for each request, and one more where nothing was cached.
+    assert!(
+        backend.calls("/transactions/authrep.xml") <= 52,
+        "{}",
+        backend.calls("/transactions/authrep.xml")
+    );
+}

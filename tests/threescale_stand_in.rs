@@ -240,6 +240,20 @@ async fn a_report_counts_as_a_whole_or_not_at_all_and_answers_the_same() {
 }
 
 #[tokio::test]
+async fn a_code_counts_once_for_each_transaction_that_uses_something() {
+    let backend = backend().await;
+    let body = format!(
+        "{TOKEN}1&transactions[0][user_key]=k&transactions[0][usage][reads]=9&transactions[0][log][code]=200\
+         &transactions[1][user_key]=k&transactions[1][usage][reads]=1&transactions[1][log][code]=200\
+         &transactions[2][user_key]=k&transactions[2][usage][reads]=0&transactions[2][log][code]=404\
+         &transactions[3][user_key]=u&transactions[3][usage][hits]=1"
+    );
+    assert_eq!(report(&backend, FORM, &body).await.status, 202);
+    assert_eq!((backend.answered("a", 200), backend.answered("a", 404)), (2, 0));
+    assert_eq!((backend.counted("a", "reads"), backend.answered("b", 200)), (10, 0));
+}
+
+#[tokio::test]
 async fn flat_usage_does_not_count_for_the_parent_twice() {
     let backend = backend().await;
     let body = format!(

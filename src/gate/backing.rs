@@ -1,5 +1,5 @@
-//! Backing: a provider that vouches for applications is asked, and what the request uses is added to the
-//! account of its application, to be reported to that provider.
+//! Backing: a provider that vouches for applications is asked. What an admitted request uses is added to the
+//! account of its application, to be reported to that provider, or counted there at once.
 
 use std::{borrow::Cow, num::NonZeroU64, time::Duration};
 
@@ -14,13 +14,15 @@ use crate::{
     identity::{
         Identity,
         threescale::{
-            self, Applicant, Authorization, Consulted, Decided, Decision, Memory, Question, Rejected, consult,
+            self, Applicant, Authorization, Consulted, Counted, Decided, Decision, Memory, Question,
+            Reckoning, Rejected, consult, count,
         },
     },
-    policy::Provider,
+    policy::{Policy, Provider},
     ports::Ports,
+    provider::{Call, ProviderFault},
     refusal::{Cause, Reason, Refusal},
-    report::{Acceptance, Account, Exceeded, NotAdded},
+    report::{Account, Exceeded, NotAdded},
     store::Store,
 };
 
@@ -30,16 +32,38 @@ pub(super) struct Backing {
     provider: usize,
     /// What was decided.
     authorization: Authorization,
-    /// Whether the provider decided it.
-    acceptance: Acceptance,
-    /// What kind of name the application has there.
-    kind: u8,
-    /// Its name.
-    name: String,
+    /// The application's account.
+    account: Account<'static>,
+    /// What has the request counted at once.
+    at_once: Option<Box<AtOnce>>,
     /// The plan of this name, if the policy has it.
     pub plan: Option<usize>,
+}
+
+/// What has a request counted at once.
+struct AtOnce {
+    call: Call,
+    /// The digest of the request's question.
+    question: Digest,
+}
+
+/// The account of an application for which the status of an answer is to be reported.
+#[derive(Debug)]
+pub struct Coded(Account<'static>);
+
+impl Coded {
+    /// Adds the status of the answer to what is reported. A code that the ledger has no room for is lost; its
+    /// usage is not.
+    pub fn answered<S: Store>(&self, status: u16, policy: &Policy, ports: &Ports<S>) {
+        let _logged = threescale::log(&self.0, status, &policy.ledger, ports);
+    }
+}
+
+impl Backing {
     /// Who pays for what the application uses, if it is no consumer.
-    pub payer: Digest,
+    pub(super) const fn payer(&self) -> &Digest {
+        self.account.digest()
+    }
 }
 
 /// Asks a provider about the application that sent the request. `identity` is that of its token, if it has
@@ -57,35 +81,23 @@ pub(super) async fn by_backend<S: Store>(
     let Some(Provider::ServiceManagement(provider)) = policy.providers.get(index) else {
         return Err(Cause::ProviderMissing.because("the provider does not exist"));
     };
-    let usage = usage(place);
+    let usage = own_usage(place, trail);
     let referrer =
         request.headers().values("referer").next().and_then(|referrer| str::from_utf8(referrer).ok());
     let question = Question { applicant, usage: &usage, referrer };
     let memory = Memory { decisions: &policy.decisions, ledger: &policy.ledger, rests: &policy.rests };
     let Consulted { result, call, rejection } = consult(provider, &question, memory, ports).await;
     if trail.is_for_the_caller() {
-        let outcome = match (&result, rejection) {
-            (_, Some(rejection)) => rejection.code(),
-            (Ok(Decided { decision: Decision::Authorized(_), .. }), None) => "authorized",
-            (Ok(Decided { decision: Decision::Rejected(rejected), .. }), None) => rejected.rejection.code(),
-            (Err(_), None) => "unavailable",
-        };
+        let outcome = outcome(result.as_ref().map(|decided| Some(&decided.decision)), rejection);
         trail.asked = Some(format!("{} {outcome}", provider.masked(&question)));
     }
     trail.calls.extend(call.map(|record| ProviderCall { provider: index, record }));
     trail.rejection = rejection.map(|rejection| (index, rejection));
-    let Decided { decision, lookup, acceptance } = result.map_err(|fault| match rejection {
-        Some(rejection) => unavailable(fault, None).cause.because(reason(rejection)),
-        None => unavailable(fault, fault.retry_after()),
-    })?;
+    let Decided { decision, lookup, acceptance } = result.map_err(|fault| unanswered(fault, rejection))?;
     trail.lookup = Some(lookup);
     let authorization = match decision {
         Decision::Authorized(authorization) => authorization,
-        Decision::Rejected(Rejected { rejection, reset, max }) => {
-            trail.rejection = Some((index, rejection));
-            let reset = reset.map(|reset| seconds(reset.since(ports.now())));
-            return Err(rejection.cause(reset, max).because(reason(rejection)));
-        }
+        Decision::Rejected(rejected) => return Err(refused(rejected, index, ports, trail)),
     };
     let (consumer, credential) = match applicant {
         Applicant::UserKey(_) => (None, Credential::Key),
@@ -100,31 +112,77 @@ pub(super) async fn by_backend<S: Store>(
     if authorization.plan.is_some() && plan.is_none() {
         trail.unmapped_plan = Some(index);
     }
-    let account = threescale::account(provider, applicant, acceptance);
-    let Account { kind, name, .. } = account;
-    let payer = account.digest();
-    let name = name.to_owned();
-    let backing = Backing { provider: index, authorization, acceptance, kind, name, plan, payer };
+    let account = threescale::account(provider, applicant, acceptance, ports).into_owned();
+    let at_once = (provider.settings().reckoning == Reckoning::Exact).then(|| {
+        let digest = ports.digest_of(provider.question(&question));
+        Box::new(AtOnce { call: provider.authrep(&question), question: digest })
+    });
+    let backing = Backing { provider: index, authorization, account, at_once, plan };
     trail.consumer = consumer;
     Ok(Caller { credential, consumer, key: None, identity, backing: Some(Box::new(backing)) })
 }
 
-/// Adds what the request uses to the account of its application. A limit of the application may refuse it: it
-/// holds here between two reports.
-pub(super) fn reckon<S: Store>(place: &Place<'_>, ports: &Ports<S>, trail: &Trail) -> Result<(), Refusal> {
-    let backing = trail.caller.as_ref().and_then(|caller| caller.backing.as_deref());
-    let Some(Backing { provider, authorization, acceptance, kind, name, .. }) = backing else {
-        return Ok(());
-    };
-    let Some(Provider::ServiceManagement(provider)) = place.policy.providers.get(*provider) else {
-        return Err(Cause::ProviderMissing.because("the provider does not exist"));
-    };
-    let Authorization { amounts, bounds, born, plan: _ } = authorization;
-    if amounts.iter().all(|amount| amount.own == 0) {
+/// Counts what the request uses, as the last step before it passes. A limit of the application may refuse it.
+pub(super) async fn reckon<S: Store>(
+    place: &Place<'_>,
+    ports: &Ports<S>,
+    trail: &mut Trail,
+) -> Result<(), Refusal> {
+    let backing = trail.caller.as_mut().and_then(|caller| caller.backing.take());
+    let Some(mut backing) = backing else { return Ok(()) };
+    if backing.authorization.amounts.iter().all(|amount| amount.own == 0) {
         return Ok(());
     }
-    let account = Account { service: provider.digest(), kind: *kind, name, acceptance: *acceptance };
-    let added = place.policy.ledger.add(ports.store(), &account, amounts, bounds, *born);
+    if let Some(at_once) = backing.at_once.take() {
+        // Boxed, so that other requests do not have to make room for it.
+        return Box::pin(count_at_once(*at_once, &backing, place, ports, trail)).await;
+    }
+    add(&backing, place, ports)?;
+    if let Some(Provider::ServiceManagement(provider)) = place.policy.providers.get(backing.provider)
+        && provider.settings().report_codes
+    {
+        trail.coded = Some(Box::new(Coded(backing.account)));
+    }
+    Ok(())
+}
+
+/// Has the provider count the request. If it is unavailable and the request passes, it will be reported.
+async fn count_at_once<S: Store>(
+    AtOnce { call, question }: AtOnce,
+    backing: &Backing,
+    place: &Place<'_>,
+    ports: &Ports<S>,
+    trail: &mut Trail,
+) -> Result<(), Refusal> {
+    let (policy, index) = (place.policy, backing.provider);
+    let Some(Provider::ServiceManagement(provider)) = policy.providers.get(index) else {
+        return Err(Cause::ProviderMissing.because("the provider does not exist"));
+    };
+    let usage = own_usage(place, trail);
+    let memory = Memory { decisions: &policy.decisions, ledger: &policy.ledger, rests: &policy.rests };
+    let counted = count(provider, call, (&usage, &question), &backing.account, memory, ports).await;
+    let Counted { result, call, rejection } = counted;
+    if let Some(asked) = &mut trail.asked {
+        asked.push_str(", authrep ");
+        asked.push_str(outcome(result.as_ref().map(Option::as_ref), rejection));
+    }
+    trail.calls.extend(call.map(|record| ProviderCall { provider: index, record }));
+    match result {
+        Ok(Some(Decision::Authorized(_))) => Ok(()),
+        Ok(Some(Decision::Rejected(rejected))) => Err(refused(rejected, index, ports, trail)),
+        Ok(None) => add(backing, place, ports),
+        Err(fault) => {
+            trail.rejection = rejection.map(|rejection| (index, rejection));
+            Err(unanswered(fault, rejection))
+        }
+    }
+}
+
+/// Adds what the request uses to the account of its application. The limits that the provider reported hold
+/// here until the next report.
+fn add<S: Store>(backing: &Backing, place: &Place<'_>, ports: &Ports<S>) -> Result<(), Refusal> {
+    let Authorization { amounts, bounds, born, plan: _ } = &backing.authorization;
+    let added = place.policy.ledger.add(ports.store(), &backing.account, amounts, bounds, *born);
     added.map_err(|not_added| match not_added {
         NotAdded::Exceeded(Exceeded { max: 0, end: _ }) => {
             Cause::Forbidden.because("a limit of the application's plan is 0")
@@ -142,21 +200,40 @@ pub(super) fn reckon<S: Store>(place: &Place<'_>, ports: &Ports<S>, trail: &Trai
     })
 }
 
-/// What the request uses of each metric, as the metering entries say it: the provider adds it to the metrics
-/// above by itself.
-fn usage<'p>(place: &Place<'p>) -> Vec<(&'p str, u64)> {
+/// What the request uses of the metrics that metering entries name. The provider adds it to the metrics above
+/// by itself.
+fn own_usage<'p>(place: &Place<'p>, trail: &mut Trail) -> Vec<(&'p str, u64)> {
     let metrics = &place.policy.metrics;
-    let mut usage: Vec<(&str, u64)> = Vec::new();
-    for (_, rule) in place.metering() {
-        for (metric, by) in &rule.usages {
-            let metric = metrics.name(*metric);
-            match usage.iter_mut().find(|(other, _)| *other == metric) {
-                Some((_, amount)) => *amount = amount.saturating_add(*by),
-                None => usage.push((metric, *by)),
-            }
-        }
+    place.usage(trail).own().map(|(metric, by)| (metrics.name(metric), by)).collect()
+}
+
+/// What an answer was, in a word.
+fn outcome(
+    result: Result<Option<&Decision>, &ProviderFault>,
+    rejection: Option<threescale::Rejection>,
+) -> &'static str {
+    match (result, rejection) {
+        (_, Some(rejection)) => rejection.code(),
+        (Ok(Some(Decision::Authorized(_))), None) => "authorized",
+        (Ok(Some(Decision::Rejected(rejected))), None) => rejected.rejection.code(),
+        (Ok(None) | Err(_), None) => "unavailable",
     }
-    usage
+}
+
+/// The refusal of an application that the provider rejects.
+fn refused<S: Store>(rejected: Rejected, provider: usize, ports: &Ports<S>, trail: &mut Trail) -> Refusal {
+    let Rejected { rejection, reset, max } = rejected;
+    trail.rejection = Some((provider, rejection));
+    let reset = reset.map(|reset| seconds(reset.since(ports.now())));
+    rejection.cause(reset, max).because(reason(rejection))
+}
+
+/// The refusal if the provider decides nothing.
+fn unanswered(fault: ProviderFault, rejection: Option<threescale::Rejection>) -> Refusal {
+    match rejection {
+        Some(rejection) => unavailable(fault, None).cause.because(reason(rejection)),
+        None => unavailable(fault, fault.retry_after()),
+    }
 }
 
 fn reason(rejection: threescale::Rejection) -> Reason {

@@ -58,7 +58,7 @@ fn demands<'a>(place: &Place<'a>, grant: &Grant<'a>, request: &Request, trail: &
     let identity = trail.caller.as_ref().and_then(|caller| caller.identity.as_ref());
     let consumer = grant.consumer.and_then(|consumer| policy.consumers.get(consumer));
     let backing = trail.caller.as_ref().and_then(|caller| caller.backing.as_ref());
-    let application = || backing.map(|backing| backing.payer);
+    let application = || backing.map(|backing| *backing.payer());
     let payers = Payers {
         api: api.payer(),
         key: trail.caller.as_ref().and_then(|caller| caller.key),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
+    backing::Coded,
     explain::explain,
     mock::respond,
     request::{Head, Request, RequestLine},
@@ -199,6 +200,11 @@ impl Permit {
         self.response_headers
     }
 
+    /// Takes what wants to know the status of the answer.
+    pub fn take_coded(&mut self) -> Option<Box<Coded>> {
+        self.trail.coded.take()
+    }
+
     /// Turns the permit into an answer: the request gets `reply` in the service's place.
     pub fn answered(self, mut reply: Reply) -> Answer {
         reply.headers.append(self.response_headers.clone());
@@ -234,6 +240,11 @@ impl Refused {
 }
 
 impl Answer {
+    /// Takes what wants to know the status of the answer.
+    pub fn take_coded(&mut self) -> Option<Box<Coded>> {
+        self.permit.take_coded()
+    }
+
     /// The reply that the caller gets.
     pub const fn reply(&self) -> &Reply {
         &self.reply

@@ -1,7 +1,7 @@
 //! Explanation headers: the trail, rendered for callers that present the debug secret.
 
 use super::trail::Trail;
-use crate::{headers::HeaderList, identity::Lookup, matching::MetricId};
+use crate::{headers::HeaderList, identity::Lookup};
 
 /// Adds the headers that explain the decision, if the caller may see them.
 pub(super) fn explain(trail: &Trail, headers: &mut HeaderList) {
@@ -35,24 +35,17 @@ const LONGEST: usize = 4_096;
 
 /// The headers of APIcast that say the same, without the credential itself.
 fn explain_to_users_of_3scale(trail: &Trail, headers: &mut HeaderList) {
-    if let (Some(_), Some(api)) = (&trail.usage, trail.matched_api()) {
+    if let (Some(usage), Some(api)) = (&trail.usage, trail.matched_api()) {
         let mut rules = String::new();
-        let mut usages: Vec<(MetricId, u64)> = Vec::new();
         for rule in trail.metering.iter().filter_map(|entry| api.metering.get(*entry)) {
             if rules.len().saturating_add(rule.name.len()) < LONGEST {
                 rules.push_str(if rules.is_empty() { "" } else { ", " });
                 rules.push_str(&rule.name);
             }
-            for (metric, by) in &rule.usages {
-                match usages.iter_mut().find(|(used, _)| used == metric) {
-                    Some((_, amount)) => *amount = amount.saturating_add(*by),
-                    None => usages.push((*metric, *by)),
-                }
-            }
         }
         let name = |metric| trail.policy.metrics.name(metric);
         let used =
-            usages.iter().take(MOST_METRICS).map(|(metric, by)| format!("usage%5B{}%5D={by}", name(*metric)));
+            usage.own().take(MOST_METRICS).map(|(metric, by)| format!("usage%5B{}%5D={by}", name(metric)));
         headers.push("x-3scale-matched-rules", rules);
         headers.push("x-3scale-usage", used.collect::<Vec<_>>().join("&"));
     }

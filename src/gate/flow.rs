@@ -63,7 +63,7 @@ async fn admit<'r, S: Store + 'static>(
     if trail.answering == Answering::NoMock {
         return Err(Cause::NoMock.because("no mocked response for the path and the method"));
     }
-    reckon(&place, ports, trail)?;
+    reckon(&place, ports, trail).await?;
     trail.standings = receipt.settle();
     trail.note_alerts();
     if let Some(refusal) = trail.keep_enforced() {

@@ -32,6 +32,7 @@ mod token;
 mod trail;
 mod usage;
 
+pub use backing::Coded;
 pub use ending::{Answer, Ending, Permit, Refused};
 pub use flow::decide;
 pub use request::Request;

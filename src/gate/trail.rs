@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, fmt, rc::Rc};
 
-use super::{charge::limit_reached, identify::Caller, request::Head};
+use super::{backing::Coded, charge::limit_reached, identify::Caller, request::Head};
 use crate::{
     credential::{Digest, Location},
     forward::Field,
@@ -48,6 +48,8 @@ pub struct Trail {
     /// What a provider of applications was asked and answered, without credentials. Absent unless the caller
     /// may see an explanation.
     pub asked: Option<String>,
+    /// What wants to know the status of the answer.
+    pub(super) coded: Option<Box<Coded>>,
     /// What the request uses of each metric, once that was asked for.
     pub usage: Option<Usage>,
     /// Whether a metering entry matched, once the usage was asked for.
@@ -144,6 +146,7 @@ impl Trail {
             rejection: None,
             unmapped_plan: None,
             asked: None,
+            coded: None,
             usage: None,
             is_metered: false,
             metering: Vec::new(),

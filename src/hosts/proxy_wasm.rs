@@ -352,6 +352,11 @@ impl RequestHost for Envoy {
         let _set = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, Some(value));
     }
 
+    fn response_status(&self) -> Option<u16> {
+        let headers = direct::header_map(MapType::HttpResponseHeaders);
+        str::from_utf8(headers.values(":status").next()?).ok()?.parse().ok()
+    }
+
     fn set_filter_state(&self, name: &str, value: &str) {
         direct::set_property(name, value);
     }

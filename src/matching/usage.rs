@@ -144,7 +144,17 @@ impl Metrics {
 
 /// What one request uses: an amount of each of a few metrics, including ancestors, in the order of metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Usage(SmallVec<[(MetricId, u64); 4]>);
+pub struct Usage(SmallVec<[Used; 4]>);
+
+/// What one request uses of one metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Used {
+    metric: MetricId,
+    /// With what is used of metrics below it.
+    amount: u64,
+    /// Without that; absent if only metrics below it are used.
+    own: Option<u64>,
+}
 
 impl Usage {
     /// No usage.
@@ -154,17 +164,20 @@ impl Usage {
 
     /// Adds `by` to the usage of the metric and of all its ancestors.
     pub fn add(&mut self, metrics: &Metrics, metric: MetricId, by: u64) {
-        if by == 0 {
-            return;
-        }
         for id in metrics.lineage(metric) {
-            match self.place(*id) {
-                Ok(place) => {
-                    if let Some((_, amount)) = self.0.get_mut(place) {
-                        *amount = amount.saturating_add(by);
-                    }
+            let is_own = *id == metric;
+            if by == 0 && !is_own {
+                return;
+            }
+            let place = self.place(*id).unwrap_or_else(|place| {
+                self.0.insert(place, Used { metric: *id, amount: 0, own: None });
+                place
+            });
+            if let Some(used) = self.0.get_mut(place) {
+                used.amount = used.amount.saturating_add(by);
+                if is_own {
+                    used.own = Some(used.own.unwrap_or_default().saturating_add(by));
                 }
-                Err(place) => self.0.insert(place, (*id, by)),
             }
         }
     }
@@ -173,17 +186,23 @@ impl Usage {
     #[inline]
     pub fn of(&self, metric: MetricId) -> u64 {
         let place = self.place(metric).ok();
-        place.and_then(|place| self.0.get(place)).map_or(0, |(_, amount)| *amount)
+        place.and_then(|place| self.0.get(place)).map_or(0, |used| used.amount)
     }
 
     /// The metrics that are used, each with its amount, which is not zero.
     pub fn iter(&self) -> impl Iterator<Item = (MetricId, u64)> {
-        self.0.iter().copied()
+        self.0.iter().filter(|used| used.amount > 0).map(|used| (used.metric, used.amount))
+    }
+
+    /// The metrics that metering entries name, each with its amount, which may be zero. Ancestors are not
+    /// among them: who adds usage to ancestors by itself needs to know these only.
+    pub fn own(&self) -> impl Iterator<Item = (MetricId, u64)> {
+        self.0.iter().filter_map(|used| used.own.map(|own| (used.metric, own)))
     }
 
     #[inline]
     fn place(&self, metric: MetricId) -> Result<usize, usize> {
-        self.0.binary_search_by_key(&metric, |(used, _)| *used)
+        self.0.binary_search_by_key(&metric, |used| used.metric)
     }
 }
 
@@ -216,6 +235,8 @@ mod tests {
         usage.add(&metrics, writes, 0);
         assert_eq!([list, reads, hits, writes].map(|metric| usage.of(metric)), [2, 5, 5, 0]);
         assert_eq!(usage.iter().count(), 3, "zero is not a usage");
+        let own: Vec<_> = usage.own().collect();
+        assert_eq!(own, [(list, 2), (reads, 3), (writes, 0)], "hits are not named");
         assert_eq!(metrics.name(reads), "reads");
         usage.add(&metrics, reads, u64::MAX);
         assert_eq!(usage.of(hits), u64::MAX, "amounts saturate");

@@ -163,9 +163,9 @@ impl<S: Store> Ports<S> {
         Session::new(&self.store, &self.secret, &self.incidents, self.now.get())
     }
 
-    /// The digest of a credential.
-    pub fn digest_of(&self, credential: &str) -> Digest {
-        self.digests.of(credential.as_bytes())
+    /// The digest of a credential, or of something else that many requests share.
+    pub fn digest_of(&self, bytes: impl AsRef<[u8]>) -> Digest {
+        self.digests.of(bytes.as_ref())
     }
 
     /// An id for a request without one of its own, by the number of its stream in this worker.

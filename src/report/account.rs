@@ -8,21 +8,18 @@
 //! numbers little-endian, times in ms
 //! ```
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use crate::{digest::Digest, time::Timestamp};
 
 /// Whose usage it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account<'a> {
-    /// The service that the report goes to.
-    pub service: &'a Digest,
-    /// What kind of name it has there; the ledger only keeps it.
-    pub kind: u8,
-    /// Its name there.
-    pub name: &'a str,
-    /// Whether the service has accepted the account and these metrics before.
-    pub acceptance: Acceptance,
+    pub(super) digest: Digest,
+    pub(super) service: Digest,
+    pub(super) kind: u8,
+    pub(super) name: Cow<'a, str>,
+    pub(super) acceptance: Acceptance,
 }
 
 /// Whether a service has accepted an account.
@@ -102,11 +99,47 @@ pub(super) struct Sums {
 const FIXED: usize = 48;
 const NUMBERS: usize = 32;
 
-impl Account<'_> {
-    /// Identifies the account. One that may not share a report is another account.
-    pub fn digest(&self) -> Digest {
-        let acceptance = [self.kind, u8::from(self.acceptance == Acceptance::Accepted)];
-        Digest::of_parts(&[self.service.bytes(), &acceptance, self.name.as_bytes()])
+impl<'a> Account<'a> {
+    /// An account of the service that reports go to. It has a name there, of some kind that the ledger only
+    /// keeps. An account that may not share a report is another account.
+    pub fn new(
+        service: Digest,
+        kind: u8,
+        name: impl Into<Cow<'a, str>>,
+        acceptance: Acceptance,
+        digest_of: impl FnOnce(&[u8]) -> Digest,
+    ) -> Self {
+        let name = name.into();
+        let marks = [kind, u8::from(acceptance == Acceptance::Accepted)];
+        let digest = digest_of(&[service.bytes(), &marks[..], name.as_bytes()].concat());
+        Self { digest, service, kind, name, acceptance }
+    }
+
+    /// What kind of name it has.
+    pub const fn kind(&self) -> u8 {
+        self.kind
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Identifies the account.
+    pub const fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// An account that counts something else of the same name.
+    pub fn beside(&self, kind: u8, digest_of: impl FnOnce(&[u8]) -> Digest) -> Account<'_> {
+        let kind = self.kind | kind;
+        Account::new(self.service, kind, &*self.name, self.acceptance, digest_of)
+    }
+
+    /// The same account, which borrows nothing.
+    pub fn into_owned(self) -> Account<'static> {
+        let Self { digest, service, kind, name, acceptance } = self;
+        Account { digest, service, kind, name: Cow::Owned(name.into_owned()), acceptance }
     }
 }
 

@@ -98,7 +98,7 @@ impl Ledger {
         bounds: &[Bound],
         born: Timestamp,
     ) -> Result<(), NotAdded> {
-        let (shard, tag) = place(&account.digest());
+        let (shard, tag) = place(&account.digest);
         let now = store.now();
         let mut rounds = 0_u32;
         let added = store.store().edit(&key(shard), |bytes| {
@@ -131,7 +131,7 @@ impl Ledger {
 
     /// What an account has reported by now.
     pub fn settled(&self, store: Session<'_, impl Store>, account: &Account<'_>) -> Settled {
-        let (shard, tag) = place(&account.digest());
+        let (shard, tag) = place(&account.digest);
         let record = store.store().read(&key(shard), |bytes| {
             bytes.and_then(|bytes| Record::decode(bytes.get(find(bytes, &tag)?)?))
         });
@@ -167,18 +167,27 @@ impl Ledger {
         outstanding
     }
 
-    /// Marks what was outstanding as reported.
-    pub fn settle(&self, store: Session<'_, impl Store>, reported: &Outstanding) {
-        let settled = store.store().edit(&key(reported.shard), |bytes| {
+    /// Marks so much of what was outstanding as reported. What was reported twice counts twice, so that later
+    /// reports make up for it.
+    pub fn settle(&self, store: Session<'_, impl Store>, of: &Outstanding, reported: &[(String, u64)]) {
+        let settled = store.store().edit(&key(of.shard), |bytes| {
             let Some(bytes) = bytes else { return (Write::Keep, ()) };
-            let Some(record) = find(bytes, &reported.tag).and_then(|at| bytes.get_mut(at)) else {
+            let Some(record) = find(bytes, &of.tag).and_then(|at| bytes.get_mut(at)) else {
                 return (Write::Keep, ());
             };
             let mut record = InPlace(record);
-            for Metric { name, sums: then } in &reported.sums {
+            for (metric, more) in reported {
+                if let Some((mut sums, at)) = record.find(metric) {
+                    sums.reported = sums.reported.saturating_add(*more).min(sums.own);
+                    record.set(at, sums);
+                }
+            }
+            let is_whole = of.sums.iter().all(|Metric { name, sums: then }| {
+                record.find(name).is_none_or(|(sums, _)| sums.reported >= then.own)
+            });
+            for Metric { name, sums: then } in of.sums.iter().filter(|_| is_whole) {
                 if let Some((mut sums, at)) = record.find(name) {
                     sums.settled = sums.settled.max(then.used);
-                    sums.reported = sums.reported.max(then.own);
                     record.set(at, sums);
                 }
             }
@@ -254,12 +263,12 @@ fn with(
             }
             all.push(Record {
                 tag,
-                service: service(account.service),
+                service: service(&account.service),
                 shares: account.acceptance == super::Acceptance::Accepted,
                 born: now,
                 used_at: now,
                 kind: account.kind,
-                name: account.name.to_owned(),
+                name: account.name.clone().into_owned(),
                 metrics: Vec::new(),
             });
             all.len().saturating_sub(1)

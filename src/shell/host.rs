@@ -44,6 +44,8 @@ pub trait RequestHost {
     fn add_response_header(&self, name: &str, value: &str);
     /// Sets a header of the service's response, in place of those of the same name.
     fn set_response_header(&self, name: &str, value: &str);
+    /// The status of the response, once its headers have arrived.
+    fn response_status(&self) -> Option<u16>;
     /// Sets a value that access logs can show, as `wasm.<name>`.
     fn set_filter_state(&self, name: &str, value: &str);
 }

@@ -21,7 +21,7 @@ use super::{
     timers::Timers,
 };
 use crate::{
-    gate::{Answer, Ending, Permit, Refused, Request, Surroundings, Trail, decide},
+    gate::{Answer, Coded, Ending, Permit, Refused, Request, Surroundings, Trail, decide},
     headers::HeaderList,
     identity::Lookup,
     policy::{Policy, StateName},
@@ -80,6 +80,8 @@ pub struct Stream {
     id: ContextId,
     /// Headers to add to the service's response.
     response_headers: RefCell<HeaderList>,
+    /// What wants to know the status of the response.
+    coded: RefCell<Option<Box<Coded>>>,
 }
 
 /// What the host has to do with a request now.
@@ -119,7 +121,7 @@ enum Moment {
 impl Stream {
     /// The stream with this number.
     pub fn new(id: ContextId) -> Rc<Self> {
-        Rc::new(Self { id, response_headers: RefCell::default() })
+        Rc::new(Self { id, response_headers: RefCell::default(), coded: RefCell::default() })
     }
 }
 
@@ -200,6 +202,13 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
             } else {
                 self.host.set_response_header(name, value);
             }
+        }
+        if let Some(coded) = stream.coded.take()
+            && let Some(status) = self.host.response_status()
+        {
+            self.called_back(Home::Stream(stream.id));
+            coded.answered(status, &self.policy, &self.ports);
+            self.report_incidents();
         }
     }
 
@@ -501,13 +510,14 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         match ending {
             Ending::Permit(permit) => self.admit(stream, permit, moment),
             Ending::Refused(refused) => self.refuse(&refused),
-            Ending::Answer(answer) => self.answer(&answer),
+            Ending::Answer(answer) => self.answer(*answer),
         }
     }
 
-    fn admit(&self, stream: &Stream, permit: Permit, moment: Moment) -> Action {
+    fn admit(&self, stream: &Stream, mut permit: Permit, moment: Moment) -> Action {
         self.host.edit_request(permit.edits());
         self.passed(permit.trail(), permit.correlation());
+        stream.coded.replace(permit.take_coded());
         stream.response_headers.replace(permit.into_response_headers());
         if moment == Moment::Later {
             self.host.resume_request();
@@ -522,8 +532,11 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         self.reply(refused.reply(), refused.protocol())
     }
 
-    fn answer(&self, answer: &Answer) -> Action {
+    fn answer(&self, mut answer: Answer) -> Action {
         self.passed(answer.trail(), answer.correlation());
+        if let Some(coded) = answer.take_coded() {
+            coded.answered(answer.reply().status, &self.policy, &self.ports);
+        }
         self.reply(answer.reply(), answer.protocol())
     }
 

@@ -18,7 +18,7 @@ use super::{
     through, trail, verdict, waiting,
 };
 
-fn policy() -> Value {
+pub fn policy() -> Value {
     let rules = json!([
         {"path": "/words/**", "access": [{"threescale": {"provider": "su1"}}]},
         {"path": "/token", "access": [{"threescale": {"provider": "su1", "introspection": {"provider": "hydra"}}}]},
@@ -50,7 +50,7 @@ fn policy() -> Value {
     document
 }
 
-fn with(settings: &[(&str, Value)]) -> Value {
+pub fn with(settings: &[(&str, Value)]) -> Value {
     let mut document = policy();
     for (name, value) in settings {
         document["providers"]["su1"]["service_management"][*name] = value.clone();
@@ -58,14 +58,14 @@ fn with(settings: &[(&str, Value)]) -> Value {
     document
 }
 
-fn at(second: u64, path: &str) -> Ask {
+pub fn at(second: u64, path: &str) -> Ask {
     Ask { at: NOW.saturating_add(Duration::from_secs(second)), ..get(path) }
 }
 
-const KEY: &str = "/words/a?user_key=k3y";
-const APPLICATION: &str = "/words/a?app_id=4f2e&app_key=s3cret";
+pub const KEY: &str = "/words/a?user_key=k3y";
+pub const APPLICATION: &str = "/words/a?app_id=4f2e&app_key=s3cret";
 
-fn authorized(limits: &str) -> CallResult {
+pub fn authorized(limits: &str) -> CallResult {
     let body = format!(
         "<status><authorized>true</authorized><plan>Sandbox</plan>\
          <usage_reports>{limits}</usage_reports><hierarchy><metric name=\"hits\" children=\"writes\"/></hierarchy></status>"
@@ -74,7 +74,7 @@ fn authorized(limits: &str) -> CallResult {
 }
 
 /// A limit of hits per minute. The minute of [`NOW`] has just begun.
-fn hits(max: u64, current: u64) -> String {
+pub fn hits(max: u64, current: u64) -> String {
     format!(
         "<usage_report metric=\"hits\" period=\"minute\"><period_end>2026-11-20 12:01:00 +0000</period_end>\
          <max_value>{max}</max_value><current_value>{current}</current_value></usage_report>"
@@ -85,17 +85,17 @@ fn hits(max: u64, current: u64) -> String {
 const DISABLED: &str = "<usage_report metric=\"hits\" period=\"eternity\"><max_value>0</max_value>\
     <current_value>0</current_value></usage_report>";
 
-fn rejected(code: &str, reset: &str) -> CallResult {
+pub fn rejected(code: &str, reset: &str) -> CallResult {
     let headers =
         [("3scale-rejection-reason", code), ("3scale-limit-reset", reset), ("3scale-limit-max-value", "3")];
     http(409, &headers, "<status><reason>a<b&\"c</reason></status>")
 }
 
-fn error(status: u16, code: &str) -> CallResult {
+pub fn error(status: u16, code: &str) -> CallResult {
     http(status, &[], &format!("<error code=\"{code}\">no</error>"))
 }
 
-fn path(call: &Call) -> &str {
+pub fn path(call: &Call) -> &str {
     let Transport::Http(HttpRequest { path, .. }) = &call.transport else { panic!("not HTTP") };
     path
 }
@@ -110,7 +110,7 @@ fn the_question_has_credential_usage_and_referrer() {
     for (ask, expected) in [
         (get(KEY), "&user_key=k3y&usage%5Bhits%5D=1"),
         (get(APPLICATION), "&app_id=4f2e&app_key=s3cret&usage%5Bhits%5D=1"),
-        (get("/words/new?app_id=bare"), "&app_id=bare&usage%5Bhits%5D=1&usage%5Bwrites%5D=2"),
+        (get("/words/new?app_id=bare"), "&app_id=bare&usage%5Bwrites%5D=2&usage%5Bhits%5D=1"),
         (
             get(KEY).with("referer", "https://acme.com/a"),
             "&user_key=k3y&usage%5Bhits%5D=1&referrer=https%3A%2F%2Facme.com%2Fa",
@@ -331,6 +331,85 @@ fn a_token_is_checked_first_and_its_client_is_the_application() {
     assert_eq!(verdict(&begin(&gate, &at(1, "/token?app_id=acme-web"))), "21", "an id alone is no token");
 }
 
+/// A call to the backend: its name, and whether requests share it.
+pub fn called(call: &Call) -> (&str, bool) {
+    let name = path(call).trim_start_matches("/transactions/").split_once('.').unwrap().0;
+    (name, matches!(call.sharing, Sharing::Joined(_)))
+}
+
+#[test]
+fn exact_counting_waits_for_each_request_and_counts_no_refused_one() {
+    let mut document = with(&[("counting", json!("exact")), ("caching", json!("strict"))]);
+    document["apis"][0]["limits"] = json!([{"metric": "hits", "max": 3, "per": "minute"}]);
+    let gate = gate(&document);
+    let first = waiting(begin(&gate, &at(0, KEY)));
+    assert_eq!(called(first.call().unwrap()), ("authorize", true));
+    let first = waiting(first.answer(authorized(&hits(9, 0)), NOW));
+    assert_eq!(called(first.call().unwrap()), ("authrep", false));
+    assert_eq!(verdict(&first.answer(authorized(&hits(9, 1)), NOW)), "ok");
+    // The answer was cached as the decision of the next request, which is counted only.
+    let second = waiting(begin(&gate, &at(9, KEY)));
+    assert_eq!(called(second.call().unwrap()), ("authrep", false));
+    let second = second.answer(authorized(&hits(9, 9)), NOW.saturating_add(Duration::from_secs(9)));
+    assert_eq!((verdict(&second), trail(&second).calls.len()), ("ok", 1));
+    let third = waiting(begin(&gate, &at(18, KEY)));
+    let refused_by_backend = refused(third.answer(rejected("limits_exceeded", "5"), NOW));
+    assert_eq!(refused_by_backend.refusal().cause.code().digits(), "14");
+    let cached = begin(&gate, &at(2, KEY));
+    assert_eq!(verdict(&cached), "14", "a denial is cached, and the request is not sent to be counted");
+    // The third charged nothing here either. The limit of the API refuses the fourth without a call.
+    let fourth = waiting(begin(&gate, &at(6, KEY)));
+    let fourth = waiting(fourth.answer(authorized(""), NOW));
+    assert_eq!(verdict(&fourth.answer(authorized(""), NOW)), "ok");
+    let fifth = begin(&gate, &at(7, KEY));
+    assert_eq!(
+        (verdict(&fifth), trail(&fifth).calls.len()),
+        ("14", 0),
+        "refused here, and not counted there"
+    );
+    assert_eq!(Reporter::start(&gate, 0).turn(&gate, 10, &accepted()), Vec::<String>::new(), "nothing twice");
+}
+
+#[test]
+fn exact_counting_is_made_up_for_after_an_outage_where_requests_pass_it() {
+    let outage = Err(CallFailure::Failed);
+    let allow = json!({"allow_applications": ["4f2e"]});
+    for (caching, path, expected) in
+        [("strict", KEY, "24"), ("strict", APPLICATION, "ok"), ("resilient", KEY, "ok"), ("none", KEY, "24")]
+    {
+        let settings = [
+            ("counting", json!("exact")),
+            ("caching", json!(caching)),
+            ("unavailable", allow.clone()),
+            ("cooldown", json!("0s")),
+        ];
+        let gate = gate(&with(&settings));
+        let identified = waiting(waiting(begin(&gate, &at(0, path))).answer(authorized(""), NOW));
+        assert_eq!(called(identified.call().unwrap()).0, "authrep");
+        assert_eq!(verdict(&identified.answer(outage.clone(), NOW)), expected, "{caching} {path}");
+        let sent = Reporter::start(&gate, 0).turn(&gate, 10, &accepted());
+        assert_eq!(sent.len(), usize::from(expected == "ok"), "{caching} {path}: {sent:?}");
+    }
+    // A backend that works and refuses us is no outage.
+    let gate = gate(&with(&[("counting", json!("exact")), ("caching", json!("allow"))]));
+    let identified = waiting(waiting(begin(&gate, &at(0, KEY))).answer(authorized(""), NOW));
+    assert_eq!(verdict(&identified.answer(error(403, "service_token_invalid"), NOW)), "24");
+}
+
+#[test]
+fn clients_of_tokens_are_counted_at_once_by_oauth_authrep() {
+    let gate = gate(&with(&[("counting", json!("exact"))]));
+    let active = super::support::answer(&json!({"active": true, "client_id": "acme-web"}));
+    let ask = at(0, "/token").token("t").with("x-sidegate-debug", "debug-me");
+    let asked = waiting(waiting(begin(&gate, &ask)).answer(active, NOW));
+    assert_eq!(called(asked.call().unwrap()), ("oauth_authorize", true));
+    let counted = waiting(asked.answer(authorized(""), NOW));
+    assert_eq!(called(counted.call().unwrap()), ("oauth_authrep", false));
+    let permit = permit(counted.answer(authorized(""), NOW));
+    let shown = "oauth_authorize service_id=123 app_id=*** usage[hits]=1 authorized, authrep authorized";
+    assert_eq!(permit.into_response_headers().get("x-sidegate-asked"), Some(shown));
+}
+
 #[test]
 fn callers_with_the_debug_secret_see_the_question_without_credentials() {
     let gate = gate(&policy());
@@ -343,7 +422,7 @@ fn callers_with_the_debug_secret_see_the_question_without_credentials() {
     };
     let ask = at(0, "/words/new?app_id=4f2e&app_key=s3cret").with("referer", "acme.com");
     let asked =
-        "authorize service_id=123 app_id=*** app_key=*** usage[hits]=1 usage[writes]=2 referrer=acme.com";
+        "authorize service_id=123 app_id=*** app_key=*** usage[writes]=2 usage[hits]=1 referrer=acme.com";
     assert_eq!(shown(through(&gate, &ask, &authorized(""))), None);
     let ask = ask.with("x-sidegate-debug", "debug-me");
     assert_eq!(shown(begin(&gate, &ask)).as_deref(), Some(format!("{asked} authorized")).as_deref());
@@ -354,13 +433,13 @@ fn callers_with_the_debug_secret_see_the_question_without_credentials() {
 }
 
 /// The task that reports, as one worker runs it.
-struct Reporter {
+pub struct Reporter {
     running: Running<(), Shared>,
     wish: Wish,
 }
 
 impl Reporter {
-    fn start(gate: &Driver<Shared>, second: u64) -> Self {
+    pub fn start(gate: &Driver<Shared>, second: u64) -> Self {
         let (policy, ports) = (std::rc::Rc::clone(gate.policy()), std::rc::Rc::clone(gate.ports()));
         let index = policy.providers.iter().position(|provider| provider.name() == "su1").unwrap();
         gate.ports().set_now(NOW.saturating_add(Duration::from_secs(second)));
@@ -381,7 +460,7 @@ impl Reporter {
     }
 
     /// One turn: the reports that it sends, each answered with `result`.
-    fn turn(&mut self, gate: &Driver<Shared>, second: u64, result: &CallResult) -> Vec<String> {
+    pub fn turn(&mut self, gate: &Driver<Shared>, second: u64, result: &CallResult) -> Vec<String> {
         let mut bodies = Vec::new();
         self.resume(gate, second, Arrival::Moment(Wake::Due));
         while let Wish::Response(call) = self.wish.clone() {
@@ -403,7 +482,7 @@ impl Reporter {
     }
 }
 
-fn accepted() -> CallResult {
+pub fn accepted() -> CallResult {
     http(202, &[], "")
 }
 
@@ -450,4 +529,41 @@ fn what_the_backend_never_accepted_is_reported_alone() {
     assert_eq!(sent.len(), 2);
     assert_eq!(sent.pop().unwrap(), "[0][user_key]=new&[0][usage][hits]=1");
     assert!(sent[0].contains("k3y") && sent[0].contains("4f2e"), "{sent:?}");
+}
+
+#[test]
+fn the_codes_of_answers_travel_with_the_usage_that_they_answer() {
+    let gate = gate(&with(&[("reporting", json!({"codes": true}))]));
+    let answer = |path: &str, status: u16| {
+        let mut permit = permit(through(&gate, &at(0, path), &authorized("")));
+        let coded = permit.take_coded().unwrap();
+        coded.answered(status, gate.policy(), gate.ports());
+    };
+    for status in [200, 404, 200] {
+        answer(KEY, status);
+    }
+    answer("/words/new?user_key=k3y", 201);
+    let mut reporter = Reporter::start(&gate, 0);
+    let one = |index: usize, used: &str, code: u16| {
+        format!("[{index}][user_key]=k3y&[{index}][usage]{used}&[{index}][log][code]={code}")
+    };
+    let failed = reporter.turn(&gate, 10, &http(500, &[], ""));
+    let whole = reporter.turn(&gate, 20, &accepted());
+    assert_eq!(failed, whole, "codes of a report that failed come back");
+    let codes = |body: &str| body.matches("[log][code]").count();
+    assert_eq!((whole.len(), codes(&whole[0])), (1, 4), "{whole:?}");
+    assert_eq!(reporter.turn(&gate, 30, &accepted()), Vec::<String>::new());
+    // A code that comes after its usage was reported waits for the next usage.
+    let mut late = permit(through(&gate, &at(31, KEY), &authorized("")));
+    assert_eq!(reporter.turn(&gate, 40, &accepted()), ["[0][user_key]=k3y&[0][usage][hits]=1"]);
+    late.take_coded().unwrap().answered(503, gate.policy(), gate.ports());
+    assert_eq!(reporter.turn(&gate, 50, &accepted()), Vec::<String>::new());
+    permit(through(&gate, &at(51, KEY), &authorized("")));
+    assert_eq!(reporter.turn(&gate, 60, &accepted()), [one(0, "[hits]=1", 503)]);
+}
+
+#[test]
+fn nobody_asks_for_codes_by_default() {
+    let gate = gate(&policy());
+    assert!(permit(through(&gate, &at(0, KEY), &authorized(""))).take_coded().is_none());
 }

@@ -202,6 +202,11 @@ fn services_of_3scale_that_cannot_be_asked() {
             format!(r#"{whole},"reporting":{{"every":"10ms"}}"#),
             vec![".reporting.every: reports are sent every second at most, and every hour at least"],
         ),
+        (format!(r#"{whole},"counting":"exact""#), vec![]),
+        (
+            format!(r#"{whole},"counting":"exact","reporting":{{"codes":true}}"#),
+            vec![".reporting.codes: codes are part of batched reports, and `counting: exact` sends none"],
+        ),
         (
             format!(r#"{whole},"unavailable":{{"allow_applications":["a","a"]}}"#),
             vec![".unavailable.allow_applications[1]: `a` is listed twice"],

@@ -168,6 +168,10 @@ impl RequestHost for Scripted {
         self.0.write(format!("response {name}: {value}"));
     }
 
+    fn response_status(&self) -> Option<u16> {
+        None
+    }
+
     fn set_filter_state(&self, name: &str, value: &str) {
         let stream = self.0.stream();
         self.0.state.borrow_mut().insert((stream, name.to_owned()), value.to_owned());

@@ -2,19 +2,18 @@
 //! unavailable.
 
 use super::{
-    Answer, Applicant, Caching, Provider, Question, Read, Rejection,
-    decision::{Authorization, Decision, Decisions, Kept, Rejected},
-    read,
+    Applicant, Authorization, Caching, Decision, Decisions, Kept, Provider, Question, Read, Rejected,
+    Rejection, read,
 };
 use crate::{
     credential::Digest,
     identity::Lookup,
     ports::{Ports, Role},
     provider::{
-        Asker, CallOutcome, CallRecord, Freshness, ProviderFault,
+        Asker, Call, CallOutcome, CallRecord, Freshness, ProviderFault,
         rest::{Rests, Turn},
     },
-    report::{Acceptance, Account, Ledger},
+    report::{Acceptance, Account, Ledger, Settled},
     store::Store,
 };
 
@@ -62,7 +61,7 @@ pub async fn consult<S: Store>(
     memory: Memory<'_>,
     ports: &Ports<S>,
 ) -> Consulted {
-    let (settings, digest) = (provider.settings(), provider.question(question));
+    let (settings, digest) = (provider.settings(), ports.digest_of(provider.question(question)));
     let find = || match settings.caching {
         Caching::None => None,
         Caching::Strict | Caching::Resilient | Caching::Allow => {
@@ -78,68 +77,139 @@ pub async fn consult<S: Store>(
             Decided { decision: kept.into_decision(), lookup: Lookup::Hit, acceptance: Acceptance::Accepted };
         return Consulted { result: Ok(decided), call: None, rejection: None };
     }
-    let (fault, call, rejection) = match memory.rests.turn(ports.store(), provider.digest(), settings.timeout)
-    {
-        Turn::Leave => (ProviderFault::Resting, None, None),
-        turn @ (Turn::Call | Turn::Try) => {
-            let asker = if known { Asker::Known } else { Asker::Stranger };
-            // What is reported while the call is on its way counts twice, which is better than not at all.
-            let settled = memory
-                .ledger
-                .settled(ports.store(), &account(provider, question.applicant, Acceptance::Accepted));
-            let answered = ports.ask(provider.authorize(question, digest, asker)).await;
-            let (read, rejection) = match read(&answered.result) {
-                Ok(Read::Rejected { rejection, .. }) if rejection.fault().is_some() => {
-                    (Err(rejection.fault().unwrap_or(ProviderFault::Malformed)), Some(rejection))
-                }
-                read => (read, None),
-            };
-            let leads = answered.role == Role::Leader;
-            let outcome = match &read {
-                Ok(_) => CallOutcome::Answered,
-                Err(fault) => CallOutcome::Fault(*fault),
-            };
-            let call = leads.then_some(CallRecord { outcome, took: answered.took });
-            match read {
-                Ok(read) => {
-                    if turn == Turn::Try {
-                        memory.rests.end(ports.store(), provider.digest());
-                    }
-                    let decision = match read {
-                        Read::Authorized(answer) => authorized(answer, question, &settled),
-                        Read::Rejected { rejection, reset, max } => {
-                            let reset = reset.map(|reset| ports.now().saturating_add(seconds(reset)));
-                            Decision::Rejected(Rejected { rejection, reset, max })
-                        }
-                    };
-                    if leads {
-                        remember(provider, question, &decision, memory.decisions, ports);
-                        let kept = Kept::new(decision.clone(), ports.now());
-                        memory.decisions.keep(ports.store(), &digest, &kept, settings);
-                    }
-                    let decided =
-                        Decided { decision, lookup: Lookup::Miss, acceptance: Acceptance::Accepted };
-                    return Consulted { result: Ok(decided), call, rejection: None };
-                }
-                Err(fault) => {
-                    if fault.calls_for_rest() {
-                        if leads {
-                            memory.rests.begin(ports.store(), provider.digest(), turn, settings.cooldown);
-                        }
-                    } else if turn == Turn::Try && fault.is_an_answer() {
-                        memory.rests.end(ports.store(), provider.digest());
-                    } else if turn == Turn::Try {
-                        memory.rests.pass_on(ports.store(), provider.digest());
-                    }
-                    (fault, call, rejection)
-                }
+    let turn = memory.rests.turn(ports.store(), provider.digest(), settings.timeout);
+    if turn == Turn::Leave {
+        let result = despite(find, provider, question, memory, ports).ok_or(ProviderFault::Resting);
+        return Consulted { result, call: None, rejection: None };
+    }
+    let asker = if known { Asker::Known } else { Asker::Stranger };
+    // What is reported while the call is on its way counts twice, which is better than not at all.
+    let account = account(provider, question.applicant, Acceptance::Accepted, ports);
+    let settled = memory.ledger.settled(ports.store(), &account);
+    let call = provider.authorize(question, digest, asker);
+    let Exchange { read, call, rejection, role } = exchange(provider, call, turn, memory.rests, ports).await;
+    let result = match read {
+        Ok(read) => {
+            let decision = decision(read, question.usage, &settled, ports);
+            if role == Role::Leader {
+                remember(provider, question, &decision, memory.decisions, ports);
+                let kept = Kept::new(decision.clone(), ports.now());
+                memory.decisions.keep(ports.store(), &digest, &kept, settings);
             }
+            Ok(Decided { decision, lookup: Lookup::Miss, acceptance: Acceptance::Accepted })
         }
+        // Another worker may have received an answer meanwhile, so the cache is checked again.
+        Err(fault) if is_an_outage(fault) => despite(find, provider, question, memory, ports).ok_or(fault),
+        Err(fault) => Err(fault),
     };
-    // Another worker may have received an answer meanwhile, so the cache is checked again.
-    let kept = find().filter(|kept| kept.freshness(settings, ports.now()) != Freshness::Expired);
-    let decided = if is_an_outage(fault) { despite(kept, provider, question, memory, ports) } else { None };
-    Consulted { result: decided.ok_or(fault), call, rejection }
+    Consulted { result, call, rejection }
+}
+
+/// The result of having a request counted.
+#[derive(Debug)]
+pub struct Counted {
+    /// What was decided, or why nothing was. `None` if the backend is unavailable, and the application passes
+    /// nevertheless: it has not been counted then.
+    pub result: Result<Option<Decision>, ProviderFault>,
+    /// The call, if one was made.
+    pub call: Option<CallRecord>,
+    /// What the backend answered to it instead of a decision.
+    pub rejection: Option<Rejection>,
+}
+
+/// Has the backend count what a request uses, by a call that was made for it, if the application may use it.
+/// `digest` is that of the request's question, about which there is a newer decision now.
+pub async fn count<S: Store>(
+    provider: &Provider,
+    call: Call,
+    (usage, digest): (&[(&str, u64)], &Digest),
+    account: &Account<'_>,
+    memory: Memory<'_>,
+    ports: &Ports<S>,
+) -> Counted {
+    let settings = provider.settings();
+    let turn = memory.rests.turn(ports.store(), provider.digest(), settings.timeout);
+    let despite = |fault| if passes_outages(provider, account) { Ok(None) } else { Err(fault) };
+    if turn == Turn::Leave {
+        return Counted { result: despite(ProviderFault::Resting), call: None, rejection: None };
+    }
+    let settled = memory.ledger.settled(ports.store(), account);
+    let Exchange { read, call, rejection, role: _ } =
+        exchange(provider, call, turn, memory.rests, ports).await;
+    let result = match read {
+        Ok(read) => {
+            let decision = decision(read, usage, &settled, ports);
+            let kept = Kept::new(decision.clone(), ports.now());
+            memory.decisions.keep(ports.store(), digest, &kept, settings);
+            Ok(Some(decision))
+        }
+        Err(fault) if is_an_outage(fault) => despite(fault),
+        Err(fault) => Err(fault),
+    };
+    Counted { result, call, rejection }
+}
+
+/// Whether an application that was identified passes while the backend cannot count it.
+fn passes_outages(provider: &Provider, account: &Account<'_>) -> bool {
+    let settings = provider.settings();
+    match settings.caching {
+        Caching::Resilient | Caching::Allow => true,
+        Caching::Strict | Caching::None => {
+            account.kind() == super::report::APP_ID && settings.allowed.contains(account.name())
+        }
+    }
+}
+
+/// A call and its result.
+struct Exchange {
+    read: Result<Read, ProviderFault>,
+    call: Option<CallRecord>,
+    rejection: Option<Rejection>,
+    role: Role,
+}
+
+/// Makes a call whose turn it is, and records whether the backend rests after it.
+async fn exchange<S: Store>(
+    provider: &Provider,
+    call: Call,
+    turn: Turn,
+    rests: &Rests,
+    ports: &Ports<S>,
+) -> Exchange {
+    let answered = ports.ask(call).await;
+    let (read, rejection) = match read(&answered.result) {
+        Ok(Read::Rejected { rejection, .. }) if rejection.fault().is_some() => {
+            (Err(rejection.fault().unwrap_or(ProviderFault::Malformed)), Some(rejection))
+        }
+        read => (read, None),
+    };
+    let role = answered.role;
+    let outcome = match &read {
+        Ok(_) => CallOutcome::Answered,
+        Err(fault) => CallOutcome::Fault(*fault),
+    };
+    let call = (role == Role::Leader).then_some(CallRecord { outcome, took: answered.took });
+    let fault = read.as_ref().err();
+    if fault.is_some_and(|fault| fault.calls_for_rest()) {
+        if role == Role::Leader {
+            rests.begin(ports.store(), provider.digest(), turn, provider.settings().cooldown);
+        }
+    } else if turn == Turn::Try && fault.is_some_and(|fault| !fault.is_an_answer()) {
+        rests.pass_on(ports.store(), provider.digest());
+    } else if turn == Turn::Try {
+        rests.end(ports.store(), provider.digest());
+    }
+    Exchange { read, call, rejection, role }
+}
+
+fn decision<S: Store>(read: Read, usage: &[(&str, u64)], settled: &Settled, ports: &Ports<S>) -> Decision {
+    match read {
+        Read::Authorized(answer) => Decision::Authorized(Authorization::new(answer, usage, settled)),
+        Read::Rejected { rejection, reset, max } => {
+            let reset = reset.map(|reset| ports.now().saturating_add(seconds(reset)));
+            Decision::Rejected(Rejected { rejection, reset, max })
+        }
+    }
 }
 
 fn seconds(number: std::num::NonZeroU64) -> std::time::Duration {
@@ -147,16 +217,17 @@ fn seconds(number: std::num::NonZeroU64) -> std::time::Duration {
 }
 
 /// The account of an application.
-pub fn account<'a>(provider: &'a Provider, applicant: Applicant<'a>, acceptance: Acceptance) -> Account<'a> {
+pub fn account<'a, S: Store>(
+    provider: &Provider,
+    applicant: Applicant<'a>,
+    acceptance: Acceptance,
+    ports: &Ports<S>,
+) -> Account<'a> {
     let (kind, name) = match applicant {
         Applicant::UserKey(key) => (super::report::USER_KEY, key),
         Applicant::Application { id, key: _ } | Applicant::Client(id) => (super::report::APP_ID, id),
     };
-    Account { service: provider.digest(), kind, name, acceptance }
-}
-
-fn authorized(answer: Answer, question: &Question<'_>, settled: &crate::report::Settled) -> Decision {
-    Decision::Authorized(Authorization::new(answer, question, settled))
+    Account::new(*provider.digest(), kind, name, acceptance, |bytes| ports.digest_of(bytes))
 }
 
 /// Whether the backend cannot decide at the moment. A backend that refuses us, or does not know our metrics,
@@ -183,21 +254,18 @@ const fn is_an_outage(fault: ProviderFault) -> bool {
 
 /// What is decided without the backend.
 fn despite<S: Store>(
-    kept: Option<Kept>,
+    find: impl Fn() -> Option<Kept>,
     provider: &Provider,
     question: &Question<'_>,
     memory: Memory<'_>,
     ports: &Ports<S>,
 ) -> Option<Decided> {
     let settings = provider.settings();
+    // In strict mode this is an answer that another worker received meanwhile.
+    let kept = find().filter(|kept| kept.freshness(settings, ports.now()) != Freshness::Expired);
     if let Some(kept) = kept {
-        // In strict mode this is an answer that another worker received meanwhile.
-        let decided = Decided {
-            decision: kept.into_decision(),
-            lookup: Lookup::Stale,
-            acceptance: Acceptance::Accepted,
-        };
-        return Some(decided);
+        let decision = kept.into_decision();
+        return Some(Decided { decision, lookup: Lookup::Stale, acceptance: Acceptance::Accepted });
     }
     let is_allowed = settings.caching == Caching::Allow || {
         let id = question.applicant.id().filter(|id| settings.allowed.contains(*id));
@@ -206,7 +274,7 @@ fn despite<S: Store>(
             memory.decisions.knows_key(ports.store(), &application, &key(question.applicant))
         })
     };
-    let decision = Decision::Authorized(Authorization::unseen(question));
+    let decision = Decision::Authorized(Authorization::unseen(question.usage));
     is_allowed.then_some(Decided { decision, lookup: Lookup::Stale, acceptance: Acceptance::Unseen })
 }
 

@@ -7,11 +7,15 @@
 //! ```
 //!
 //! A [`Provider`] is one service of an account there. [`consult`] asks about a request: the cache, the call,
-//! and what happens when the backend is unavailable. [`report()`] sends what was used. What a reply means is
-//! decided by one table, in [`Rejection`].
+//! and what happens when the backend is unavailable. [`report()`] sends what was used, and [`log()`] adds the
+//! status of an answer to it; where each request has to be counted at once, [`count`] calls `authrep.xml`
+//! instead. What a reply means is decided by one table, in [`Rejection`].
 
 mod ask;
+mod cache;
+mod codes;
 mod decision;
+mod kept;
 mod provider;
 mod rejection;
 mod reply;
@@ -19,9 +23,12 @@ mod report;
 mod request;
 mod xml;
 
-pub use ask::{Consulted, Decided, Memory, account, consult};
-pub use decision::{Authorization, Decision, Decisions, Kept, Rejected};
-pub use provider::{Account, Caching, InvalidProvider, Provider, Settings};
+pub use ask::{Consulted, Counted, Decided, Memory, account, consult, count};
+pub use cache::Decisions;
+pub use codes::log;
+pub use decision::{Authorization, Decision, Rejected};
+pub use kept::Kept;
+pub use provider::{Account, Caching, InvalidProvider, Provider, Reckoning, Settings};
 pub use rejection::{Meaning, Rejection};
 pub use reply::{Answer, MAX_REPLY, MOST_LIMITS, Read, UsageLimit, read};
 pub use report::report;

@@ -31,8 +31,12 @@ pub struct Settings {
     pub cooldown: Duration,
     /// The applications that pass while the backend is unavailable, by id.
     pub allowed: BTreeSet<String>,
+    /// When usage is counted at the backend.
+    pub reckoning: Reckoning,
     /// How often usage is reported.
     pub report_every: Duration,
+    /// Whether the status of each answer is reported with the usage.
+    pub report_codes: bool,
 }
 
 /// Who we are at the backend.
@@ -68,6 +72,16 @@ pub enum Caching {
     None,
 }
 
+/// When usage is counted at the backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reckoning {
+    /// It is added up here, and reported from time to time.
+    #[default]
+    Batched,
+    /// Each request waits until the backend has counted it.
+    Exact,
+}
+
 /// Why settings are invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidProvider {
@@ -86,6 +100,9 @@ pub enum InvalidProvider {
     /// Reports would never end, or never begin.
     #[error("reports are sent every second at most, and every hour at least")]
     ReportPeriod,
+    /// A code is known after the answer only, and usage was counted before.
+    #[error("codes are part of batched reports, and `counting: exact` sends none")]
+    CodesWithoutReports,
 }
 
 impl InvalidProvider {
@@ -96,6 +113,7 @@ impl InvalidProvider {
             Self::ZeroTimeout => "timeout",
             Self::ZeroTtl | Self::LongTtl => "ttl",
             Self::ReportPeriod => "reporting.every",
+            Self::CodesWithoutReports => "reporting.codes",
         }
     }
 }
@@ -130,6 +148,10 @@ impl Provider {
             (settings.ttl.is_zero() && settings.caching != Caching::None, InvalidProvider::ZeroTtl),
             (settings.ttl > Settings::HOUR, InvalidProvider::LongTtl),
             (!periods.contains(&settings.report_every), InvalidProvider::ReportPeriod),
+            (
+                settings.report_codes && settings.reckoning == Reckoning::Exact,
+                InvalidProvider::CodesWithoutReports,
+            ),
         ];
         let faults: Vec<_> =
             checks.into_iter().filter_map(|(is_wrong, fault)| is_wrong.then_some(fault)).collect();
@@ -187,7 +209,9 @@ pub(super) mod tests {
             timeout: Settings::DEFAULT_TIMEOUT,
             cooldown: Duration::from_secs(1),
             allowed: BTreeSet::new(),
+            reckoning: Reckoning::Batched,
             report_every: Settings::DEFAULT_REPORT_EVERY,
+            report_codes: false,
         }
     }
 
@@ -197,14 +221,16 @@ pub(super) mod tests {
             cluster: String::new(),
             timeout: Duration::ZERO,
             ttl: Duration::ZERO,
+            reckoning: Reckoning::Exact,
             report_every: Duration::from_millis(999),
+            report_codes: true,
             ..settings()
         };
         let attributes = |settings| {
             let faults = Provider::new(settings).unwrap_err();
             faults.into_iter().map(InvalidProvider::attribute).collect::<Vec<_>>()
         };
-        assert_eq!(attributes(wrong), ["cluster", "timeout", "ttl", "reporting.every"]);
+        assert_eq!(attributes(wrong), ["cluster", "timeout", "ttl", "reporting.every", "reporting.codes"]);
         assert_eq!(attributes(Settings { ttl: Duration::from_secs(3_601), ..settings() }), ["ttl"]);
         for settings in [settings(), Settings { ttl: Duration::ZERO, caching: Caching::None, ..settings() }] {
             assert!(Provider::new(settings).is_ok());

@@ -30,7 +30,7 @@ pub enum Applicant<'a> {
 pub struct Question<'a> {
     /// Who.
     pub applicant: Applicant<'a>,
-    /// Uses how much of which metrics, in the order of the policy.
+    /// Uses how much of which metrics, in the order of the policy's metrics.
     pub usage: &'a [(&'a str, u64)],
     /// Referred to by whom.
     pub referrer: Option<&'a str>,
@@ -45,6 +45,8 @@ pub struct Transaction {
     pub application: String,
     /// What was used.
     pub usage: Vec<(String, u64)>,
+    /// The status of the answer to one of the requests that used it.
+    pub code: Option<String>,
 }
 
 /// The headers of a reply that are read.
@@ -59,6 +61,14 @@ impl Applicant<'_> {
         }
     }
 
+    /// What the names of the calls about it begin with.
+    const fn kind_of_call(&self) -> &'static str {
+        match self {
+            Self::UserKey(_) | Self::Application { .. } => "",
+            Self::Client(_) => "oauth_",
+        }
+    }
+
     /// The id of the application, if the caller presents it.
     pub const fn id(&self) -> Option<&str> {
         match self {
@@ -69,33 +79,40 @@ impl Applicant<'_> {
 }
 
 impl Provider {
-    /// The digest of a question to this service: everything that may change the answer. It does not reveal
-    /// the credential.
-    pub fn question(&self, question: &Question<'_>) -> Digest {
+    /// Identifies a question to this service: everything that may change the answer. Only the digest of these
+    /// bytes may be kept, as the credential is among them.
+    pub fn question(&self, question: &Question<'_>) -> Vec<u8> {
         let Question { applicant, usage, referrer } = question;
-        let (kind, id, key): (&[u8], _, _) = match applicant {
-            Applicant::UserKey(key) => (b"user_key", *key, None),
-            Applicant::Application { id, key } => (b"application", *id, *key),
-            Applicant::Client(id) => (b"client", *id, None),
+        let (kind, id, key) = match applicant {
+            Applicant::UserKey(key) => (0, *key, None),
+            Applicant::Application { id, key } => (1, *id, *key),
+            Applicant::Client(id) => (2, *id, None),
         };
-        let amounts: Vec<_> = usage.iter().map(|(_, amount)| amount.to_le_bytes()).collect();
-        let mut parts = vec![&self.digest().bytes()[..], kind, id.as_bytes()];
-        for optional in [key, *referrer] {
-            parts.push(if optional.is_some() { b"some" } else { b"none" });
-            parts.push(optional.unwrap_or_default().as_bytes());
+        let mut bytes = Vec::with_capacity(256);
+        bytes.extend(self.digest().bytes());
+        bytes.push(kind);
+        for text in [Some(id), key, *referrer] {
+            bytes.push(u8::from(text.is_some()));
+            push_text(text.unwrap_or_default(), &mut bytes);
         }
-        for ((metric, _), amount) in usage.iter().zip(&amounts) {
-            parts.extend([metric.as_bytes(), amount]);
+        for (metric, amount) in *usage {
+            push_text(metric, &mut bytes);
+            bytes.extend(amount.to_le_bytes());
         }
-        Digest::of_parts(&parts)
+        bytes
     }
 
     /// The call that asks whether the application may use this much. It counts nothing at the backend.
     pub fn authorize(&self, question: &Question<'_>, digest: Digest, asker: Asker) -> Call {
-        let endpoint = match question.applicant {
-            Applicant::Client(_) => "/transactions/oauth_authorize.xml",
-            Applicant::UserKey(_) | Applicant::Application { .. } => "/transactions/authorize.xml",
-        };
+        self.ask("authorize", question, Sharing::Joined(digest), asker)
+    }
+
+    /// The call that asks the same, and counts the usage at the backend if the application may.
+    pub fn authrep(&self, question: &Question<'_>) -> Call {
+        self.ask("authrep", question, Sharing::Alone, Asker::Known)
+    }
+
+    fn ask(&self, endpoint: &str, question: &Question<'_>, sharing: Sharing, asker: Asker) -> Call {
         let mut query = self.account();
         let (parameter, id) = question.applicant.parameter();
         query.append_pair(parameter, id);
@@ -109,16 +126,17 @@ impl Provider {
         if let Some(referrer) = question.referrer.filter(|referrer| referrer.trim() != "*") {
             query.append_pair("referrer", referrer);
         }
+        let (base, of, query) = (self.base(), question.applicant.kind_of_call(), query.finish());
         let options = "rejection_reason_header=1&limit_headers=1&hierarchy=1";
         let request = HttpRequest {
             method: "GET",
             scheme: self.settings().endpoint.scheme().to_owned(),
             authority: self.settings().endpoint.authority().to_owned(),
-            path: format!("{}{endpoint}?{}", self.base(), query.finish()),
+            path: format!("{base}/transactions/{of}{endpoint}.xml?{query}"),
             headers: HeaderList::from([("3scale-options", options)]),
             body: Vec::new(),
         };
-        self.call(request, Sharing::Joined(digest), asker, MAX_REPLY)
+        self.call(request, sharing, asker, MAX_REPLY)
     }
 
     /// The question in words, without credentials.
@@ -127,13 +145,13 @@ impl Provider {
             Account::Service { id, token: _ } | Account::Provider { service: Some(id), key: _ } => id,
             Account::Provider { service: None, key: _ } => "default",
         };
-        let (call, credential) = match question.applicant {
-            Applicant::UserKey(_) => ("authorize", "user_key=***"),
-            Applicant::Application { id: _, key: None } => ("authorize", "app_id=***"),
-            Applicant::Application { id: _, key: Some(_) } => ("authorize", "app_id=*** app_key=***"),
-            Applicant::Client(_) => ("oauth_authorize", "app_id=***"),
+        let credential = match question.applicant {
+            Applicant::UserKey(_) => "user_key=***",
+            Applicant::Application { id: _, key: None } | Applicant::Client(_) => "app_id=***",
+            Applicant::Application { id: _, key: Some(_) } => "app_id=*** app_key=***",
         };
-        let mut words = format!("{call} service_id={service} {credential}");
+        let of = question.applicant.kind_of_call();
+        let mut words = format!("{of}authorize service_id={service} {credential}");
         for (metric, amount) in question.usage {
             words.push_str(&format!(" usage[{metric}]={amount}"));
         }
@@ -146,10 +164,14 @@ impl Provider {
     /// The call that reports what applications used.
     pub fn report(&self, transactions: &[Transaction]) -> Call {
         let mut form = self.account();
-        for (index, Transaction { parameter, application, usage }) in transactions.iter().enumerate() {
+        for (index, transaction) in transactions.iter().enumerate() {
+            let Transaction { parameter, application, usage, code } = transaction;
             form.append_pair(&format!("transactions[{index}][{parameter}]"), application);
             for (metric, amount) in usage {
                 form.append_pair(&format!("transactions[{index}][usage][{metric}]"), &amount.to_string());
+            }
+            if let Some(code) = code {
+                form.append_pair(&format!("transactions[{index}][log][code]"), code);
             }
         }
         let request = HttpRequest {
@@ -200,6 +222,11 @@ impl Provider {
     }
 }
 
+fn push_text(text: &str, bytes: &mut Vec<u8>) {
+    bytes.extend(u64::try_from(text.len()).unwrap_or(u64::MAX).to_le_bytes());
+    bytes.extend(text.as_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
@@ -221,7 +248,7 @@ mod tests {
     fn asked(settings: Settings, applicant: Applicant<'_>, referrer: Option<&str>) -> HttpRequest {
         let provider = Provider::new(settings).unwrap();
         let question = Question { applicant, usage: HITS, referrer };
-        http(provider.authorize(&question, provider.question(&question), Asker::Stranger))
+        http(provider.authorize(&question, Digest::of(b"question"), Asker::Stranger))
     }
 
     #[test]
@@ -257,11 +284,26 @@ mod tests {
     }
 
     #[test]
+    fn counting_at_once_asks_the_same_and_shares_no_call() {
+        let provider = Provider::new(settings()).unwrap();
+        for (applicant, of) in [(Applicant::UserKey("k"), ""), (Applicant::Client("web"), "oauth_")] {
+            let question = Question { applicant, usage: HITS, referrer: None };
+            let asked = provider.authorize(&question, Digest::of(b"question"), Asker::Stranger);
+            let counted = provider.authrep(&question);
+            assert_eq!(counted.sharing, Sharing::Alone);
+            let [asked, counted] = [asked, counted].map(|call| http(call).path);
+            assert!(counted.starts_with(&format!("/transactions/{of}authrep.xml?")), "{counted}");
+            assert_eq!(counted, asked.replace("authorize", "authrep"));
+        }
+    }
+
+    #[test]
     fn a_report_lists_transactions() {
         let transaction = |parameter, application: &str, usage: &[(&str, u64)]| Transaction {
             parameter,
             application: application.to_owned(),
             usage: usage.iter().map(|(metric, amount)| ((*metric).to_owned(), *amount)).collect(),
+            code: (parameter == "app_id").then(|| "404".to_owned()),
         };
         let request = http(
             Provider::new(settings())
@@ -273,35 +315,37 @@ mod tests {
             String::from_utf8(request.body).unwrap(),
             "service_token=t0k%26n&service_id=123&transactions%5B0%5D%5Buser_key%5D=k\
              &transactions%5B0%5D%5Busage%5D%5Bhits%5D=1&transactions%5B0%5D%5Busage%5D%5Bwords-write%5D=2\
-             &transactions%5B1%5D%5Bapp_id%5D=a%26b&transactions%5B1%5D%5Busage%5D%5Bhits%5D=7"
+             &transactions%5B1%5D%5Bapp_id%5D=a%26b&transactions%5B1%5D%5Busage%5D%5Bhits%5D=7\
+             &transactions%5B1%5D%5Blog%5D%5Bcode%5D=404"
         );
     }
 
     #[test]
-    fn everything_that_may_change_the_answer_changes_the_digest() {
+    fn everything_that_may_change_the_answer_identifies_the_question() {
         let provider = Provider::new(settings()).unwrap();
         let other = Provider::new(Settings { cluster: "other".to_owned(), ..settings() }).unwrap();
         let application = |id, key| Applicant::Application { id, key };
-        let digest = |applicant, usage, referrer| provider.question(&Question { applicant, usage, referrer });
+        let question =
+            |applicant, usage, referrer| provider.question(&Question { applicant, usage, referrer });
         let (plain, hits): (_, &[(&str, u64)]) = (application("a", Some("k")), &[("hits", 1)]);
-        let digests = [
-            digest(plain, hits, None),
+        let questions = [
+            question(plain, hits, None),
             other.question(&Question { applicant: plain, usage: hits, referrer: None }),
-            digest(application("b", Some("k")), hits, None),
-            digest(application("a", Some("l")), hits, None),
-            digest(application("a", None), hits, None),
-            digest(application("a", Some("")), hits, None),
-            digest(Applicant::UserKey("a"), hits, None),
-            digest(Applicant::Client("a"), hits, None),
-            digest(plain, &[("hits", 2)], None),
-            digest(plain, &[("reads", 1)], None),
-            digest(plain, HITS, None),
-            digest(plain, &[], None),
-            digest(plain, hits, Some("")),
-            digest(plain, hits, Some("acme.com")),
+            question(application("b", Some("k")), hits, None),
+            question(application("a", Some("l")), hits, None),
+            question(application("a", None), hits, None),
+            question(application("a", Some("")), hits, None),
+            question(Applicant::UserKey("a"), hits, None),
+            question(Applicant::Client("a"), hits, None),
+            question(plain, &[("hits", 2)], None),
+            question(plain, &[("reads", 1)], None),
+            question(plain, HITS, None),
+            question(plain, &[], None),
+            question(plain, hits, Some("")),
+            question(plain, hits, Some("acme.com")),
         ];
-        let different: std::collections::BTreeSet<_> = digests.iter().map(|digest| digest.to_hex()).collect();
-        assert_eq!(different.len(), digests.len());
-        assert_eq!(digest(plain, hits, None), digests[0]);
+        let different: std::collections::BTreeSet<_> = questions.iter().collect();
+        assert_eq!(different.len(), questions.len());
+        assert_eq!(question(plain, hits, None), questions[0]);
     }
 }

@@ -92,7 +92,8 @@ pub use plans::{Across, Limit, Metric, Plan};
 pub use providers::{
     Algorithm, Authentication, BearerToken, Cache, Client, ClientAuthentication, ClientCredentials,
     DecisionCaching, Introspection, Jwks, JwtCache, Lease, LeaseTerms, Provider, QuotaUnavailable,
-    RateLimitService, Refresh, Reporting, ServiceManagement, SignedAnswers, Unavailable, WithoutDecision,
+    RateLimitService, Refresh, Reporting, ServiceManagement, SignedAnswers, Unavailable, UsageCounting,
+    WithoutDecision,
 };
 pub use rules::{
     Access, Audience, Rule, RuleAnswer, ScopeStrategy, ThreescaleAccess, TokenAccess, VerifiedBy,

@@ -25,7 +25,7 @@ impl<S: Store> Bench<S> {
     }
 
     fn account<'a>(&'a self, name: &'a str) -> Account<'a> {
-        Account { service: &self.service, kind: 0, name, acceptance: Acceptance::Accepted }
+        Account::new(self.service, 0, name, Acceptance::Accepted, Digest::of)
     }
 
     fn add(&self, second: u64, name: &str, amounts: &[Amount], bounds: &[Bound]) -> Result<(), NotAdded> {
@@ -69,11 +69,23 @@ fn what_is_added_is_outstanding_until_it_is_reported() {
     let taken = bench.outstanding(1);
     assert_eq!(bench.outstanding(1), taken, "nothing was taken away: the report may fail");
     bench.add(2, "a", &reads(10), &[]).unwrap();
-    taken.iter().for_each(|account| Ledger.settle(bench.at(2), account));
+    taken.iter().for_each(|account| Ledger.settle(bench.at(2), account, &account.amounts));
     assert_eq!(bench.listed(2), [listed("a", &[("reads", 10)])], "only what came after the report");
-    taken.iter().for_each(|account| Ledger.settle(bench.at(2), account));
-    assert_eq!(bench.listed(2), [listed("a", &[("reads", 10)])]);
+    taken.iter().for_each(|account| Ledger.settle(bench.at(2), account, &account.amounts));
+    assert_eq!(bench.listed(2), [listed("a", &[("reads", 7)])], "it was reported twice");
     assert_eq!(Ledger.outstanding(bench.at(2), &Digest::of(b"other")), []);
+}
+
+#[test]
+fn an_account_can_be_reported_in_parts() {
+    let bench = Bench::new(Memory::new());
+    bench.add(1, "a", &reads(5), &[]).unwrap();
+    let [account] = &bench.outstanding(1)[..] else { panic!("one account") };
+    let settled = || Ledger.settled(bench.at(1), &bench.account("a")).of("hits");
+    Ledger.settle(bench.at(1), account, &[("reads".to_owned(), 2)]);
+    assert_eq!((bench.listed(1), settled()), (vec![listed("a", &[("reads", 3)])], 0));
+    Ledger.settle(bench.at(1), account, &[("reads".to_owned(), 3)]);
+    assert_eq!((bench.listed(1), settled()), (vec![], 5));
 }
 
 #[test]
@@ -90,7 +102,7 @@ fn metrics_come_as_requests_use_them() {
 fn an_account_that_was_not_accepted_is_an_account_of_its_own() {
     let bench = Bench::new(Memory::new());
     bench.add(1, "a", &reads(1), &[]).unwrap();
-    let unseen = Account { acceptance: Acceptance::Unseen, ..bench.account("a") };
+    let unseen = Account::new(bench.service, 0, "a", Acceptance::Unseen, Digest::of);
     Ledger.add(bench.at(1), &unseen, &reads(2), &[], Timestamp::default()).unwrap();
     let mut shares: Vec<_> = bench.outstanding(1).iter().map(|a| (a.shares, a.amounts[0].1)).collect();
     shares.sort_unstable();
@@ -106,7 +118,7 @@ fn a_limit_holds_between_reports() {
     let admitted = (0..9).filter(|_| bench.add(1, "a", &reads(1), &limits).is_ok()).count();
     assert_eq!(admitted, 4);
     assert_eq!(bench.add(1, "a", &reads(1), &limits), full);
-    bench.outstanding(1).iter().for_each(|account| Ledger.settle(bench.at(1), account));
+    bench.outstanding(1).iter().for_each(|account| Ledger.settle(bench.at(1), account, &account.amounts));
     assert_eq!(bench.add(1, "a", &reads(1), &limits), full, "reporting makes no room");
     let settled = Ledger.settled(bench.at(1), &bench.account("a"));
     assert_eq!((settled.of("hits"), settled.of("reads"), settled.of("writes")), (4, 4, 0));
@@ -132,7 +144,7 @@ fn accounts_are_forgotten_when_nothing_can_be_lost() {
     let bench = Bench::new(Memory::new());
     bench.add(0, "a", &reads(1), &[]).unwrap();
     assert_eq!(bench.listed(80_000), [listed("a", &[("reads", 1)])], "it was never reported");
-    bench.outstanding(1).iter().for_each(|account| Ledger.settle(bench.at(1), account));
+    bench.outstanding(1).iter().for_each(|account| Ledger.settle(bench.at(1), account, &account.amounts));
     assert_eq!(Ledger.settled(bench.at(7_200), &bench.account("a")).of("hits"), 1);
     assert_eq!(bench.listed(7_201), []);
     assert_eq!(Ledger.settled(bench.at(7_201), &bench.account("a")), Settled::default());
@@ -148,10 +160,9 @@ fn accounts_are_forgotten_when_nothing_can_be_lost() {
 #[test]
 fn a_shard_that_is_full_adds_nothing() {
     let bench = Bench::new(Memory::new());
-    let shard = place(&bench.account("0").digest()).0;
+    let shard = place(&bench.account("0").digest).0;
     let names = (0..).map(|number: u32| number.to_string());
-    let same: Vec<_> =
-        names.filter(|name| place(&bench.account(name).digest()).0 == shard).take(65).collect();
+    let same: Vec<_> = names.filter(|name| place(&bench.account(name).digest).0 == shard).take(65).collect();
     let added: Vec<_> = same.iter().map(|name| bench.add(1, name, &reads(1), &[])).collect();
     assert!(added[..64].iter().all(Result::is_ok));
     assert_eq!(added[64], Err(NotAdded::Full));
@@ -182,7 +193,7 @@ fn two_workers_lose_nothing() {
 #[test]
 fn bytes_that_are_no_shard_are_replaced_and_counted() {
     let bench = Bench::new(Memory::new());
-    let shard = key(place(&bench.account("a").digest()).0);
+    let shard = key(place(&bench.account("a").digest).0);
     for junk in [&b""[..], b"junk", &[1, 1, 0, 0, 0], &[1, 255, 255, 255, 255, 0], &[1; 80]] {
         bench.store.update(&shard, |_| (Write::Replace(junk.to_vec()), ())).unwrap();
         assert_eq!(bench.listed(1), []);

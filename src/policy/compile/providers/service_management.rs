@@ -5,7 +5,7 @@ use super::super::{
     secrets::{Characters, resolve},
 };
 use crate::{
-    identity::threescale::{Account, Caching, Provider, Settings},
+    identity::threescale::{Account, Caching, Provider, Reckoning, Settings},
     provider::Endpoint,
 };
 
@@ -31,6 +31,7 @@ pub(super) fn compile(
         timeout,
         cooldown,
         unavailable,
+        counting,
         reporting,
     } = provider;
     for (attribute, text) in [("cluster", Some(&cluster)), ("service_id", service_id.as_ref())] {
@@ -91,7 +92,12 @@ pub(super) fn compile(
         timeout: timeout.duration(),
         cooldown: cooldown.duration(),
         allowed: allowed.into_iter().collect(),
+        reckoning: match counting {
+            document::UsageCounting::Batched => Reckoning::Batched,
+            document::UsageCounting::Exact => Reckoning::Exact,
+        },
         report_every: reporting.every.duration(),
+        report_codes: reporting.codes,
     };
     let compiled = Provider::new(settings);
     if let Err(errors) = &compiled {
@@ -99,7 +105,7 @@ pub(super) fn compile(
             report.add_resting_on(
                 &format!("{path}.{}", error.attribute()),
                 error,
-                vec![format!("{path}.caching")],
+                vec![format!("{path}.caching"), format!("{path}.counting")],
             );
         }
     }

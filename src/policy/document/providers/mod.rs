@@ -11,7 +11,7 @@ pub use introspection::{
 };
 pub use jwks::{Algorithm, Jwks, JwtCache, Refresh};
 pub use rate_limit_service::{Lease, LeaseTerms, QuotaUnavailable, RateLimitService};
-pub use service_management::{DecisionCaching, Reporting, ServiceManagement, WithoutDecision};
+pub use service_management::{DecisionCaching, Reporting, ServiceManagement, UsageCounting, WithoutDecision};
 
 choice! {
     /// A service that vouches for credentials or counts.

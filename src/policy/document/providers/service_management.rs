@@ -34,6 +34,8 @@ document! {
         pub cooldown: DurationText,
         /// What happens to requests that nothing is known about when it is unavailable.
         pub unavailable = default: WithoutDecision,
+        /// When usage is counted there.
+        pub counting = default: UsageCounting,
         /// How usage is reported.
         pub reporting = default: Reporting,
     }
@@ -43,6 +45,9 @@ document! {
         /// The time between two reports, from a second to an hour.
         #[serde(default = "default_every")]
         pub every: DurationText,
+        /// Whether the status of each answer is reported as well. Each request is a transaction of its own
+        /// then.
+        pub codes = default: bool,
     }
 }
 
@@ -61,6 +66,16 @@ choice! {
         None,
     }
 
+    /// When usage is counted at the backend.
+    #[derive(Copy, Default)]
+    pub enum UsageCounting {
+        /// It is added up here and reported every `reporting.every`; limits hold here meanwhile.
+        #[default]
+        Batched,
+        /// With an `authrep` for each request, which waits for it: for limits that many gateways share.
+        Exact,
+    }
+
     /// What happens to a request without a decision when the backend is unavailable.
     #[derive(Default)]
     pub enum WithoutDecision {
@@ -75,7 +90,7 @@ choice! {
 
 impl Default for Reporting {
     fn default() -> Self {
-        Self { every: default_every() }
+        Self { every: default_every(), codes: false }
     }
 }
 

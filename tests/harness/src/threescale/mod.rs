@@ -10,6 +10,7 @@ mod parameters;
 mod reports;
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -66,13 +67,24 @@ pub struct Threescale {
 struct State {
     services: Vec<Service>,
     counted: Counted,
-    /// What is accepted and not counted yet: application, usage, moment.
-    queue: Vec<(String, Usage, Timestamp)>,
+    /// What is accepted and not counted yet.
+    queue: Vec<Accepted>,
+    /// How many transactions had a code, by application and code.
+    codes: HashMap<(String, String), u64>,
     worker_is_stopped: bool,
     errors: Vec<String>,
     fault: Fault,
     clock: Option<Timestamp>,
     asked: Vec<Asked>,
+}
+
+/// A transaction that was accepted.
+#[derive(Debug)]
+struct Accepted {
+    application: String,
+    usage: Usage,
+    moment: Timestamp,
+    code: Option<String>,
 }
 
 impl Threescale {
@@ -127,6 +139,12 @@ impl Threescale {
     pub fn counted(&self, application: &str, metric: &str) -> u64 {
         let state = self.state();
         state.counted.current(application, metric, Period::Eternity, state.now())
+    }
+
+    /// How many transactions of an application had this `log[code]`.
+    pub fn answered(&self, application: &str, code: u16) -> u64 {
+        let key = (application.to_owned(), code.to_string());
+        self.state().codes.get(&key).copied().unwrap_or_default()
     }
 
     /// The errors in accepted reports: the service's list of integration errors.
@@ -196,8 +214,11 @@ impl State {
     /// Counts what was accepted.
     fn work(&mut self) {
         if !self.worker_is_stopped {
-            for (application, usage, moment) in std::mem::take(&mut self.queue) {
+            for Accepted { application, usage, moment, code } in std::mem::take(&mut self.queue) {
                 self.counted.add(&application, &usage, moment);
+                if let Some(code) = code {
+                    *self.codes.entry((application, code)).or_default() += 1;
+                }
             }
         }
     }
@@ -251,7 +272,9 @@ impl State {
         };
         let reply = answer::status(service, &status, &self.counted, (options, call, is_oauth), now);
         if call == Call::AuthRep && status.rejected.is_none() {
-            self.queue.push((status.application.id.clone(), status.usage, now));
+            let code = parameters.get("log[code]").map(str::to_owned);
+            let application = status.application.id.clone();
+            self.queue.push(Accepted { application, usage: status.usage, moment: now, code });
         }
         self.work();
         reply

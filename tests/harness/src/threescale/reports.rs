@@ -1,10 +1,10 @@
 //! `POST /transactions.xml`: reports of usage. A report is accepted as a whole; what is wrong inside shows
 //! only in the service's list of errors, and then nothing of the report is counted.
 
-use jiff::{Timestamp, ToSpan as _, civil::DateTime, tz::TimeZone};
+use jiff::{ToSpan as _, civil::DateTime, tz::TimeZone};
 
 use super::{
-    State,
+    Accepted, State,
     account::Service,
     answer::Options,
     checks::{self, Raised, raised},
@@ -38,7 +38,8 @@ impl State {
         let read = transactions.iter().map(|transaction| self.transaction(service, transaction, options));
         match read.collect::<Result<Vec<_>, _>>() {
             Ok(mut accepted) => {
-                accepted.retain(|(_, usage, _)| !usage.is_empty());
+                // What uses nothing is dropped, with its code.
+                accepted.retain(|transaction| !transaction.usage.is_empty());
                 self.queue.append(&mut accepted);
             }
             // One error is enough: nothing of the report counts, and the answer is the same.
@@ -52,7 +53,7 @@ impl State {
         service: &Service,
         transaction: &Parameters,
         options: Options,
-    ) -> Result<(String, super::Usage, Timestamp), Raised> {
+    ) -> Result<Accepted, Raised> {
         let application = checks::application(service, transaction)?;
         let mut usage = checks::usage(service, transaction, options.flat_usage)?;
         usage.retain(|_, amount| *amount > 0);
@@ -70,6 +71,7 @@ impl State {
                     .ok_or_else(|| raised(400, "report_timestamp_not_within_range", text.to_owned()))?
             }
         };
-        Ok((application.id.clone(), usage, moment))
+        let code = transaction.get("log[code]").map(str::to_owned);
+        Ok(Accepted { application: application.id.clone(), usage, moment, code })
     }
 }
