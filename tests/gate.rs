@@ -39,6 +39,8 @@ mod limits;
 mod metering;
 #[path = "gate/mocks.rs"]
 mod mocks;
+#[path = "gate/needs.rs"]
+mod needs;
 #[path = "gate/own_token.rs"]
 mod own_token;
 #[path = "gate/refusals.rs"]
@@ -60,6 +62,8 @@ mod strategies;
 mod support;
 #[path = "gate/threescale.rs"]
 mod threescale;
+#[path = "gate/traps.rs"]
+mod traps;
 
 use std::rc::Rc;
 
