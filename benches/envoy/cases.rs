@@ -6,12 +6,13 @@ use serde_json::json;
 use sidegate_harness::{
     Answer, Client, Connection, Envoy, Listener, Oidc, RateLimit, Redis, Request, Setup, StubProvider,
     Upstream, Wasm, direct_response,
+    threescale::{Application, Period, Service, Threescale},
 };
 
 use crate::{peers, policy, worst};
 
 /// All cases, in the order of the table.
-pub const NAMES: [&str; 21] = [
+pub const NAMES: [&str; 22] = [
     "plain",
     "noop",
     "floor",
@@ -23,6 +24,7 @@ pub const NAMES: [&str; 21] = [
     "mock",
     "refused_key",
     "introspection_cached",
+    "threescale_cached",
     "key_binding_limits_100k",
     "local_limits",
     "replicated_leases",
@@ -54,6 +56,7 @@ enum Beside {
     Authorizer { _service: Upstream },
     Stub { _provider: StubProvider },
     Counting { _service: RateLimit, _redis: Redis },
+    Backend { _threescale: Threescale },
 }
 
 impl Case {
@@ -115,6 +118,7 @@ impl Case {
             }
             "worst_token" => return Self::many_scopes(name, listener, prepare).await,
             "introspection_cached" => return Self::introspection(name, listener, prepare).await,
+            "threescale_cached" => return Self::threescale(name, listener, prepare).await,
             other => return Err(format!("no case {other}").into()),
         };
         let setup = Setup::new(listener.route(direct_response(200, "ok")));
@@ -163,6 +167,27 @@ impl Case {
             .cluster("oidc", oidc.address());
         let beside = Beside::Provider { _oidc: oidc };
         Ok(Self::running(name, prepare(setup), request().bearer(&token), 200, beside).await)
+    }
+
+    /// The stand-in for 3scale's backend knows the application, whose plan has three limits.
+    async fn threescale(
+        name: &'static str,
+        listener: Listener,
+        prepare: &dyn Fn(Setup) -> Setup,
+    ) -> Result<Self, Box<dyn Error>> {
+        const MANY: u64 = 1_000_000_000;
+        let limits =
+            [("reads", Period::Day, MANY), ("hits", Period::Hour, MANY), ("hits", Period::Month, MANY)];
+        let service =
+            Service::of_user_keys("1", "t0ken").metric("reads", Some("hits")).plan("basic", &limits);
+        let application = Application::new("acme", "basic").user_key(policy::USER_KEY);
+        let backend = Threescale::start([service.application(application)]).await;
+        let filter = Wasm::sidegate(&policy::of_applications());
+        let setup = Setup::new(listener.wasm(&filter).route(direct_response(200, "ok")))
+            .cluster("su1", backend.address());
+        let beside = Beside::Backend { _threescale: backend };
+        let request = request().header("apikey", policy::USER_KEY);
+        Ok(Self::running(name, prepare(setup), request, 200, beside).await)
     }
 
     async fn many_scopes(

@@ -82,6 +82,30 @@ pub fn of_tokens(url: &str) -> Value {
     policy
 }
 
+/// The user key of the application in [`of_applications`].
+pub const USER_KEY: &str = "bench-user-key";
+
+/// An application that 3scale's backend at the cluster `su1` knows by its user key. The backend has the
+/// limits; decisions are kept for an hour.
+pub fn of_applications() -> Value {
+    let mut policy = base(json!([{"threescale": {"provider": "su1"}}]));
+    set(
+        &mut policy,
+        "/providers",
+        json!({"su1": {"service_management": {
+            "cluster": "su1", "url": "http://su1", "service_id": "1", "service_token": "t0ken", "ttl": "60m",
+            "timeout": "20s",
+        }}}),
+    );
+    set(&mut policy, "/plans", json!({"basic": {"environment": "production"}}));
+    set(
+        &mut policy,
+        "/apis/0/forward/headers",
+        json!({"x-environment": "{environment}", "x-plan": "{plan}"}),
+    );
+    policy
+}
+
 fn base(access: Value) -> Value {
     json!({
         "sidegate": "v1",
