@@ -176,14 +176,15 @@ fn json(yaml: &str) -> Vec<u8> {
 
 #[test]
 fn every_whole_policy_in_the_documents_loads() {
-    let mut policies = vec![("envoy/demo-policy.yaml".into(), read("envoy/demo-policy.yaml"))];
+    let examples = ["envoy/demo-policy.yaml", "envoy/threescale-policy.yaml"];
+    let mut policies: Vec<(PathBuf, String)> = examples.map(|path| (path.into(), read(path))).into();
     for (path, text) in documents() {
         let whole = fences(&text, "yaml")
             .into_iter()
             .filter(|fence| fence.lines().any(|line| line.starts_with("sidegate: v1")));
         policies.extend(whole.map(|fence| (path.clone(), fence.to_owned())));
     }
-    assert!(policies.len() >= 2);
+    assert!(policies.len() >= 3);
     for (path, policy) in policies {
         if let Err(problems) = Policy::load(&json(&policy), &|_| Some("secret".to_owned())) {
             panic!("{}: {problems}\n{policy}", path.display());

@@ -1,5 +1,5 @@
 //! The tour: real requests, admitted and refused by Sidegate in a real Envoy, with a real OAuth2 server
-//! behind it. `make demo` runs it.
+//! behind it, and then with a stand-in for 3scale's backend. `make demo` runs it.
 //!
 //! `KEEP=1` leaves everything running afterwards, and prints requests to try. `PORT` chooses the port. The
 //! default is the port in `envoy/demo.yaml`, or a free one if that is taken. Exits with 1 if any answer is
@@ -8,7 +8,7 @@
 #![expect(clippy::print_stdout, reason = "the program prints its results")]
 
 mod parts;
-
+mod threescale;
 mod tour;
 
 use std::process::ExitCode;
@@ -32,7 +32,14 @@ async fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let surprises = tour::walk(&parts).await;
+    let mut surprises = tour::walk(&parts).await;
+    match threescale::walk().await {
+        Ok(more) => surprises = surprises.saturating_add(more),
+        Err(error) => {
+            println!("the chapter about 3scale does not start: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
     #[expect(clippy::disallowed_methods, reason = "the options are environment variables")]
     if std::env::var_os("KEEP").is_some() {
         parts.print_commands().await;

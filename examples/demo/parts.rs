@@ -34,7 +34,7 @@ impl Parts {
 
         let directory = TempDir::with_prefix("sidegate-demo-")?;
         let filter = directory.path().join("filter.yaml");
-        std::fs::write(&filter, filter_with_policy()?.to_string())?;
+        std::fs::write(&filter, filter_with_policy("envoy/demo-policy.yaml")?.to_string())?;
 
         let mut bootstrap = yaml("envoy/demo.yaml");
         for (cluster, address) in
@@ -86,17 +86,17 @@ impl Parts {
     }
 }
 
-/// `envoy/demo-filter.yaml` with the built module, and the policy as JSON.
-fn filter_with_policy() -> Result<Value, Box<dyn Error>> {
+/// `envoy/demo-filter.yaml` with the built module, and a policy as JSON.
+pub fn filter_with_policy(policy: &str) -> Result<Value, Box<dyn Error>> {
     let mut filter = yaml("envoy/demo-filter.yaml");
     let config = "/resources/0/typed_config/config";
     *at(&mut filter, &format!("{config}/vm_config/code/local/filename"))? = json!(sidegate_module());
-    *at(&mut filter, &format!("{config}/configuration/value"))? =
-        json!(yaml("envoy/demo-policy.yaml").to_string());
+    *at(&mut filter, &format!("{config}/configuration/value"))? = json!(yaml(policy).to_string());
     Ok(filter)
 }
 
-fn at<'a>(value: &'a mut Value, pointer: &str) -> Result<&'a mut Value, Box<dyn Error>> {
+/// What is at a pointer.
+pub fn at<'a>(value: &'a mut Value, pointer: &str) -> Result<&'a mut Value, Box<dyn Error>> {
     value.pointer_mut(pointer).ok_or_else(|| format!("nothing at {pointer}").into())
 }
 
