@@ -3,6 +3,9 @@
 #![cfg(test)]
 #![cfg(not(target_family = "wasm"))]
 
+#[path = "envoy_threescale/modes.rs"]
+mod modes;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
