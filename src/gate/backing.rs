@@ -1,7 +1,7 @@
 //! Backing: a provider that vouches for applications is asked. What an admitted request uses is added to the
 //! account of its application, to be reported to that provider, or counted there at once.
 
-use std::{borrow::Cow, num::NonZeroU64, time::Duration};
+use std::{borrow::Cow, num::NonZeroU64, rc::Rc, time::Duration};
 
 use super::{
     identify::{Caller, Credential, unavailable},
@@ -31,7 +31,7 @@ pub(super) struct Backing {
     /// The provider, as an index into the policy's providers.
     provider: usize,
     /// What was decided.
-    authorization: Authorization,
+    authorization: Rc<Authorization>,
     /// The application's account.
     account: Account<'static>,
     /// What has the request counted at once.
@@ -181,7 +181,7 @@ async fn count_at_once<S: Store>(
 /// Adds what the request uses to the account of its application. The limits that the provider reported hold
 /// here until the next report.
 fn add<S: Store>(backing: &Backing, place: &Place<'_>, ports: &Ports<S>) -> Result<(), Refusal> {
-    let Authorization { amounts, bounds, born, plan: _ } = &backing.authorization;
+    let Authorization { amounts, bounds, born, plan: _ } = &*backing.authorization;
     let added = place.policy.ledger.add(ports.store(), &backing.account, amounts, bounds, *born);
     added.map_err(|not_added| match not_added {
         NotAdded::Exceeded(Exceeded { max: 0, end: _ }) => {

@@ -5,7 +5,10 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{AskedClaims, Identity, Vouched, recent::Recent};
+use super::{
+    AskedClaims, Identity, Vouched,
+    recent::{MOST_BYTES, Recent},
+};
 use crate::{
     credential::Digest,
     provider::{Freshness, Keeping, WhenUnavailable},
@@ -27,7 +30,7 @@ pub struct IdentityCache {
     asked: AskedClaims,
     /// What answers depend on beside the provider and the token. Answers with anything else are not found.
     variant: Option<Digest>,
-    recent: Recent,
+    recent: Recent<KeptAnswer<'static>>,
 }
 
 /// What operators change in order that nothing is used that was cached before.
@@ -170,7 +173,7 @@ impl IdentityCache {
             return Some(kept.into_vouched());
         }
         let kept = self.find(store, key).filter(is_fresh)?;
-        self.recent.note(key, &kept);
+        self.recent.note(key, kept.to_remember());
         Some(kept.into_vouched())
     }
 
@@ -210,7 +213,7 @@ impl IdentityCache {
             Vouched::Inactive => now,
         };
         let answer = KeptAnswer::new(introspected, now);
-        self.recent.note(key, &answer);
+        self.recent.note(key, answer.to_remember());
         let kept_until = answer.kept_until(terms);
         let (table, other) = match &answer.introspected {
             Vouched::Active(_) => (&self.active, &self.inactive),
@@ -243,12 +246,15 @@ impl<'a> KeptAnswer<'a> {
         Self { fetched_at: now, introspected }
     }
 
-    /// The answer.
-    pub const fn vouched(&self) -> &Vouched<'a> {
-        &self.introspected
+    /// The answer, if a worker may remember it: tokens that are not active are of strangers.
+    fn to_remember(&self) -> Option<KeptAnswer<'static>> {
+        match &self.introspected {
+            Vouched::Active(identity) if identity.bytes() <= MOST_BYTES => Some(self.clone().into_owned()),
+            Vouched::Active(_) | Vouched::Inactive => None,
+        }
     }
 
-    /// The same.
+    /// The answer.
     pub fn into_vouched(self) -> Vouched<'a> {
         self.introspected
     }
@@ -354,6 +360,14 @@ mod tests {
 
     fn states(entry: &KeptAnswer<'_>, terms: &Terms, seconds: &[u64]) -> Vec<Freshness> {
         seconds.iter().map(|second| entry.freshness(terms, Timestamp::from_seconds(*second))).collect()
+    }
+
+    #[test]
+    fn a_worker_remembers_active_tokens_only() {
+        let remembers = |vouched| KeptAnswer::new(vouched, NOW).to_remember().is_some();
+        let large = Identity { sub: Some("x".repeat(MOST_BYTES).into()), ..full() };
+        assert!(remembers(Vouched::Active(full())));
+        assert!(!remembers(Vouched::Active(large)) && !remembers(Vouched::Inactive));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Asks about an application: first the cache, then the backend, and the cache again if the backend is
 //! unavailable.
 
+use std::rc::Rc;
+
 use super::{
     Applicant, Authorization, Caching, Decision, Decisions, Kept, Provider, Question, Read, Rejected,
     Rejection, read,
@@ -62,13 +64,9 @@ pub async fn consult<S: Store>(
     ports: &Ports<S>,
 ) -> Consulted {
     let (settings, digest) = (provider.settings(), ports.digest_of(provider.question(question)));
-    let find = || match settings.caching {
-        Caching::None => None,
-        Caching::Strict | Caching::Resilient | Caching::Allow => {
-            memory.decisions.find(ports.store(), &digest)
-        }
-    };
-    let kept = find();
+    let is_cached = settings.caching != Caching::None;
+    let find = || is_cached.then(|| memory.decisions.find(ports.store(), &digest)).flatten();
+    let kept = is_cached.then(|| memory.decisions.look(ports.store(), &digest, settings)).flatten();
     let known = matches!(kept.as_ref().map(Kept::decision), Some(Decision::Authorized(_)));
     if let Some(kept) = kept
         && kept.freshness(settings, ports.now()) == Freshness::Fresh
@@ -204,7 +202,7 @@ async fn exchange<S: Store>(
 
 fn decision<S: Store>(read: Read, usage: &[(&str, u64)], settled: &Settled, ports: &Ports<S>) -> Decision {
     match read {
-        Read::Authorized(answer) => Decision::Authorized(Authorization::new(answer, usage, settled)),
+        Read::Authorized(answer) => Decision::Authorized(Rc::new(Authorization::new(answer, usage, settled))),
         Read::Rejected { rejection, reset, max } => {
             let reset = reset.map(|reset| ports.now().saturating_add(seconds(reset)));
             Decision::Rejected(Rejected { rejection, reset, max })
@@ -274,7 +272,7 @@ fn despite<S: Store>(
             memory.decisions.knows_key(ports.store(), &application, &key(question.applicant))
         })
     };
-    let decision = Decision::Authorized(Authorization::unseen(question.usage));
+    let decision = Decision::Authorized(Rc::new(Authorization::unseen(question.usage)));
     is_allowed.then_some(Decided { decision, lookup: Lookup::Stale, acceptance: Acceptance::Unseen })
 }
 

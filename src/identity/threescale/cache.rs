@@ -7,7 +7,8 @@ use std::num::NonZeroU32;
 use super::{Caching, Decision, Kept, Settings};
 use crate::{
     credential::Digest,
-    identity::Epoch,
+    identity::{Epoch, recent::Recent},
+    provider::Freshness,
     store::{Change, Session, Store, Table},
     time::Timestamp,
 };
@@ -22,6 +23,7 @@ pub struct Decisions {
     keys: Table,
     /// What all keys are joined with, except in the first epoch.
     epoch: Option<Digest>,
+    recent: Recent<Kept>,
 }
 
 /// Room for a rejection, or for the digest of a key.
@@ -38,6 +40,7 @@ impl Decisions {
             rejected: Table::cache("rejected", capacity).with_entries_of(SMALL).uncounted(),
             keys: Table::cache("applications", KEYS).with_entries_of(SMALL).uncounted(),
             epoch: None,
+            recent: Recent::default(),
         }
     }
 
@@ -50,7 +53,25 @@ impl Decisions {
         self.epoch.map_or(*key, |epoch| epoch.joined(key))
     }
 
-    /// The decision about the question with this digest.
+    /// The decision about the question with this digest. The store is not read for an application that this
+    /// worker has found authorized not long ago. So another worker may know already that it is no longer; but
+    /// nobody uses a decision for longer than its `ttl`.
+    pub fn look(
+        &self,
+        store: Session<'_, impl Store>,
+        question: &Digest,
+        settings: &Settings,
+    ) -> Option<Kept> {
+        let is_fresh = |kept: &Kept| kept.freshness(settings, store.now()) == Freshness::Fresh;
+        if let Some(kept) = self.recent.find(question, is_fresh) {
+            return Some(kept);
+        }
+        let kept = self.find(store, question)?;
+        self.recent.note(question, Some(&kept).filter(|kept| is_fresh(kept)).and_then(Kept::to_remember));
+        Some(kept)
+    }
+
+    /// The decision that all workers share.
     pub fn find(&self, store: Session<'_, impl Store>, question: &Digest) -> Option<Kept> {
         let question = self.entry(question);
         let find = |table: &Table| {
@@ -74,6 +95,7 @@ impl Decisions {
             Decision::Authorized(_) => (&self.authorized, &self.rejected),
             Decision::Rejected(_) => (&self.rejected, &self.authorized),
         };
+        self.recent.note(question, kept.to_remember());
         let question = self.entry(question);
         write(other, store, &question, Timestamp::default(), Vec::new());
         write(table, store, &question, kept.kept_until(settings), kept.encode());

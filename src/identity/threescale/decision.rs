@@ -1,5 +1,7 @@
 //! Decisions of the backend, and what an authorization means for a request.
 
+use std::rc::Rc;
+
 use super::{Answer, Rejection};
 use crate::{
     report::{Amount, Bound, Settled},
@@ -10,7 +12,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// The application may.
-    Authorized(Authorization),
+    Authorized(Rc<Authorization>),
     /// It may not.
     Rejected(Rejected),
 }
@@ -109,7 +111,7 @@ pub(super) mod tests {
             parents: vec![("reads".to_owned(), "hits".to_owned())],
         };
         let usage = [("reads", 2), ("hits", 1)];
-        Decision::Authorized(Authorization::new(answer, &usage, &Settled::default()))
+        Decision::Authorized(Rc::new(Authorization::new(answer, &usage, &Settled::default())))
     }
 
     pub fn rejected(code: &str, reset: Option<u64>) -> Decision {

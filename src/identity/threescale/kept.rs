@@ -2,8 +2,11 @@
 //!
 //! An entry holds what was decided and when, and nothing computed from settings.
 
+use std::rc::Rc;
+
 use super::{Authorization, Caching, Decision, Rejected, Rejection, Settings};
 use crate::{
+    identity::recent::MOST_BYTES,
     provider::Freshness,
     report::{Amount, Bound},
     time::Timestamp,
@@ -70,6 +73,12 @@ impl Kept {
         }
     }
 
+    /// The decision, if a worker may remember it: rejections are of strangers.
+    pub(super) fn to_remember(&self) -> Option<Self> {
+        let is_small = || self.encode().len() <= MOST_BYTES;
+        (matches!(self.decision, Decision::Authorized(_)) && is_small()).then(|| self.clone())
+    }
+
     /// Encodes the decision for the cache.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
@@ -80,7 +89,8 @@ impl Kept {
                 push_optional(&mut bytes, reset.map(Timestamp::millis));
                 push_optional(&mut bytes, *max);
             }
-            Decision::Authorized(Authorization { plan, amounts, bounds, born }) => {
+            Decision::Authorized(authorization) => {
+                let Authorization { plan, amounts, bounds, born } = &**authorization;
                 bytes.push(AUTHORIZED);
                 push_text(&mut bytes, plan.as_deref().unwrap_or_default());
                 bytes.push(u8::from(plan.is_some()));
@@ -138,7 +148,7 @@ impl Kept {
                         end: bytes.optional()?.map(Timestamp::from_millis),
                     });
                 }
-                Decision::Authorized(Authorization { plan, amounts, bounds, born })
+                Decision::Authorized(Rc::new(Authorization { plan, amounts, bounds, born }))
             }
             _ => return None,
         };
@@ -216,7 +226,7 @@ mod tests {
         for decision in [
             authorization(&[None, Some(60)]),
             authorization(&[]),
-            Decision::Authorized(Authorization::default()),
+            Decision::Authorized(Rc::default()),
             rejected("limits_exceeded", Some(60)),
             rejected("application_key_invalid", None),
         ] {
@@ -229,6 +239,15 @@ mod tests {
         }
         assert_eq!(Kept::decode(&[]), None);
         assert_eq!(Kept::decode(&[9; 40]), None);
+    }
+
+    #[test]
+    fn a_worker_remembers_authorizations_only() {
+        let remembers = |decision| Kept::new(decision, NOW).to_remember().is_some();
+        let large = Authorization { plan: Some("x".repeat(MOST_BYTES)), ..Authorization::default() };
+        assert!(remembers(authorization(&[None, Some(60)])));
+        assert!(!remembers(Decision::Authorized(Rc::new(large))));
+        assert!(!remembers(rejected("application_key_invalid", None)));
     }
 
     #[test]
