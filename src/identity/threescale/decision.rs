@@ -45,8 +45,8 @@ pub struct Rejected {
 const HIGHEST: usize = 16;
 
 impl Authorization {
-    /// What an answer means for a request that uses this much. `settled` is what the account had reported when
-    /// the question was sent.
+    /// What an answer means for a request that uses this much. `settled` is what the account had reported
+    /// when the question was sent.
     pub fn new(answer: Answer, usage: &[(&str, u64)], settled: &Settled) -> Self {
         let amounts = amounts(usage, &answer.parents);
         let bounds = answer.limits.into_iter().filter_map(|limit| {
