@@ -12,7 +12,7 @@ use sidegate_harness::{
 use crate::{peers, policy, worst};
 
 /// All cases, in the order of the table.
-pub const NAMES: [&str; 22] = [
+pub const NAMES: [&str; 24] = [
     "plain",
     "noop",
     "floor",
@@ -24,6 +24,8 @@ pub const NAMES: [&str; 22] = [
     "mock",
     "refused_key",
     "introspection_cached",
+    "jwt_cached",
+    "jwt_verified_by_envoy",
     "threescale_cached",
     "key_binding_limits_100k",
     "local_limits",
@@ -118,6 +120,7 @@ impl Case {
             }
             "worst_token" => return Self::many_scopes(name, listener, prepare).await,
             "introspection_cached" => return Self::introspection(name, listener, prepare).await,
+            "jwt_cached" | "jwt_verified_by_envoy" => return Self::jwt(name, listener, prepare).await,
             "threescale_cached" => return Self::threescale(name, listener, prepare).await,
             other => return Err(format!("no case {other}").into()),
         };
@@ -188,6 +191,25 @@ impl Case {
         let beside = Beside::Backend { _threescale: backend };
         let request = request().header("apikey", policy::USER_KEY);
         Ok(Self::running(name, prepare(setup), request, 200, beside).await)
+    }
+
+    async fn jwt(
+        name: &'static str,
+        listener: Listener,
+        prepare: &dyn Fn(Setup) -> Setup,
+    ) -> Result<Self, Box<dyn Error>> {
+        let oidc = Oidc::start([Client::new("acme-web", "acme", "orders.read")]).await;
+        let token = oidc.token("acme-web", "orders.read", Some(Oidc::ORDERS_JWT)).await;
+        let (issuer, keys) = (oidc.issuer(), oidc.keys());
+        let listener = match name {
+            "jwt_verified_by_envoy" => listener
+                .filter(peers::jwt_authn(&issuer, &keys))
+                .wasm(&Wasm::sidegate(&policy::of_jwts(&issuer, None))),
+            _ => listener.wasm(&Wasm::sidegate(&policy::of_jwts(&issuer, Some(&keys)))),
+        };
+        let setup = Setup::new(listener.route(direct_response(200, "ok"))).cluster("oidc", oidc.address());
+        let beside = Beside::Provider { _oidc: oidc };
+        Ok(Self::running(name, prepare(setup), request().bearer(&token), 200, beside).await)
     }
 
     async fn many_scopes(

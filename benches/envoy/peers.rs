@@ -144,3 +144,25 @@ end
         },
     })
 }
+
+/// Envoy's filter that verifies JWTs of `issuer` with the keys at `keys`, as `envoy/jwt.yaml` has it.
+pub fn jwt_authn(issuer: &str, keys: &str) -> Value {
+    json!({
+        "name": "envoy.filters.http.jwt_authn",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+            "providers": {"oidc": {
+                "issuer": issuer,
+                "audiences": ["orders"],
+                "remote_jwks": {
+                    "http_uri": {"uri": keys, "cluster": "oidc", "timeout": "2s"},
+                    "cache_duration": "600s",
+                    "async_fetch": {"fast_listener": false},
+                },
+                "payload_in_metadata": "payload",
+                "forward": true,
+            }},
+            "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "oidc"}}],
+        },
+    })
+}

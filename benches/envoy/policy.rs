@@ -106,6 +106,24 @@ pub fn of_applications() -> Value {
     policy
 }
 
+/// JWTs of one OAuth2 client, verified by Sidegate with the keys at `keys` through the cluster `oidc` and kept
+/// for an hour, or verified by Envoy.
+pub fn of_jwts(issuer: &str, keys: Option<&str>) -> Value {
+    let verified_by = if keys.is_some() { "sidegate" } else { "envoy" };
+    let access = json!([{"jwt": {
+        "provider": "oidc", "verified_by": verified_by, "scopes": ["orders.read"], "audience": {"all": ["orders"]},
+    }}]);
+    let mut policy = base(access);
+    let provider = match keys {
+        Some(url) => json!({"issuer": issuer, "cluster": "oidc", "url": url, "cache": {"ttl": "60m"}}),
+        None => json!({"issuer": issuer}),
+    };
+    set(&mut policy, "/providers", json!({"oidc": {"jwks": provider}}));
+    set(&mut policy, "/consumers", json!([{"name": "acme", "plan": "basic", "clients": ["acme-web"]}]));
+    set(&mut policy, "/apis/0/bindings", json!([{"consumer": "acme", "allow": {"methods": ["GET"]}}]));
+    policy
+}
+
 fn base(access: Value) -> Value {
     json!({
         "sidegate": "v1",
