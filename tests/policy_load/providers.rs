@@ -352,6 +352,12 @@ fn answers_that_nobody_can_sign() {
             ],
         ),
         (
+            r#"{"/providers/j":{"jwks":{"issuer":"https://idp"}},"/providers/p/introspection/signed":{"provider":"j","audience":"us"}}"#,
+            &[
+                "providers.p.introspection.signed.provider: the provider `j` has no keys: give it `cluster` and `url`, or `keys`",
+            ],
+        ),
+        (
             r#"{"/providers/j":{"jwks":{"issuer":"https://idp","cluster":"c","url":"http://idp/"}},"/providers/p/introspection/signed":{"provider":"j"},"/providers/p/introspection/authentication":"none"}"#,
             &[
                 "providers.p.introspection.signed: say which `audience` the answers are for: `authentication` has no client id",

@@ -112,11 +112,6 @@ impl Provider {
         &self.settings
     }
 
-    /// Whether its tokens can be verified here.
-    pub const fn has_keys(&self) -> bool {
-        !matches!(self.settings.keys, Keys::None)
-    }
-
     /// Whether its keys are at a URL.
     pub const fn publishes_keys(&self) -> bool {
         matches!(self.settings.keys, Keys::Published(_))

@@ -124,8 +124,8 @@ fn token(
         }
     };
     let provider = names.providers.find(kind, &provider, &format!("{path}.provider"), report);
-    match (kind, verified_by, provider.and_then(|provider| names.providers.has_keys(provider))) {
-        (ProviderKind::Jwks, VerifiedBy::Sidegate, Some(false)) => report.add_resting_on(
+    match (kind, verified_by, provider.is_some_and(|provider| names.providers.is_keyless(provider))) {
+        (ProviderKind::Jwks, VerifiedBy::Sidegate, true) => report.add_resting_on(
             &format!("{path}.provider"),
             "has no keys: give it `cluster` and `url`, or `keys`, or write `verified_by: envoy` here",
             vec![format!("{path}.verified_by")],

@@ -105,6 +105,12 @@ fn compile_signed(
 ) -> Option<Signed> {
     let document::SignedAnswers { provider, audience } = signed;
     let signer = providers.find(ProviderKind::Jwks, &provider, &format!("{path}.provider"), report);
+    if signer.is_some_and(|signer| providers.is_keyless(signer)) {
+        report.add(
+            &format!("{path}.provider"),
+            format!("the provider `{provider}` has no keys: give it `cluster` and `url`, or `keys`"),
+        );
+    }
     if let Some(audience) = &audience {
         report.text(&format!("{path}.audience"), audience);
     }

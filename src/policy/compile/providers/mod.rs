@@ -24,6 +24,8 @@ pub(super) struct Providers {
     by_name: HashMap<String, usize>,
     /// What each provider is, also where it has problems.
     kinds: Vec<ProviderKind>,
+    /// Which providers have no keys, also where they have problems.
+    keyless: Vec<bool>,
 }
 
 /// What a provider is.
@@ -43,7 +45,8 @@ pub(super) fn compile(
     report.at_most(MOST, "providers", providers.0.len(), "providers");
     let by_name = index(&providers);
     let kinds = providers.0.values().map(ProviderKind::of).collect();
-    let known = Providers { list: Vec::new(), by_name, kinds };
+    let keyless = providers.0.values().map(is_keyless).collect();
+    let known = Providers { list: Vec::new(), by_name, kinds, keyless };
     let list = providers
         .0
         .into_iter()
@@ -71,6 +74,16 @@ pub(super) fn compile(
     Providers { list, ..known }
 }
 
+/// Whether it is an issuer of JWTs without keys, whose tokens only Envoy can verify.
+fn is_keyless(provider: &document::Provider) -> bool {
+    match provider {
+        document::Provider::Jwks(jwks) => jwks.cluster.is_none() && jwks.url.is_none() && jwks.keys.is_none(),
+        document::Provider::Introspection(_)
+        | document::Provider::RateLimitService(_)
+        | document::Provider::ServiceManagement(_) => false,
+    }
+}
+
 impl Providers {
     /// The issuers of the tokens that the provider knows; empty if they are not known, or if it has problems.
     pub(super) fn issuers(&self, index: usize) -> Vec<String> {
@@ -81,14 +94,9 @@ impl Providers {
         }
     }
 
-    /// Whether the provider has keys; `None` if it is of another kind, or has problems.
-    pub(super) fn has_keys(&self, index: usize) -> Option<bool> {
-        match self.list.get(index).filter(|_| self.list.len() == self.kinds.len())? {
-            Provider::Jwks(provider) => Some(provider.has_keys()),
-            Provider::Introspection(_) | Provider::RateLimitService(_) | Provider::ServiceManagement(_) => {
-                None
-            }
-        }
+    /// Whether the provider is an issuer of JWTs without keys.
+    pub(super) fn is_keyless(&self, index: usize) -> bool {
+        self.keyless.get(index) == Some(&true)
     }
 
     /// The index of the provider that is called `name` and is of this kind, or none and a problem at `path`.
