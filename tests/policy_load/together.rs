@@ -17,7 +17,7 @@ fn everything_that_is_wrong_is_reported_at_once() {
             "providers.p.introspection.timeout: `soon` is not a duration such as `200ms`, `30s`, `5m`, `1h` or `1d`",
             "consumers[1] (acme).keys[0].not_after: `soon` is not a moment in RFC 3339 such as `2027-01-01T00:00:00Z`",
             "consumers[1] (acme).keys[0].sha256: not a SHA-256 digest: expected 64 hexadecimal digits",
-            "gate.colour: unknown field `colour`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `max_path_length`, `errors`, `rate_limit_headers`, `quota_alert_at`, `filter_state`, `debug`, `capacity`",
+            "gate.colour: unknown field `colour`, expected one of `realm`, `resource_metadata`, `unmatched`, `preflight`, `max_path_length`, `errors`, `rate_limit_headers`, `quota_alert_at`, `filter_state`, `debug`, `client_certificate`, `capacity`",
             "gate.capacity.meters: not between 1 and 16777216",
             "providers.p.introspection.authentication.basic.secret: the environment has no variable `NOT_SET`, or an empty one",
             "plans.gold.limits: the list is empty: leave it out, or give it an entry",
