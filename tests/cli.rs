@@ -100,6 +100,32 @@ fn check_reports_every_problem_of_every_file_on_a_line_of_its_own() {
 }
 
 #[test]
+fn check_warns_of_what_loads_but_is_probably_a_mistake() {
+    let directory = TempDir::new().unwrap();
+    let yaml = "\
+sidegate: v1
+apis:
+  - name: orders
+    rules:
+      - {path: /orders/:id, access: [allow]}
+      - {path: /**, methods: [get], access: [allow]}
+";
+    let policy = file(&directory, "policy.yaml", yaml);
+    let ended = sidegate(&["check", &policy], "");
+    assert_eq!(ended.code, 0);
+    assert!(ended.output.starts_with(&format!("{policy}: ok (")), "{}", ended.output);
+    let lines = [
+        format!(
+            "{policy}:5:10: warning: apis[0] (orders).rules[0].path: `:id` is taken literally: a parameter is written `{{id}}`"
+        ),
+        format!(
+            "{policy}:6:21: warning: apis[0] (orders).rules[1].methods: `get` is not `GET`, which clients send: methods compare exactly"
+        ),
+    ];
+    assert_eq!(ended.errors.lines().collect::<Vec<_>>(), lines);
+}
+
+#[test]
 fn problems_are_reported_with_line_and_column() {
     let directory = TempDir::new().unwrap();
     let yaml = "\

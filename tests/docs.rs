@@ -186,8 +186,9 @@ fn every_whole_policy_in_the_documents_loads() {
     }
     assert!(policies.len() >= 3);
     for (path, policy) in policies {
-        if let Err(problems) = Policy::load(&json(&policy), &|_| Some("secret".to_owned())) {
-            panic!("{}: {problems}\n{policy}", path.display());
+        match Policy::load(&json(&policy), &|_| Some("secret".to_owned())) {
+            Ok(loaded) => assert_eq!(loaded.warnings.to_string(), "", "{}\n{policy}", path.display()),
+            Err(problems) => panic!("{}: {problems}\n{policy}", path.display()),
         }
     }
 }

@@ -41,6 +41,8 @@ mod scale;
 mod together;
 #[path = "policy_load/types.rs"]
 mod types;
+#[path = "policy_load/warnings.rs"]
+mod warnings;
 
 use std::{
     fmt::Write as _,

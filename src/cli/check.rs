@@ -16,6 +16,7 @@ Examples:
   kubectl get configmap sidegate -o jsonpath='{.data.policy}' | sidegate check --without-secrets -
 
 Prints `FILE: ok (…)` for each policy that would load, and `FILE:LINE:COLUMN: path: message` for each problem.
+What loads but is probably a mistake is a line with `warning: ` before the path.
 Exit codes: 0 all policies are valid, 1 one is invalid, 2 one cannot be read.")]
 pub struct Arguments {
     /// Policies in YAML or JSON; `-` for standard input

@@ -1,4 +1,4 @@
-//! Loads the policy of a command, and prints all problems in it.
+//! Loads the policy of a command, and prints all problems in it, or all warnings.
 
 use std::{fmt, io};
 
@@ -8,7 +8,7 @@ use super::{
     input::{Misread, Source},
     places::{Place, Places},
 };
-use crate::policy::{Further, Policy};
+use crate::policy::{Further, Policy, Problem, Warnings};
 
 /// A policy that loaded.
 pub struct Loaded {
@@ -46,7 +46,10 @@ pub fn load(
         }
     };
     let problems = match Policy::load(&configuration, environment) {
-        Ok(policy) => return Ok(Ok(Loaded { policy, configuration, text })),
+        Ok(policy) => {
+            warn(source, &text, &policy.warnings, streams)?;
+            return Ok(Ok(Loaded { policy, configuration, text }));
+        }
         Err(problems) => problems,
     };
     print(source, &text, problems.list, |problem| &problem.path, streams)?;
@@ -54,6 +57,23 @@ pub fn load(
         writeln!(streams.errors, "{name}: {}", problems.further)?;
     }
     Ok(Err(Status::Invalid))
+}
+
+fn warn(source: &Source, text: &[u8], warnings: &Warnings, streams: &mut Streams<'_>) -> io::Result<()> {
+    struct Warning<'a>(&'a Problem);
+
+    impl fmt::Display for Warning<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "warning: {}", self.0)
+        }
+    }
+
+    let list = warnings.list.iter().map(Warning).collect();
+    print(source, text, list, |warning| &warning.0.path, streams)?;
+    if warnings.further > 0 {
+        writeln!(streams.errors, "{}: there are {} more warnings", source.name(), warnings.further)?;
+    }
+    Ok(())
 }
 
 /// Prints problems with their places, in the order of the text. `path` returns the path of a problem.

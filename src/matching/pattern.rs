@@ -112,6 +112,16 @@ impl PathPattern {
     pub fn regex(text: &str) -> Result<Self, InvalidPath> {
         PathRegex::parse(text).map(|regex| Self(Kind::Regex(regex)))
     }
+
+    /// Whether it is known to cover every path that `other` covers. Of expressions nothing is known, but that
+    /// `/**` covers all of their paths.
+    pub fn covers_all_of(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Kind::Template(template), Kind::Template(other)) => template.covers_all_of(other),
+            (Kind::Template(template), Kind::Regex(_)) => template.rest && template.segments.is_empty(),
+            (Kind::Regex(_), _) => false,
+        }
+    }
 }
 
 impl PathRegex {

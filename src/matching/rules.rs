@@ -1,6 +1,6 @@
 //! The rule of an API that applies to a request: the most specific path first, then the method.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -133,6 +133,17 @@ impl RuleTable {
         found.map_or(Found::None, |rules| rules.find(method))
     }
 
+    /// The rules that no request reaches, because others have all of their paths and precede them.
+    pub fn unreached(&self) -> Vec<usize> {
+        let mut unreached = Vec::new();
+        self.templates.unreached(&mut unreached);
+        if self.templates.is_exhaustive() {
+            self.by_expression.iter().for_each(|rules| unreached.extend(rules.rules()));
+        }
+        unreached.sort_unstable();
+        unreached
+    }
+
     fn insert(&mut self, template: PathTemplate, rules: SamePath) {
         self.depth = self.depth.max(template.segments.len());
         let mut node = &mut self.templates;
@@ -164,6 +175,25 @@ impl Node {
         found.or(self.rest.as_ref())
     }
 
+    /// Whether there are rules for every path from here on.
+    fn is_exhaustive(&self) -> bool {
+        self.rest.is_some() || self.is_exhaustive_without_rest()
+    }
+
+    /// The same, if it had no `/**`.
+    fn is_exhaustive_without_rest(&self) -> bool {
+        self.here.is_some() && self.parameter.as_ref().is_some_and(|node| node.is_exhaustive())
+    }
+
+    /// Adds the rules for `/**` that no request reaches: there are rules for this path, and for every path
+    /// below it.
+    fn unreached(&self, unreached: &mut Vec<usize>) {
+        if let Some(rest) = self.rest.as_ref().filter(|_| self.is_exhaustive_without_rest()) {
+            unreached.extend(rest.rules());
+        }
+        self.literals.values().chain(self.parameter.as_deref()).for_each(|node| node.unreached(unreached));
+    }
+
     /// The most nodes that one request may visit from here on, this one included.
     fn visits(&self) -> usize {
         let literal = self.literals.values().map(Self::visits).max().unwrap_or_default();
@@ -190,6 +220,11 @@ impl SamePath {
         let names: Vec<&str> = by_method.iter().map(|(name, _)| name.as_str()).collect();
         let allow = names.join(", ");
         Self { by_method, any_method, allow }
+    }
+
+    /// The rules, each once.
+    fn rules(&self) -> BTreeSet<usize> {
+        self.by_method.iter().map(|(_, rule)| *rule).chain(self.any_method).collect()
     }
 
     fn find(&self, method: &str) -> Found<'_> {
@@ -398,6 +433,19 @@ mod tests {
             ["* ~/a", "* /a"],
         ] {
             assert!(build(&rules).is_ok(), "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn rules_that_no_request_reaches_are_known() {
+        for (rules, expected) in [
+            (&["* /a", "* /a/**", "* /{x}", "* ~/b.*"][..], &[][..]),
+            (&["* ~/b", "GET /**", "* ~/c", "GET /a"], &[0, 2]),
+            (&["* /**", "GET /", "GET /{a}/**", "* ~/x"], &[0, 3]),
+            (&["* /**", "* /", "* /{a}"], &[]),
+            (&["GET /a/**", "POST /a/**", "* /a", "* /a/{b}", "* /a/{b}/{c}/**"], &[0, 1]),
+        ] {
+            assert_eq!(build(rules).unwrap().unreached(), expected, "{rules:?}");
         }
     }
 }

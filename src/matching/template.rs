@@ -73,6 +73,16 @@ impl PathTemplate {
         self.segments.iter().map(segment).fold(0, usize::saturating_add)
     }
 
+    /// Whether it covers every path that `other` covers.
+    pub(super) fn covers_all_of(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.segments.len(), other.segments.len());
+        let fits = if self.rest { ours <= theirs } else { ours == theirs && !other.rest };
+        fits && self.segments.iter().zip(&other.segments).all(|(ours, theirs)| match ours {
+            Segment::Literal(_) => ours == theirs,
+            Segment::Parameter => true,
+        })
+    }
+
     /// Whether it covers a path of these segments.
     #[inline]
     pub(super) fn covers(&self, requested: &Segments<'_>) -> bool {

@@ -21,7 +21,7 @@ use std::{cell::OnceCell, rc::Rc};
 pub use consumers::{Consumer, Consumers};
 pub use document::{CertificateSource, Preflight, StateName, Unmatched, Unmetered, VerifiedBy};
 pub use mocks::{Mock, Mocks};
-pub use problem::{Further, Problem, Problems};
+pub use problem::{Further, Problem, Problems, Warnings};
 pub use read::Text;
 
 use crate::{
@@ -49,6 +49,8 @@ pub struct Policy {
     pub revision: Option<String>,
     /// Sixteen hexadecimal digits of the SHA-256 of the document's text.
     pub digest: String,
+    /// What is probably a mistake in the document, although it means something.
+    pub warnings: Warnings,
     /// How refusals look.
     pub replies: Replies,
     /// What happens to a request that matches no API.

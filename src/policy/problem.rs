@@ -23,6 +23,15 @@ pub struct Problems {
     pub further: Further,
 }
 
+/// What is probably a mistake in a document that loads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Warnings {
+    /// The warnings; no more than [`Problems::MOST`].
+    pub list: Vec<Problem>,
+    /// How many more there are.
+    pub further: usize,
+}
+
 /// Problems that are not listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Further {
@@ -58,6 +67,24 @@ impl Problems {
         list.truncate(Self::MOST);
         let further = if is_complete { Further::Exactly(further) } else { Further::Unknown };
         Self { list, further }
+    }
+}
+
+impl Warnings {
+    /// More than this are not written to a log.
+    const MOST_LINES: usize = 10;
+}
+
+impl fmt::Display for Warnings {
+    /// The first of them, a line for each, and how many there are besides.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.list.len().min(Self::MOST_LINES);
+        let lines: Vec<_> = self.list.iter().take(shown).map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))?;
+        match self.list.len().saturating_sub(shown).saturating_add(self.further) {
+            0 => Ok(()),
+            more => write!(f, "\nthere are {more} more: `sidegate check` lists them"),
+        }
     }
 }
 

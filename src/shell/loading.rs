@@ -8,7 +8,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    policy::{Policy, Text},
+    policy::{Policy, Text, Warnings},
     store::{Seed, Store, Write},
 };
 
@@ -43,6 +43,9 @@ pub fn load<H: Host, S: Store + 'static>(
             log::Level::Warn,
             &format!("policy loaded revision={} digest={}", revision.unwrap_or("-"), policy.digest),
         );
+        if policy.warnings != Warnings::default() {
+            host.log(log::Level::Warn, &format!("the policy has warnings:\n{}", policy.warnings));
+        }
         telemetry.loaded(&host, Load::Accepted);
     }
     telemetry.in_force(&host, &policy, true);

@@ -28,6 +28,21 @@ fn a_policy_in_force_is_reported_by_revision_and_its_load_counted_once_for_all_w
 }
 
 #[test]
+fn warnings_are_logged_once_when_the_policy_is_loaded() {
+    let (script, store) = (Script::new(), Shared::default());
+    let mut doubtful = policy();
+    doubtful["apis"][0]["rules"][0]["methods"] = json!(["get"]);
+    let _workers = [start(&script, store.clone(), &doubtful), start(&script, store, &doubtful)];
+    let logs = script.logs.borrow();
+    let warnings: Vec<_> = logs.iter().filter(|(_, line)| line.contains("warnings")).collect();
+    let [(log::Level::Warn, line)] = &warnings[..] else { panic!("{warnings:?}") };
+    assert_eq!(
+        line,
+        "the policy has warnings:\napis[0] (orders).rules[0].methods: `get` is not `GET`, which clients send: methods compare exactly"
+    );
+}
+
+#[test]
 fn counters_survive_the_policy_and_old_and_new_count_together() {
     let (script, store) = (Script::new(), Shared::default());
     let mut limited = policy();

@@ -2,7 +2,7 @@
 
 use super::{
     super::{Access, TokenWay, VerifiedBy, document::value::Named},
-    Names, Report, document,
+    Diagnostics, Names, document,
     providers::ProviderKind,
 };
 use crate::{
@@ -22,7 +22,7 @@ pub(super) fn ways_in(
     list: Vec<document::Access>,
     names: &Names,
     path: &dyn Fn() -> String,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Vec<Access> {
     if list.is_empty() {
         report.add_empty(&path());
@@ -90,7 +90,7 @@ fn threescale(
     access: document::ThreescaleAccess,
     names: &Names,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<Access> {
     let document::ThreescaleAccess { provider, introspection, jwt } = access;
     let path = format!("{path}.threescale");
@@ -113,7 +113,7 @@ fn token(
     kind: ProviderKind,
     names: &Names,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<TokenWay> {
     let document::TokenAccess { provider, scopes, scope_strategy, audience, issuers, claims, verified_by } =
         access;
@@ -170,7 +170,7 @@ fn required_scopes(
     scopes: Vec<String>,
     strategy: ScopeStrategy,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<RequiredScopes> {
     if !report.at_most(RequiredScopes::MOST, "scopes", scopes.len(), path) {
         return None;
@@ -190,7 +190,7 @@ fn required_claims(
     claims: Named<Vec<String>>,
     names: &Names,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Vec<RequiredClaim> {
     report.at_most(MOST_CLAIMS, "claims", claims.0.len(), path);
     let required = claims.0.into_iter().filter_map(|(written, values)| {

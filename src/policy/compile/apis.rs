@@ -4,11 +4,12 @@ use std::{cell::OnceCell, collections::HashSet};
 
 use super::{
     super::{Access, Api, Unmetered},
-    Names, Report, bindings, credentials, document, errors, forward,
+    Diagnostics, Names, bindings, credentials,
+    diagnostics::check_name,
+    document, errors, forward,
     limits::{self, Scope},
     metering::{self, Applying},
     mocks,
-    report::check_name,
     rules::{self, Common},
 };
 use crate::matching::{ApiTable, BasePath, HostPattern};
@@ -23,7 +24,11 @@ const MOST_RULES: usize = 250_000;
 const MOST_BINDINGS: usize = 500_000;
 
 /// Compiles the APIs and the table that finds them.
-pub(super) fn compile(apis: Vec<document::Api>, names: &Names, report: &mut Report) -> (Vec<Api>, ApiTable) {
+pub(super) fn compile(
+    apis: Vec<document::Api>,
+    names: &Names,
+    report: &mut Diagnostics,
+) -> (Vec<Api>, ApiTable) {
     let apis = report.list("apis", Some(apis));
     let all = |count: &dyn Fn(&document::Api) -> usize| apis.iter().map(count).sum();
     let bounds = [
@@ -72,7 +77,7 @@ fn place(
     hosts: Option<Vec<String>>,
     base_path: Option<String>,
     path: &dyn Fn() -> String,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> (Vec<HostPattern>, BasePath) {
     if hosts.as_ref().is_some_and(Vec::is_empty) {
         report.add_empty(&format!("{}.hosts", path()));
@@ -93,7 +98,7 @@ fn compile_one(
     base_path: Option<&BasePath>,
     names: &Names,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Api {
     let document::Api {
         name,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{
     super::{LimitSets, problem::Kind},
-    Names, Report, document,
+    Diagnostics, Names, document, doubts,
     limits::{self, Scope},
     rules::pattern,
 };
@@ -19,7 +19,7 @@ pub(super) fn compile(
     api: &str,
     names: &Names,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Bindings {
     if bindings.is_empty() {
         report.add_empty(path);
@@ -56,7 +56,7 @@ fn compile_terms(
     api: &str,
     names: &Names,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Binding {
     let document::Terms { plan, allow, paths, limits } = terms;
     let plan =
@@ -89,7 +89,7 @@ fn path_grants(
     paths: Vec<document::PathGrant>,
     names: &Names,
     path: &dyn Fn() -> String,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<PathGrants> {
     let list = format!("{}.paths", path());
     let paths = report.list(&list, Some(paths));
@@ -109,22 +109,24 @@ fn path_grants(
             places.push(place);
         }
     }
+    let at = |entry: usize| format!("{list}[{}]", places.get(entry).copied().unwrap_or(entry));
+    doubts::hidden(&patterns, &at, report);
     let paths = PathList::build(patterns, names.effort);
     let paths = paths.map_err(|error| match error {
         TooComplex::Expression(entry) => {
-            let place = places.get(entry).copied().unwrap_or(entry);
-            report.add(&format!("{list}[{place}].regex"), error);
+            report.add(&format!("{}.regex", at(entry)), error);
         }
         _ => report.add(&list, error),
     });
     Some(PathGrants { paths: paths.ok()?, grants })
 }
 
-fn grant(grant: document::Grant, path: &dyn Fn() -> String, report: &mut Report) -> Grant {
+fn grant(grant: document::Grant, path: &dyn Fn() -> String, report: &mut Diagnostics) -> Grant {
     match grant {
         document::Grant::All => Grant::All,
         document::Grant::None => Grant::None,
         document::Grant::Methods(names) => {
+            doubts::methods(&names, &|| format!("{}.allow.methods", path()), report);
             let methods = Methods::named(names);
             match methods {
                 Ok(methods) => Grant::Methods(methods),

@@ -7,9 +7,10 @@ use super::{
         consumers::{Consumers, Entry, Ids},
         problem::Kind,
     },
-    Report, document,
+    Diagnostics,
+    diagnostics::{check_name, check_text},
+    document,
     limits::Plans,
-    report::{check_name, check_text},
 };
 use crate::{
     access::{Referrer, Referrers},
@@ -39,7 +40,7 @@ const MOST_SHOWN: usize = 1_000;
 pub(super) fn compile(
     consumers: Option<document::Consumers>,
     plans: &Plans,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> (Consumers, ApiKeys, ApplicationKeys) {
     if consumers.as_ref().is_some_and(document::Consumers::is_empty) {
         report.add_empty("consumers");
@@ -135,7 +136,7 @@ pub(super) fn compile(
     (consumers, keys, application_keys)
 }
 
-fn compile_referrers(list: Vec<(u32, Vec<String>)>, report: &mut Report) -> Referrers {
+fn compile_referrers(list: Vec<(u32, Vec<String>)>, report: &mut Diagnostics) -> Referrers {
     let mut compiled = Vec::with_capacity(list.len());
     for (owner, texts) in list {
         let path = format!("consumers[{owner}].referrers");
@@ -153,7 +154,7 @@ fn compile_referrers(list: Vec<(u32, Vec<String>)>, report: &mut Report) -> Refe
 }
 
 /// The consumers by name.
-pub(super) fn by_name<'c>(consumers: &'c Consumers, report: &mut Report) -> HashMap<&'c str, usize> {
+pub(super) fn by_name<'c>(consumers: &'c Consumers, report: &mut Diagnostics) -> HashMap<&'c str, usize> {
     let mut by_name = HashMap::with_capacity(consumers.len());
     for (index, name) in consumers.names().enumerate() {
         if by_name.insert(name, index).is_some() {
@@ -164,7 +165,7 @@ pub(super) fn by_name<'c>(consumers: &'c Consumers, report: &mut Report) -> Hash
 }
 
 /// Checks the keys' names, and how many keys each consumer has.
-fn check_keys(keys: &KeyList, attribute: &str, report: &mut Report) {
+fn check_keys(keys: &KeyList, attribute: &str, report: &mut Diagnostics) {
     let id = |id: Option<KeyId>| id.and_then(|id| keys.id(id));
     for own in keys.records().chunk_by(|one, other| one.consumer == other.consumer) {
         let Some(first) = own.first() else { continue };
@@ -192,7 +193,7 @@ fn check_keys(keys: &KeyList, attribute: &str, report: &mut Report) {
 }
 
 /// Checks how many keys have metrics, and that these keys have names.
-fn check_metrics(keys: &KeyList, consumers: &[Entry], report: &mut Report) {
+fn check_metrics(keys: &KeyList, consumers: &[Entry], report: &mut Diagnostics) {
     let shown = |record: &&KeyRecord| {
         usize::try_from(record.consumer)
             .is_ok_and(|owner| consumers.get(owner).is_some_and(|consumer| consumer.key_metrics))

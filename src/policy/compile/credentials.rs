@@ -2,7 +2,7 @@
 
 use super::{
     super::{Access, DefaultCredentials, Rule},
-    Names, Report, document,
+    Diagnostics, Names, document,
     secrets::{Characters, resolve},
 };
 use crate::credential::{BasicPart, InvalidLocation, Location, Locations};
@@ -29,7 +29,7 @@ pub(super) struct Taken {
 }
 
 /// Compiles the places of an API's credentials.
-pub(super) fn places(credentials: document::Credentials, path: &str, report: &mut Report) -> Places {
+pub(super) fn places(credentials: document::Credentials, path: &str, report: &mut Diagnostics) -> Places {
     let document::Credentials { api_key, app_id, app_key, token } = credentials;
     let names_applications = app_id.is_some() || app_key.is_some();
     let mut list = |locations, attribute, default: document::Location| {
@@ -138,10 +138,10 @@ pub(super) fn default(
     credentials: document::DefaultCredentials,
     names: &Names,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<DefaultCredentials> {
     let document::DefaultCredentials { api_key, app_id, app_key } = credentials;
-    let secret = |attribute: &str, secret, report: &mut Report| {
+    let secret = |attribute: &str, secret, report: &mut Diagnostics| {
         resolve(secret, Characters::Printable, names.environment, &format!("{path}.{attribute}"), report)
     };
     match (api_key, app_id, app_key) {
@@ -164,7 +164,7 @@ pub(super) fn check_default(
     rules: &[Rule],
     names: &Names,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) {
     let taken_by = |takes: fn(&Access) -> bool| rules.iter().any(|rule| rule.access.iter().any(takes));
     let at = format!("{path}.default_credentials");
@@ -201,7 +201,7 @@ fn compile(
     locations: Option<Vec<document::Location>>,
     default: document::Location,
     path: &dyn Fn() -> String,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Vec<Place> {
     let Some(locations) = locations else {
         return place(default).and_then(Result::ok).into_iter().collect();

@@ -1,6 +1,6 @@
 //! Compiles what an API says in words of its own.
 
-use super::{Report, document};
+use super::{Diagnostics, document};
 use crate::refusal::{Text, Texts};
 
 /// The longest body, in bytes.
@@ -10,7 +10,7 @@ const LONGEST_BODY: usize = 16 * 1024;
 const LONGEST_TYPE: usize = 256;
 
 /// Compiles the texts of an API.
-pub(super) fn texts(errors: document::ApiErrors, path: &str, report: &mut Report) -> Texts {
+pub(super) fn texts(errors: document::ApiErrors, path: &str, report: &mut Diagnostics) -> Texts {
     let document::ApiErrors { missing_credentials, refused_credentials, limits_exceeded, no_match } = errors;
     let mut text = |name: &str, text: Option<document::ErrorText>| {
         text.map(|text| compile(text, &format!("{path}.{name}"), report))
@@ -23,7 +23,7 @@ pub(super) fn texts(errors: document::ApiErrors, path: &str, report: &mut Report
     }
 }
 
-fn compile(text: document::ErrorText, path: &str, report: &mut Report) -> Text {
+fn compile(text: document::ErrorText, path: &str, report: &mut Diagnostics) -> Text {
     let document::ErrorText { status, content_type, body } = text;
     if status.is_none() && content_type.is_none() && body.is_none() {
         report.add(path, "changes nothing: give `status`, `content_type` or `body`");

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{
     super::document::value::{Named, Secret},
-    Names, Report,
+    Diagnostics, Names,
     secrets::{Characters, resolve},
 };
 use crate::{
@@ -31,7 +31,7 @@ pub(super) fn headers(
     reserved: &[&str],
     names: &Names,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Vec<(Rc<str>, HeaderValue)> {
     report.at_most(MOST_HEADERS, "headers", headers.0.len(), path);
     let mut compiled: Vec<(Rc<str>, HeaderValue)> = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, ops::RangeInclusive};
 
-use super::{super::StateName, Report, document};
+use super::{super::StateName, Diagnostics, document};
 use crate::{
     credential::Digest,
     quota::HeaderStyle,
@@ -34,7 +34,7 @@ const CAPACITIES: RangeInclusive<u32> = 1..=1 << 24;
 const TOKEN_BYTES: RangeInclusive<u32> = 256..=1 << 16;
 const VERIFICATIONS: RangeInclusive<u32> = 1..=10_000;
 
-pub(super) fn compile(gate: document::Gate, report: &mut Report) -> Option<Gate> {
+pub(super) fn compile(gate: document::Gate, report: &mut Diagnostics) -> Option<Gate> {
     let document::Gate {
         realm,
         resource_metadata,
@@ -124,7 +124,7 @@ fn compile_capacity(
     name: &str,
     value: u32,
     bounds: RangeInclusive<u32>,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<NonZeroU32> {
     let capacity = NonZeroU32::new(value).filter(|value| bounds.contains(&value.get()));
     if capacity.is_none() {

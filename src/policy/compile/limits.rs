@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     super::{Plan, document::value::Named, problem::Kind},
-    Report, document, index,
+    Diagnostics, document, index,
     providers::Providers,
 };
 use crate::{
@@ -30,7 +30,7 @@ pub(super) fn plans(
     plans: Named<document::Plan>,
     metrics: &Metrics,
     providers: &Providers,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Plans {
     report.at_most(MOST_PLANS, "plans", plans.0.len(), "plans");
     let by_name = index(&plans);
@@ -92,7 +92,7 @@ pub(super) fn compile(
     metrics: &Metrics,
     providers: &Providers,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> LimitSets {
     let mut sets = LimitSets::new();
     let list = path;

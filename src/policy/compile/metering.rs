@@ -6,7 +6,7 @@ use percent_encoding::{CONTROLS, utf8_percent_encode};
 
 use super::{
     super::{LimitSets, Plan, problem::Kind},
-    DEFAULT_METRIC, Names, Report, document,
+    DEFAULT_METRIC, Diagnostics, Names, document, doubts,
     rules::methods,
 };
 use crate::{
@@ -90,7 +90,7 @@ pub(super) fn compile(
     names: &Names,
     applying: &[&Applying],
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Metering {
     let Some(metering) = metering else {
         let everything = MeteringPath::template("/**").ok().zip(names.metrics.find(DEFAULT_METRIC));
@@ -126,11 +126,14 @@ fn metering_rule(
     names: &Names,
     applying: &[&Applying],
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<MeteringRule> {
     let document::Metering { path: text, r#match, query, methods: named, metric, by, metrics, last } = rule;
     let pattern = match r#match {
-        document::MeteringMatch::Template => MeteringPath::template(&text),
+        document::MeteringMatch::Template => {
+            doubts::template(&text, &|| format!("{path}.path"), report);
+            MeteringPath::template(&text)
+        }
         document::MeteringMatch::Prefix => MeteringPath::prefix(&text),
     };
     let pattern = report.take(&format!("{path}.path"), pattern);
@@ -179,7 +182,7 @@ fn usage(
     names: &Names,
     applying: &[&Applying],
     [name_path, by_path]: &[String; 2],
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<(MetricId, u64)> {
     let Some(id) = names.metrics.find(metric) else {
         report.add_unknown(name_path, Kind::Metric, metric);

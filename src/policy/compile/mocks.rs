@@ -7,7 +7,7 @@ use super::{
         Mock, Mocks, Responder,
         document::value::{Named, Secret},
     },
-    Names, Report, document, forward, rules,
+    Diagnostics, Names, document, doubts, forward, rules,
 };
 use crate::{
     forward::{BodyTemplate, Field, HeaderTemplate, HeaderValue},
@@ -69,7 +69,7 @@ pub(super) fn compile(
     rule: Option<&str>,
     names: &Names,
     path: &dyn Fn() -> String,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Mocking {
     let Some(mock) = mock else { return Mocking::Unsaid };
     let document::Mock { enabled, responses } = *mock;
@@ -87,6 +87,7 @@ pub(super) fn compile(
         let template = response.path.clone().unwrap_or_else(|| "/**".to_owned());
         let methods = rules::methods(response.methods.clone(), &|| format!("{path}.methods"), report);
         let parameters = Parameters::of(response.path.as_deref().or(rule).unwrap_or_default());
+        doubts::template(&template, &|| format!("{path}.path"), report);
         let pattern = report.take(&format!("{path}.path"), PathPattern::template(&template));
         let mock = response_of(response, parameters, names, &path, report);
         if let (Some(path), Some(mock)) = (pattern, mock) {
@@ -110,6 +111,7 @@ pub(super) fn compile(
         }
         RuleTable::default()
     });
+    doubts::unreached(&table, &|response| format!("{list}[{}]", at(response)), report);
     if enabled { Mocking::On(Rc::new(Mocks { table, responses: compiled })) } else { Mocking::Off }
 }
 
@@ -118,7 +120,7 @@ fn response_of(
     parameters: Parameters,
     names: &Names,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<Mock> {
     let document::MockResponse { path: _, methods: _, status, headers, body } = response;
     if !(200..=599).contains(&status) {

@@ -6,6 +6,8 @@ mod apis;
 mod bindings;
 mod consumers;
 mod credentials;
+mod diagnostics;
+mod doubts;
 mod errors;
 mod forward;
 mod gate;
@@ -13,18 +15,17 @@ mod limits;
 mod metering;
 mod mocks;
 mod providers;
-mod report;
 mod rules;
 mod secrets;
 
 use std::{cell::RefCell, collections::HashMap};
 
+use diagnostics::Diagnostics;
+pub(super) use diagnostics::{Finding, Owners};
 use metering::Applying;
-use report::Report;
-pub(super) use report::{Finding, Owners};
 
 use super::{
-    Api, Consumers, Policy,
+    Api, Consumers, Policy, Warnings,
     document::{
         self,
         value::{Named, Sha256},
@@ -70,7 +71,7 @@ pub(super) fn compile(
         consumers,
         apis,
     } = document;
-    let mut report = Report::default();
+    let mut report = Diagnostics::default();
     if let Some(revision) = &revision {
         report.name("revision", revision);
     }
@@ -99,11 +100,12 @@ pub(super) fn compile(
     drop(names);
     let asked = asked.into_inner();
     report.at_most(AskedClaims::MOST, "claims", asked.len(), "apis");
+    let owners = || Owners {
+        apis: apis.iter().map(|api| api.name.clone()).collect(),
+        consumers: consumers.names().map(str::to_owned).collect(),
+    };
     let (Some(gate), true) = (gate, report.is_empty()) else {
-        let owners = Owners {
-            apis: apis.into_iter().map(|api| api.name).collect(),
-            consumers: consumers.names().map(str::to_owned).collect(),
-        };
+        let owners = owners();
         return Err(Box::new(Uncompilable { findings: report.into_findings(), owners }));
     };
     let has_shadow_limits = {
@@ -114,10 +116,13 @@ pub(super) fn compile(
         });
         of_plans.chain(of_apis).flatten().flat_map(|set| &set.limits).any(Limit::is_in_shadow)
     };
+    let warnings =
+        if report.doubts_nothing() { Warnings::default() } else { report.into_warnings(&owners()) };
     let reserved_headers = apis.iter().flat_map(|api: &Api| &api.headers).map(|(name, _)| &**name).collect();
     Ok(Policy {
         revision,
         digest,
+        warnings,
         replies: gate.replies,
         unmatched: gate.unmatched,
         preflight: gate.preflight,
@@ -190,7 +195,7 @@ fn index<T>(named: &Named<T>) -> HashMap<String, usize> {
     named.0.keys().enumerate().map(|(index, name)| (name.clone(), index)).collect()
 }
 
-fn compile_metrics(declared: &Named<document::Metric>, report: &mut Report) -> Metrics {
+fn compile_metrics(declared: &Named<document::Metric>, report: &mut Diagnostics) -> Metrics {
     report.at_most(MOST_METRICS, "metrics", declared.0.len(), "metrics");
     let mut list: Vec<(&str, Option<&str>)> =
         declared.0.iter().map(|(name, metric)| (name.as_str(), metric.parent.as_deref())).collect();

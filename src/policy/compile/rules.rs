@@ -2,10 +2,10 @@
 
 use super::{
     super::{Access, Responder, Rule},
-    Names, Report,
+    Diagnostics, Names,
     access::ways_in,
     credentials::{Places, Taken},
-    document,
+    document, doubts,
     mocks::{self, Mocking},
 };
 use crate::{
@@ -31,7 +31,7 @@ pub(super) fn compile(
     common: Common<'_>,
     names: &Names,
     api: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> (RuleTable, Vec<Rule>) {
     let Common { access: default, mocking, credentials, forwards_parameters } = common;
     if let Some(default) = &default {
@@ -50,7 +50,9 @@ pub(super) fn compile(
         let inherits = access.is_none();
         let access = match (access, &default) {
             (Some(access), _) => ways_in(access, names, &|| format!("{}.access", path()), report),
-            (None, Some(default)) => ways_in(default.clone(), names, &String::new, &mut Report::default()),
+            (None, Some(default)) => {
+                ways_in(default.clone(), names, &String::new, &mut Diagnostics::default())
+            }
             (None, None) => {
                 report.add_resting_on(
                     &path(),
@@ -122,6 +124,7 @@ pub(super) fn compile(
         }
         RuleTable::default()
     });
+    doubts::unreached(&table, &|rule| format!("{api}.rules[{}]", at(rule)), report);
     (table, compiled)
 }
 
@@ -130,10 +133,11 @@ pub(super) fn pattern(
     template: Option<&str>,
     regex: Option<&str>,
     path: &dyn Fn() -> String,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<PathPattern> {
     match (template, regex) {
         (Some(template), None) => {
+            doubts::template(template, &|| format!("{}.path", path()), report);
             report.take_at(|| format!("{}.path", path()), PathPattern::template(template))
         }
         (None, Some(regex)) => report.take_at(|| format!("{}.regex", path()), PathPattern::regex(regex)),
@@ -145,9 +149,14 @@ pub(super) fn pattern(
 }
 
 /// The methods named, or all.
-pub(super) fn methods(named: Option<Vec<String>>, path: &dyn Fn() -> String, report: &mut Report) -> Methods {
+pub(super) fn methods(
+    named: Option<Vec<String>>,
+    path: &dyn Fn() -> String,
+    report: &mut Diagnostics,
+) -> Methods {
     let named = named.filter(|named| {
         named.len() <= Methods::MOST || report.at_most(Methods::MOST, "methods", named.len(), &path())
     });
+    doubts::methods(named.as_deref().unwrap_or_default(), path, report);
     named.and_then(|named| report.take_at(path, Methods::named(named))).unwrap_or(Methods::ALL)
 }

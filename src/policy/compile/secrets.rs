@@ -2,7 +2,7 @@
 
 use super::{
     super::document::value::{Secret, Setting},
-    Report,
+    Diagnostics, doubts,
 };
 use crate::credential::ProviderSecret;
 
@@ -21,11 +21,12 @@ pub(super) fn resolve(
     characters: Characters,
     environment: &dyn Fn(&str) -> Option<String>,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> ProviderSecret {
     let is_invalid = |text: &str| characters == Characters::Printable && text.chars().any(char::is_control);
     match secret {
         Secret::Inline(text) => {
+            doubts::secret(&text, path, report);
             if is_invalid(&text) {
                 report.add(path, "has a control character");
             }
@@ -55,7 +56,7 @@ pub(super) fn resolve_setting(
     setting: Setting,
     environment: &dyn Fn(&str) -> Option<String>,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> String {
     let source = match setting {
         Setting::Inline(text) => Secret::Inline(text),

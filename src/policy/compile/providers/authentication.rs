@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::super::{
-    Report, document,
+    Diagnostics, document,
     secrets::{Characters, resolve, resolve_setting},
 };
 use crate::{
@@ -19,7 +19,7 @@ pub(super) fn compile(
     authentication: document::Authentication,
     environment: &dyn Fn(&str) -> Option<String>,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Authentication {
     match authentication {
         document::Authentication::Basic(client) => {
@@ -48,7 +48,7 @@ fn token_endpoint(
     credentials: document::ClientCredentials,
     environment: &dyn Fn(&str) -> Option<String>,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<TokenEndpoint> {
     let document::ClientCredentials { cluster, url, authentication, scopes, audience, timeout } = credentials;
     report.text(&format!("{path}.cluster"), &cluster);
@@ -83,7 +83,7 @@ fn basic(
     client: document::Client,
     environment: &dyn Fn(&str) -> Option<String>,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> ClientAuthentication {
     let (id, secret) = compile_client(client, environment, &format!("{path}.basic"), report);
     ClientAuthentication::Basic { id, secret }
@@ -93,7 +93,7 @@ fn post(
     client: document::Client,
     environment: &dyn Fn(&str) -> Option<String>,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> ClientAuthentication {
     let (id, secret) = compile_client(client, environment, &format!("{path}.post"), report);
     ClientAuthentication::Post { id, secret }
@@ -103,7 +103,7 @@ fn compile_client(
     client: document::Client,
     environment: &dyn Fn(&str) -> Option<String>,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> (String, ProviderSecret) {
     let document::Client { id, secret } = client;
     let at = format!("{path}.id");

@@ -3,7 +3,7 @@
 use super::{
     super::{
         super::document::value::{Named, Secret},
-        Report, document,
+        Diagnostics, document,
         forward::RESERVED,
         secrets::{Characters, resolve},
     },
@@ -24,7 +24,7 @@ pub(super) fn compile(
     providers: &Providers,
     environment: &dyn Fn(&str) -> Option<String>,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<Provider> {
     let document::Introspection {
         cluster,
@@ -101,7 +101,7 @@ fn compile_signed(
     authentication: &Authentication,
     providers: &Providers,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<Signed> {
     let document::SignedAnswers { provider, audience } = signed;
     let signer = providers.find(ProviderKind::Jwks, &provider, &format!("{path}.provider"), report);
@@ -133,7 +133,7 @@ fn compile_headers(
     authentication: &Authentication,
     environment: &dyn Fn(&str) -> Option<String>,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Vec<(String, ProviderSecret)> {
     report.at_most(MOST_HEADERS, "headers", headers.0.len(), path);
     let mut compiled: Vec<(String, ProviderSecret)> = Vec::new();

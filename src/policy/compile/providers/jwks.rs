@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::super::{Report, document};
+use super::super::{Diagnostics, document};
 use crate::{
     access::Audience,
     credential::Digest,
@@ -17,7 +17,7 @@ pub(super) fn compile(
     name: String,
     provider: document::Jwks,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<Rc<Provider>> {
     let document::Jwks {
         cluster,

@@ -8,7 +8,7 @@ mod service_management;
 
 use std::collections::HashMap;
 
-use super::{super::document::value::Named, Report, document, index};
+use super::{super::document::value::Named, Diagnostics, document, doubts, index};
 use crate::{
     policy::{Provider, problem::Kind},
     quota::remote::Service,
@@ -40,7 +40,7 @@ pub(super) enum ProviderKind {
 pub(super) fn compile(
     providers: Named<document::Provider>,
     environment: &dyn Fn(&str) -> Option<String>,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Providers {
     report.at_most(MOST, "providers", providers.0.len(), "providers");
     let by_name = index(&providers);
@@ -53,6 +53,15 @@ pub(super) fn compile(
         .filter_map(|(name, provider)| {
             let path = format!("providers.{name}.{}", ProviderKind::of(&provider).attribute());
             report.name(&path, &name);
+            let cluster = match &provider {
+                document::Provider::Introspection(provider) => Some(&provider.cluster),
+                document::Provider::RateLimitService(provider) => Some(&provider.cluster),
+                document::Provider::ServiceManagement(provider) => Some(&provider.cluster),
+                document::Provider::Jwks(provider) => provider.cluster.as_ref(),
+            };
+            if let Some(cluster) = cluster {
+                doubts::cluster(cluster, &|| format!("{path}.cluster"), report);
+            }
             match provider {
                 document::Provider::Introspection(provider) => {
                     introspection::compile(name, provider, &known, environment, &path, report)
@@ -105,7 +114,7 @@ impl Providers {
         kind: ProviderKind,
         name: &str,
         path: &str,
-        report: &mut Report,
+        report: &mut Diagnostics,
     ) -> Option<usize> {
         let index = report.find(|| path.to_owned(), Kind::Provider, name, &self.by_name)?;
         if self.kinds.get(index) == Some(&kind) {
@@ -119,7 +128,12 @@ impl Providers {
 impl Providers {
     /// The index of the rate limit service that counts a limit: the one called `name`, or the only one.
     /// Without it, none and a problem at `path`, the path of the limit.
-    pub(super) fn find_service(&self, name: Option<&str>, path: &str, report: &mut Report) -> Option<usize> {
+    pub(super) fn find_service(
+        &self,
+        name: Option<&str>,
+        path: &str,
+        report: &mut Diagnostics,
+    ) -> Option<usize> {
         if let Some(name) = name {
             return self.find(ProviderKind::RateLimitService, name, &format!("{path}.provider"), report);
         }

@@ -1,13 +1,13 @@
 //! Compiles rate limit services.
 
-use super::super::{Report, document};
+use super::super::{Diagnostics, document};
 use crate::quota::remote::{Fallback, LeaseBounds, Service, Settings};
 
 pub(super) fn compile(
     name: String,
     provider: document::RateLimitService,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<Service> {
     let document::RateLimitService { cluster, domain, engine, timeout, unavailable, cooldown, lease } =
         provider;

@@ -1,7 +1,7 @@
 //! Compiles services at 3scale's backend.
 
 use super::super::{
-    Report, document,
+    Diagnostics, document,
     secrets::{Characters, resolve},
 };
 use crate::{
@@ -17,7 +17,7 @@ pub(super) fn compile(
     provider: document::ServiceManagement,
     environment: &dyn Fn(&str) -> Option<String>,
     path: &str,
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<Provider> {
     let document::ServiceManagement {
         cluster,
@@ -43,7 +43,7 @@ pub(super) fn compile(
     if endpoint.as_ref().is_some_and(|endpoint| endpoint.path().contains('?')) {
         report.add(&format!("{path}.url"), "must not have a query");
     }
-    let secret = |attribute: &str, secret, report: &mut Report| {
+    let secret = |attribute: &str, secret, report: &mut Diagnostics| {
         resolve(secret, Characters::Printable, environment, &format!("{path}.{attribute}"), report)
     };
     let account = match (service_token, provider_key, service_id) {

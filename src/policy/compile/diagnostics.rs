@@ -1,4 +1,4 @@
-//! What compiling finds wrong with a document.
+//! What compiling finds wrong with a document, and what is probably a mistake in it.
 
 use std::{
     borrow::Borrow,
@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::policy::{Problem, problem::Kind};
+use crate::policy::{Problem, Problems, Warnings, problem::Kind};
 
 /// Something that is wrong, with what is to be known if the document is not whole.
 pub(in crate::policy) struct Finding {
@@ -29,9 +29,14 @@ pub(in crate::policy) struct Owners {
     pub(in crate::policy) consumers: Vec<String>,
 }
 
-/// Collects what is wrong.
+/// Collects what is wrong, and what is probably a mistake.
 #[derive(Default)]
-pub(super) struct Report(Vec<Finding>);
+pub(super) struct Diagnostics {
+    findings: Vec<Finding>,
+    /// Paths and messages; no more than are shown.
+    warnings: Vec<(String, String)>,
+    further_warnings: usize,
+}
 
 // === impl Finding ===
 
@@ -68,9 +73,9 @@ impl Owners {
     }
 }
 
-// === impl Report ===
+// === impl Diagnostics ===
 
-impl Report {
+impl Diagnostics {
     /// Notes a problem at `path`.
     pub(super) fn add(&mut self, path: &str, message: impl ToString) {
         self.add_resting_on(path, message, Vec::new());
@@ -79,7 +84,7 @@ impl Report {
     /// Notes a problem at `path` that exists only because of other attributes as well.
     pub(super) fn add_resting_on(&mut self, path: &str, message: impl ToString, rests_on: Vec<String>) {
         let (path, message) = (path.to_owned(), message.to_string());
-        self.0.push(Finding { path, message, unknown: None, rests_on });
+        self.findings.push(Finding { path, message, unknown: None, rests_on });
     }
 
     /// Notes that nothing of this kind has the name that is at `path`.
@@ -89,7 +94,7 @@ impl Report {
 
     /// The same in other words.
     pub(super) fn add_unknown_because(&mut self, path: &str, kind: Kind, name: &str, message: impl ToString) {
-        self.0.push(Finding {
+        self.findings.push(Finding {
             path: path.to_owned(),
             message: message.to_string(),
             unknown: Some((kind, name.to_owned())),
@@ -97,19 +102,39 @@ impl Report {
         });
     }
 
+    /// Notes what is probably a mistake at `path`. The path is made only if it is shown.
+    pub(super) fn warn(&mut self, path: impl FnOnce() -> String, message: impl ToString) {
+        if self.warnings.len() < Problems::MOST {
+            self.warnings.push((path(), message.to_string()));
+        } else {
+            self.further_warnings = self.further_warnings.saturating_add(1);
+        }
+    }
+
     /// How many things are wrong.
     pub(super) const fn len(&self) -> usize {
-        self.0.len()
+        self.findings.len()
     }
 
     /// Whether nothing is wrong.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.findings.is_empty()
+    }
+
+    /// Whether there are no warnings.
+    pub(super) fn doubts_nothing(&self) -> bool {
+        self.warnings.is_empty()
     }
 
     /// Everything that is wrong.
     pub(super) fn into_findings(self) -> Vec<Finding> {
-        self.0
+        self.findings
+    }
+
+    /// The warnings.
+    pub(super) fn into_warnings(self, owners: &Owners) -> Warnings {
+        let warning = |(path, message): (String, String)| Problem { owner: owners.of(&path), path, message };
+        Warnings { list: self.warnings.into_iter().map(warning).collect(), further: self.further_warnings }
     }
 
     /// The value, or none and a problem at `path`.
