@@ -31,6 +31,8 @@ mod forward;
 mod introspection;
 #[path = "gate/jwt.rs"]
 mod jwt;
+#[path = "gate/kanali.rs"]
+mod kanali;
 #[path = "gate/leases.rs"]
 mod leases;
 #[path = "gate/limits.rs"]
