@@ -106,8 +106,8 @@ pub fn of_applications() -> Value {
     policy
 }
 
-/// JWTs of one OAuth2 client, verified by Sidegate with the keys at `keys` through the cluster `oidc` and kept
-/// for an hour, or verified by Envoy.
+/// JWTs of one OAuth2 client, verified by Sidegate with the keys at `keys` through the cluster `oidc` and
+/// kept for an hour, or verified by Envoy.
 pub fn of_jwts(issuer: &str, keys: Option<&str>) -> Value {
     let verified_by = if keys.is_some() { "sidegate" } else { "envoy" };
     let access = json!([{"jwt": {
