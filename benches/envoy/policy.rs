@@ -103,6 +103,13 @@ pub fn of_applications() -> Value {
         "/apis/0/forward/headers",
         json!({"x-environment": "{environment}", "x-plan": "{plan}"}),
     );
+    // The backend knows the application, so the policy has neither consumers nor bindings.
+    if let Some(policy) = policy.as_object_mut() {
+        policy.remove("consumers");
+    }
+    if let Some(Value::Object(api)) = policy.pointer_mut("/apis/0") {
+        api.remove("bindings");
+    }
     policy
 }
 
