@@ -371,6 +371,19 @@ fn exact_counting_waits_for_each_request_and_counts_no_refused_one() {
 }
 
 #[test]
+fn a_denial_replaces_the_decision_that_a_worker_remembers() {
+    let gate = gate(&with(&[("counting", json!("exact"))]));
+    let first = waiting(waiting(begin(&gate, &at(0, KEY))).answer(authorized(""), NOW));
+    assert_eq!(verdict(&first.answer(authorized(""), NOW)), "ok");
+    let second = waiting(begin(&gate, &at(1, KEY)));
+    assert_eq!(called(second.call().unwrap()).0, "authrep");
+    let later = NOW.saturating_add(Duration::from_secs(1));
+    assert_eq!(verdict(&second.answer(rejected("limits_exceeded", "5"), later)), "14");
+    let third = begin(&gate, &at(2, KEY));
+    assert_eq!((verdict(&third), trail(&third).calls.len()), ("14", 0));
+}
+
+#[test]
 fn exact_counting_is_made_up_for_after_an_outage_where_requests_pass_it() {
     let outage = Err(CallFailure::Failed);
     let allow = json!({"allow_applications": ["4f2e"]});
