@@ -5,7 +5,7 @@
 //! call is read only if it has headers; and headers are set only on a request that is held or in its
 //! callback. `get_grpc_status` is never called, because it panics if a provider's message is not UTF-8.
 
-use std::{borrow::Cow, collections::BTreeSet, marker::PhantomData, rc::Rc, time::Duration};
+use std::{borrow::Cow, marker::PhantomData, rc::Rc, time::Duration};
 
 use proxy_wasm::{
     hostcalls,
@@ -191,9 +191,8 @@ impl<P: Plugin> HttpContext for RequestContext<P> {
     fn on_http_request_trailers(&mut self, _: usize) -> proxy_wasm::types::Action {
         let trailers = direct::header_map(MapType::HttpRequestTrailers);
         let reserved = &self.worker.policy().reserved_headers;
-        let names: BTreeSet<_> =
-            trailers.iter().map(|(name, _)| name).filter(|name| reserved.contain(name)).collect();
-        for name in names {
+        // One that appears several times is removed several times, which does no harm.
+        for (name, _) in trailers.iter().filter(|(name, _)| reserved.contain(name)) {
             let name = String::from_utf8_lossy(name);
             let _removed = hostcalls::remove_map_value(MapType::HttpRequestTrailers, &name);
         }

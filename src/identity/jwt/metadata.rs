@@ -72,15 +72,22 @@ pub(super) fn normalised(value: Value) -> Value {
     match value {
         Value::Number(written) => number(written.as_f64().unwrap_or(f64::NAN)),
         Value::Array(items) => Value::Array(items.into_iter().map(normalised).collect()),
-        Value::Object(members) => {
-            Value::Object(members.into_iter().map(|(name, member)| (name, normalised(member))).collect())
+        Value::Object(mut members) => {
+            for member in members.values_mut() {
+                *member = normalised(member.take());
+            }
+            Value::Object(members)
         }
         value @ (Value::Null | Value::Bool(_) | Value::String(_)) => value,
     }
 }
 
 fn object(payload: Struct) -> Value {
-    Value::Object(payload.fields.into_iter().map(|(name, item)| (name, value(item))).collect::<Map<_, _>>())
+    let mut members = Map::new();
+    for (name, item) in payload.fields {
+        members.insert(name, value(item));
+    }
+    Value::Object(members)
 }
 
 fn value(item: Item) -> Value {

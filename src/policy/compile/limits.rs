@@ -163,7 +163,6 @@ pub(super) fn compile(
         }
         set.push(limit);
     }
-    sort(&mut sets);
     sets
 }
 
@@ -196,21 +195,17 @@ pub(super) fn merge(
             }
         }
     }
-    sort(&mut sets);
     sets
 }
 
+/// The limits of a kind of payer. Meters are charged in one order everywhere, which is that of the sets.
 fn set_of<'s>(sets: &'s mut LimitSets, of: Of, scope: Scope<'_>) -> &'s mut Vec<Limit> {
     let place = sets.iter().position(|set| set.of == of).unwrap_or_else(|| {
-        sets.push(LimitSet { of, scope: scope.digest(of), limits: Vec::new() });
-        sets.len().saturating_sub(1)
+        let place = sets.iter().take_while(|set| (set.of as u8) < of as u8).count();
+        sets.insert(place, LimitSet { of, scope: scope.digest(of), limits: Vec::new() });
+        place
     });
     // The place was found or made above.
     #[expect(clippy::indexing_slicing, reason = "the place is one of this list's")]
     &mut sets[place].limits
-}
-
-/// Meters are charged in one order everywhere.
-fn sort(sets: &mut LimitSets) {
-    sets.sort_by_key(|set| set.of as u8);
 }
