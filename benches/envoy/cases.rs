@@ -5,14 +5,14 @@ use std::{error::Error, io, net::SocketAddr};
 use serde_json::json;
 use sidegate_harness::{
     Answer, Client, Connection, Envoy, Listener, Oidc, RateLimit, Redis, Request, Setup, StubProvider,
-    Upstream, Wasm, direct_response,
+    Upstream, Wasm, direct_response, route,
     threescale::{Application, Period, Service, Threescale},
 };
 
 use crate::{peers, policy, worst};
 
 /// All cases, in the order of the table.
-pub const NAMES: [&str; 24] = [
+pub const NAMES: [&str; 25] = [
     "plain",
     "noop",
     "floor",
@@ -21,6 +21,7 @@ pub const NAMES: [&str; 24] = [
     "native_lua",
     "key_binding_limits",
     "key_bare",
+    "key_proxied",
     "mock",
     "refused_key",
     "introspection_cached",
@@ -55,7 +56,7 @@ pub struct Case {
 enum Beside {
     Nothing,
     Provider { _oidc: Oidc },
-    Authorizer { _service: Upstream },
+    Service { _service: Upstream },
     Stub { _provider: StubProvider },
     Counting { _service: RateLimit, _redis: Redis },
     Backend { _threescale: Threescale },
@@ -89,6 +90,7 @@ impl Case {
                 (listener.wasm(&Wasm::sidegate(&policy::of_consumers(10))), with_key(), 200)
             }
             "key_bare" => (listener.wasm(&Wasm::sidegate(&policy::bare(10))), with_key(), 200),
+            "key_proxied" => return Self::proxied(name, listener, with_key(), prepare).await,
             "mock" => (listener.wasm(&Wasm::sidegate(&policy::mocked(10))), with_key(), 200),
             "key_binding_limits_100k" => {
                 (listener.wasm(&Wasm::sidegate(&policy::of_consumers(many))), with_key(), 200)
@@ -128,6 +130,20 @@ impl Case {
         Ok(Self::running(name, prepare(setup), request, status, Beside::Nothing).await)
     }
 
+    /// With a service behind Envoy, which answers with what it received.
+    async fn proxied(
+        name: &'static str,
+        listener: Listener,
+        request: Request,
+        prepare: &dyn Fn(Setup) -> Setup,
+    ) -> Result<Self, Box<dyn Error>> {
+        let service = Upstream::echo("service").await;
+        let listener = listener.wasm(&Wasm::sidegate(&policy::of_consumers(10))).route(route("service"));
+        let setup = Setup::new(listener).cluster("service", service.address());
+        let beside = Beside::Service { _service: service };
+        Ok(Self::running(name, prepare(setup), request, 200, beside).await)
+    }
+
     async fn ext_authz(
         name: &'static str,
         listener: Listener,
@@ -137,7 +153,7 @@ impl Case {
         let service = Upstream::granting(&peers::GRANTED).await;
         let listener = listener.filter(peers::ext_authz(service.address())).route(direct_response(200, "ok"));
         let setup = Setup::new(listener).cluster(peers::AUTHORIZER, service.address());
-        let beside = Beside::Authorizer { _service: service };
+        let beside = Beside::Service { _service: service };
         Ok(Self::running(name, prepare(setup), request, 200, beside).await)
     }
 
