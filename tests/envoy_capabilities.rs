@@ -27,7 +27,7 @@ type Seen = BTreeMap<&'static str, String>;
 
 /// Every capability in the list except [`NEEDED_FOR_GRPC`] and [`NEEDED_FOR_TRAILERS`], and what can no
 /// longer be observed without it.
-const NEEDED: [(&str, &str); 28] = [
+const NEEDED: [(&str, &str); 29] = [
     ("proxy_on_context_create", "starts"),
     ("proxy_on_configure", "admitted"),
     ("proxy_get_buffer_bytes", "starts"),
@@ -44,6 +44,7 @@ const NEEDED: [(&str, &str); 28] = [
     ("proxy_get_header_map_pairs", "admitted"),
     ("proxy_get_property", "addresses are counted"),
     ("proxy_get_current_time_nanoseconds", "admitted"),
+    ("proxy_add_header_map_value", "the caller sees what is left"),
     ("proxy_replace_header_map_value", "the service learns who calls"),
     ("proxy_remove_header_map_value", "admitted"),
     ("proxy_set_property", "the access log knows who called"),
