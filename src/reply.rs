@@ -39,3 +39,14 @@ pub enum Protocol {
     /// Likewise, for callers whose messages are in base64.
     GrpcWebText,
 }
+
+impl Protocol {
+    /// The content type of a reply without a message, for gRPC-Web.
+    pub const fn grpc_web_type(self) -> Option<&'static str> {
+        match self {
+            Self::Http | Self::Grpc => None,
+            Self::GrpcWeb => Some("application/grpc-web+proto"),
+            Self::GrpcWebText => Some("application/grpc-web-text+proto"),
+        }
+    }
+}

@@ -335,8 +335,7 @@ impl RequestHost for Envoy {
                 let (status, message) = (grpc_status(reply.grpc.code), &*reply.grpc.message);
                 let _sent = hostcalls::send_grpc_response(status, Some(message), metadata);
             }
-            Protocol::GrpcWeb => reply_grpc_web(reply, "application/grpc-web+proto"),
-            Protocol::GrpcWebText => reply_grpc_web(reply, "application/grpc-web-text+proto"),
+            Protocol::GrpcWeb | Protocol::GrpcWebText => reply_grpc_web(reply),
             Protocol::Http => {
                 direct::reply(reply.status, &reply.headers, &reply.body);
             }
@@ -361,10 +360,10 @@ impl RequestHost for Envoy {
     }
 }
 
-/// Replies to gRPC-Web without a message: the status is in the headers.
-fn reply_grpc_web(reply: &Reply, content_type: &'static str) {
+/// Replies to gRPC-Web without a message: the status is in the headers. Envoy removes the content type of an
+/// empty reply; the worker sets it in the callback for the response.
+fn reply_grpc_web(reply: &Reply) {
     let mut headers = HeaderList::with_capacity(reply.headers.iter().count().saturating_add(2));
-    headers.push("content-type", content_type);
     headers.push("grpc-status", reply.grpc.code.to_string());
     headers.push("grpc-message", reply.grpc.message.to_string());
     for (name, value) in reply.headers.iter().filter(|(name, _)| *name != "content-type") {

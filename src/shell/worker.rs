@@ -509,8 +509,8 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
     fn carry_out(&self, stream: &Stream, ending: Ending, moment: Moment) -> Action {
         match ending {
             Ending::Permit(permit) => self.admit(stream, permit, moment),
-            Ending::Refused(refused) => self.refuse(&refused),
-            Ending::Answer(answer) => self.answer(*answer),
+            Ending::Refused(refused) => self.refuse(stream, &refused),
+            Ending::Answer(answer) => self.answer(stream, *answer),
         }
     }
 
@@ -525,19 +525,19 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         Action::Continue
     }
 
-    fn refuse(&self, refused: &Refused) -> Action {
+    fn refuse(&self, stream: &Stream, refused: &Refused) -> Action {
         let (trail, refusal) = (refused.trail(), refused.refusal());
         self.log_refusal(trail, Verb::Refused, refusal, refused.correlation());
         self.publish(trail, Decision::Refused(refusal.cause.code()));
-        self.reply(refused.reply(), refused.protocol())
+        self.reply(stream, refused.reply(), refused.protocol())
     }
 
-    fn answer(&self, mut answer: Answer) -> Action {
+    fn answer(&self, stream: &Stream, mut answer: Answer) -> Action {
         self.passed(answer.trail(), answer.correlation());
         if let Some(coded) = answer.take_coded() {
             coded.answered(answer.reply().status, &self.policy, &self.ports);
         }
-        self.reply(answer.reply(), answer.protocol())
+        self.reply(stream, answer.reply(), answer.protocol())
     }
 
     /// Records that a request passed, possibly only because of shadow mode.
@@ -556,7 +556,10 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         self.publish(trail, decision);
     }
 
-    fn reply(&self, reply: &Reply, protocol: Protocol) -> Action {
+    fn reply(&self, stream: &Stream, reply: &Reply, protocol: Protocol) -> Action {
+        if let Some(content_type) = protocol.grpc_web_type() {
+            stream.response_headers.replace(HeaderList::from([("content-type", content_type)]));
+        }
         self.host.reply(reply, protocol);
         Action::Pause
     }
