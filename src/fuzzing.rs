@@ -260,7 +260,7 @@ pub fn store(bytes: &[u8]) {
     for ports in [slot, entry] {
         ports.set_now(NOW);
         let demands = [Demand { meter, limits: &limits }];
-        let charge = || quota::charge(&ports, &meters, &demands, usage.clone()).map(Receipt::settle);
+        let charge = || quota::charge(&ports, &meters, &demands, &usage).map(Receipt::settle);
         let admitted = (0..4).filter(|_| charge().is_ok()).count();
         assert!(admitted <= 2, "{admitted} requests were admitted");
     }

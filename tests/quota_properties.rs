@@ -86,8 +86,7 @@ fn charge<S: Store>(
 ) -> Outcome {
     let ports = Ports::new(store);
     ports.set_now(now);
-    let (denial, standings) = match quota::charge(&ports, meters, demands, usage.clone()).map(Receipt::settle)
-    {
+    let (denial, standings) = match quota::charge(&ports, meters, demands, usage).map(Receipt::settle) {
         Ok(standings) => (None, standings),
         Err(Denied { denial, standings }) => (Some(denial), standings),
     };

@@ -6,7 +6,7 @@ use rustc_hash::FxHashSet;
 
 use super::{Field, HeaderValue};
 use crate::{
-    credential::{Locations, removal},
+    credential::{Locations, Removal, removal},
     headers::HeaderMap,
     matching::{BasePath, RequestPath},
     query::Query,
@@ -20,6 +20,9 @@ pub struct Edits {
     /// Headers to set, replacing what the caller sent.
     pub set: Vec<(Rc<str>, Vec<u8>)>,
 }
+
+/// How many headers most requests get, so that there is room for them at once.
+const USUALLY_SET: usize = 4;
 
 /// The prefix of header names that are reserved for Sidegate. Such headers are never accepted from a caller.
 pub const OWN_PREFIX: &str = "x-sidegate-";
@@ -73,19 +76,18 @@ impl Edits {
         target: Option<(&RequestPath<'_>, &Query<'_>)>,
         rebased: Option<(&BasePath, usize)>,
     ) -> Self {
-        let mut edits = Self::default();
-        let reserved = stripping.reserved.into_iter().flatten();
-        edits.remove.extend(reserved.map(|name| String::from_utf8_lossy(name).into_owned()));
         let none = Query::default();
         let query = target.map_or(&none, |(_, query)| query);
-        let mut rest = None;
-        if let Some(credentials) = stripping.credentials {
-            let removal = removal(credentials, headers, query);
-            edits.remove.extend(removal.headers.into_iter().map(str::to_owned));
-            if let Some(cookie) = removal.cookie {
-                edits.set.push(("cookie".into(), cookie));
-            }
-            rest = removal.query;
+        let removal = stripping.credentials.map(|credentials| removal(credentials, headers, query));
+        let Removal { headers, query: rest, cookie } = removal.unwrap_or_default();
+        let reserved = stripping.reserved.into_iter().flatten();
+        let reserved = reserved.map(|name| String::from_utf8_lossy(name).into_owned());
+        let mut edits = Self {
+            remove: reserved.chain(headers.into_iter().map(str::to_owned)).collect(),
+            set: Vec::with_capacity(USUALLY_SET),
+        };
+        if let Some(cookie) = cookie {
+            edits.set.push(("cookie".into(), cookie));
         }
         let is_changed = |path: &RequestPath<'_>| path.is_changed() || rest.is_some() || rebased.is_some();
         if let Some((path, _)) = target.filter(|(path, _)| is_changed(path)) {

@@ -89,14 +89,16 @@ impl HeaderTemplate {
     /// The header value with its fields filled in. `None` if a field has no value, or one that is not valid
     /// in a header.
     pub fn fill<'a>(&self, value: impl Fn(&Field) -> Option<Cow<'a, str>>) -> Option<String> {
+        let value = |field| value(field).filter(|text| !text.is_empty() && !has_control(text));
+        if let [Part::Field(field)] = &*self.0 {
+            return value(field).map(Cow::into_owned);
+        }
         // Enough for most names.
         let mut filled = String::with_capacity(32);
         for part in &self.0 {
             match part {
                 Part::Literal(text) => filled.push_str(text),
-                Part::Field(field) => {
-                    filled.push_str(&value(field).filter(|text| !text.is_empty() && !has_control(text))?);
-                }
+                Part::Field(field) => filled.push_str(&value(field)?),
             }
         }
         Some(filled)

@@ -204,7 +204,8 @@ fn add<S: Store>(backing: &Backing, place: &Place<'_>, ports: &Ports<S>) -> Resu
 /// by itself.
 fn own_usage<'p>(place: &Place<'p>, trail: &mut Trail) -> Vec<(&'p str, u64)> {
     let metrics = &place.policy.metrics;
-    place.usage(trail).own().map(|(metric, by)| (metrics.name(metric), by)).collect()
+    place.meter(trail);
+    trail.usage.own().map(|(metric, by)| (metrics.name(metric), by)).collect()
 }
 
 /// What an answer was, in a word.

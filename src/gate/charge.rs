@@ -29,11 +29,13 @@ pub(super) async fn charge<'a, S: Store + 'static>(
     ports: &'a Ports<S>,
     trail: &mut Trail,
 ) -> Result<Receipt<'a, S>, Refusal> {
-    let usage = place.usage(trail).clone();
+    place.meter(trail);
     let demands = demands(place, grant, request, trail);
     let policy = place.policy;
-    let receipt =
-        quota::charge(ports, &policy.meters, &demands, usage).map_err(|denied| refused(denied, trail))?;
+    let receipt = match quota::charge(ports, &policy.meters, &demands, &trail.usage) {
+        Ok(receipt) => receipt,
+        Err(denied) => return Err(refused(denied, trail)),
+    };
     if policy.has_services && receipt.needs_service() {
         // Boxed, so that requests without such limits do not have to make room for it.
         return Box::pin(confirm(receipt, policy, ports, trail)).await;

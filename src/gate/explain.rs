@@ -35,7 +35,7 @@ const LONGEST: usize = 4_096;
 
 /// The headers of APIcast that say the same, without the credential itself.
 fn explain_to_users_of_3scale(trail: &Trail, headers: &mut HeaderList) {
-    if let (Some(usage), Some(api)) = (&trail.usage, trail.matched_api()) {
+    if let (Some(usage), Some(api)) = (trail.usage(), trail.matched_api()) {
         let mut rules = String::new();
         for rule in trail.metering.iter().filter_map(|entry| api.metering.get(*entry)) {
             if rules.len().saturating_add(rule.name.len()) < LONGEST {
@@ -60,7 +60,6 @@ const MOST_METRICS: usize = 32;
 /// For example `hits=1, reads=1`; `None` if the request was not metered.
 fn usage(trail: &Trail) -> Option<String> {
     let metrics = &trail.policy.metrics;
-    let used =
-        trail.usage.as_ref()?.iter().map(|(metric, amount)| format!("{}={amount}", metrics.name(metric)));
+    let used = trail.usage()?.iter().map(|(metric, amount)| format!("{}={amount}", metrics.name(metric)));
     Some(used.collect::<Vec<_>>().join(", "))
 }

@@ -5,7 +5,7 @@ use super::{
     trail::{Answering, Trail},
 };
 use crate::{
-    matching::{self, MeteringRule, Usage},
+    matching::{self, MeteringRule},
     policy::{Api, Policy, Preflight, Responder, Rule, Unmatched, Unmetered},
     query::Query,
     refusal::{Cause, Refusal},
@@ -80,23 +80,24 @@ pub(super) fn find<'a>(
 }
 
 impl<'a> Place<'a> {
-    /// What the request uses of each metric. It is added up when it is first asked for: a request whose
-    /// credential is refused costs no metering, unless a provider needs the usage to identify it.
-    pub(super) fn usage<'t>(&self, trail: &'t mut Trail) -> &'t Usage {
-        let usage = trail.usage.take().unwrap_or_else(|| {
-            let mut usage = Usage::new();
-            let mut is_metered = false;
-            for (entry, rule) in self.metering() {
-                trail.metered(entry);
-                is_metered = true;
-                for (metric, by) in &rule.usages {
-                    usage.add(&self.policy.metrics, *metric, *by);
-                }
+    /// Adds up what the request uses of each metric, unless that was done before. A request whose credential
+    /// is refused costs no metering, unless a provider needs the usage to identify it.
+    ///
+    /// Returns whether a metering entry matches.
+    pub(super) fn meter(&self, trail: &mut Trail) -> bool {
+        if let Some(is_metered) = trail.is_metered {
+            return is_metered;
+        }
+        let mut is_metered = false;
+        for (entry, rule) in self.metering() {
+            trail.metered(entry);
+            is_metered = true;
+            for (metric, by) in &rule.usages {
+                trail.usage.add(&self.policy.metrics, *metric, *by);
             }
-            trail.is_metered = is_metered;
-            usage
-        });
-        trail.usage.insert(usage)
+        }
+        trail.is_metered = Some(is_metered);
+        is_metered
     }
 
     /// Refuses a request that matches no metering entry, if the API wants that.
@@ -106,9 +107,8 @@ impl<'a> Place<'a> {
             // It uses nothing that could be metered.
             Unmetered::Refuse if trail.answering == Answering::Usage => Ok(()),
             Unmetered::Refuse => {
-                self.usage(trail);
                 let refusal = || Cause::NoRoute.because("no metering entry for the request");
-                if trail.is_metered { Ok(()) } else { Err(refusal()) }
+                if self.meter(trail) { Ok(()) } else { Err(refusal()) }
             }
         }
     }

@@ -50,10 +50,10 @@ pub struct Trail {
     pub asked: Option<String>,
     /// What wants to know the status of the answer.
     pub(super) coded: Option<Box<Coded>>,
-    /// What the request uses of each metric, once that was asked for.
-    pub usage: Option<Usage>,
-    /// Whether a metering entry matched, once the usage was asked for.
-    pub(super) is_metered: bool,
+    /// What the request uses of each metric; nothing until that is asked for.
+    pub(super) usage: Usage,
+    /// Whether a metering entry matched; `None` until the usage is asked for.
+    pub(super) is_metered: Option<bool>,
     /// The metering entries that matched, as indexes into the API's entries. Empty unless the caller may see
     /// an explanation.
     pub metering: Vec<usize>,
@@ -147,8 +147,8 @@ impl Trail {
             unmapped_plan: None,
             asked: None,
             coded: None,
-            usage: None,
-            is_metered: false,
+            usage: Usage::new(),
+            is_metered: None,
             metering: Vec::new(),
             standings: Vec::new(),
             alerts: Vec::new(),
@@ -202,6 +202,11 @@ impl Trail {
     /// The environment of the plan.
     pub fn environment(&self) -> Option<&str> {
         self.policy.plans.get(self.plan?)?.environment.as_deref()
+    }
+
+    /// What the request uses of each metric, once that was asked for.
+    pub fn usage(&self) -> Option<&Usage> {
+        self.is_metered.map(|_| &self.usage)
     }
 
     /// The value of a field for headers to the service; `None` for what is not about the caller.
@@ -260,8 +265,8 @@ impl Trail {
 
     /// Records which limits the request took to the percentage at which operators are alerted.
     pub(super) fn note_alerts(&mut self) {
-        let (Some(percent), Some(usage)) = (self.policy.quota_alert_at, &self.usage) else { return };
-        let reached = self.standings.iter().filter(|standing| standing.reaches(percent, usage));
+        let Some(percent) = self.policy.quota_alert_at else { return };
+        let reached = self.standings.iter().filter(|standing| standing.reaches(percent));
         self.alerts = reached.map(|standing| standing.limit.clone()).collect();
     }
 

@@ -7,7 +7,7 @@ use super::{
     standing::{Cover, Denial, Denied, Standing, seconds},
 };
 use crate::{
-    matching::{MetricId, Usage},
+    matching::Usage,
     ports::Ports,
     store::{NotWritten, Store},
 };
@@ -26,21 +26,21 @@ pub fn charge<'a, S: Store>(
     ports: &'a Ports<S>,
     meters: &'a Meters,
     demands: &[Demand<'_>],
-    usage: Usage,
+    usage: &Usage,
 ) -> Result<Receipt<'a, S>, Denied> {
     let denied = |denial| Denied { denial, standings: Vec::new() };
     let limits = || demands.iter().flat_map(|demand| demand.limits);
-    if limits().any(|limit| limit.never_admits(&usage)) {
+    if limits().any(|limit| limit.never_admits(usage)) {
         return Err(denied(Denial::Never));
     }
     let standings = Vec::with_capacity(limits().count());
-    let mut receipt = Receipt { ports, meters, usage, standings };
+    let mut receipt = Receipt { ports, meters, standings };
     let mut rest = demands.iter();
     while let Some(demand) = rest.next() {
-        match receipt.charge(demand) {
+        match receipt.charge(demand, usage) {
             Ok(Charged::All) => {}
             Ok(Charged::Refused(mut refusing)) => {
-                rest.for_each(|demand| receipt.look_at(demand, &mut refusing));
+                rest.for_each(|demand| receipt.look_at(demand, usage, &mut refusing));
                 let mut standings = receipt.give_back();
                 standings.append(&mut refusing);
                 return Err(Denied { denial: not_now(&standings), standings });
@@ -73,7 +73,6 @@ pub fn look<S: Store>(ports: &Ports<S>, meters: &Meters, demands: &[Demand<'_>])
 pub struct Receipt<'a, S: Store> {
     ports: &'a Ports<S>,
     meters: &'a Meters,
-    usage: Usage,
     /// The state of the limits that were charged, meter by meter.
     standings: Vec<Standing>,
 }
@@ -109,11 +108,6 @@ impl<'a, S: Store> Receipt<'a, S> {
         self.meters
     }
 
-    /// How much of a metric the request uses.
-    pub(super) fn amount(&self, metric: MetricId) -> u64 {
-        self.usage.of(metric)
-    }
-
     /// Makes the charges final and returns the state of the limits.
     pub fn settle(mut self) -> Vec<Standing> {
         std::mem::take(&mut self.standings)
@@ -125,12 +119,12 @@ impl<'a, S: Store> Receipt<'a, S> {
         std::mem::take(&mut self.standings)
     }
 
-    fn charge(&mut self, demand: &Demand<'_>) -> Result<Charged, NotWritten> {
-        if !self.touches(demand) {
+    fn charge(&mut self, demand: &Demand<'_>, usage: &Usage) -> Result<Charged, NotWritten> {
+        if !touches(demand, usage) {
             return Ok(Charged::All);
         }
         let mark = self.standings.len();
-        let (store, usage, standings) = (self.ports.store(), &self.usage, &mut self.standings);
+        let (store, standings) = (self.ports.store(), &mut self.standings);
         let (table, subject) = self.meters.find(demand.meter);
         let assessed = table.update(store, &subject, |payload| {
             standings.truncate(mark);
@@ -150,12 +144,12 @@ impl<'a, S: Store> Receipt<'a, S> {
     }
 
     /// Adds the state of a meter's limits without charging them, because another meter refused.
-    fn look_at(&self, demand: &Demand<'_>, standings: &mut Vec<Standing>) {
-        if self.touches(demand) {
+    fn look_at(&self, demand: &Demand<'_>, usage: &Usage, standings: &mut Vec<Standing>) {
+        if touches(demand, usage) {
             let store = self.ports.store();
             let (table, subject) = self.meters.find(demand.meter);
             let assessed = table.read(store, &subject, |payload| {
-                meter::assess(payload, demand, &self.usage, store.now(), standings)
+                meter::assess(payload, demand, usage, store.now(), standings)
             });
             if assessed.corrupt {
                 store.incidents().corrupt();
@@ -165,25 +159,24 @@ impl<'a, S: Store> Receipt<'a, S> {
 
     /// Gives back all charges, meter by meter.
     fn refund(&mut self) {
-        let (store, usage) = (self.ports.store(), &self.usage);
+        let store = self.ports.store();
         for charged in self.standings.chunk_by_mut(|one, other| one.meter == other.meter) {
             let Some(meter) = charged.first().map(|standing| standing.meter) else { continue };
             let (table, subject) = self.meters.find(meter);
-            let result =
-                table.update(store, &subject, |payload| (meter::refund(payload, charged, usage), ()));
+            let result = table.update(store, &subject, |payload| (meter::refund(payload, charged), ()));
             if result.is_err() {
                 store.incidents().refund_lost();
                 continue;
             }
             for standing in charged {
-                standing.remaining = standing.remaining.saturating_add(standing.charge(usage));
+                standing.remaining = standing.remaining.saturating_add(standing.charge());
             }
         }
     }
+}
 
-    fn touches(&self, demand: &Demand<'_>) -> bool {
-        demand.limits.iter().any(|limit| limit.is_touched(&self.usage))
-    }
+fn touches(demand: &Demand<'_>, usage: &Usage) -> bool {
+    demand.limits.iter().any(|limit| limit.is_touched(usage))
 }
 
 impl<S: Store> Drop for Receipt<'_, S> {

@@ -122,7 +122,7 @@ mod tests {
         let ports = Ports::new(Memory::new());
         ports.set_now(Timestamp::from_millis(86_400_000 * 31 + 58_500));
         let demands = [Demand { meter: MeterId::Known(Digest::of(b"acme")), limits: &limits }];
-        let charge = |_| match charge(&ports, &meters, &demands, usage.clone()).map(Receipt::settle) {
+        let charge = |_| match charge(&ports, &meters, &demands, &usage).map(Receipt::settle) {
             Ok(standings) => standings,
             Err(Denied { denial, standings }) => {
                 assert_eq!(standings.is_empty(), denial == Denial::Never);

@@ -140,6 +140,7 @@ fn admits(
             window: reading.span.end.map(|end| end.since(reading.span.start)),
             reset: reset.map(|reset| reset.since(now)),
             refuses,
+            amount,
             meter: demand.meter,
             reading,
             cover,
@@ -167,7 +168,7 @@ pub(super) fn charge(
         return (Change::Keep, assessed);
     }
     for standing in &mut *touched {
-        standing.remaining = standing.remaining.saturating_sub(standing.charge(usage));
+        standing.remaining = standing.remaining.saturating_sub(standing.charge());
     }
     let touched = &*touched;
     let has_no_others = is_of(meter, touched);
@@ -175,11 +176,11 @@ pub(super) fn charge(
         && let Some(payload) = &mut payload
     {
         let change = if has_no_others {
-            rewrite(payload, touched.iter().map(|standing| charged(standing, usage)))
+            rewrite(payload, touched.iter().map(charged))
         } else {
             edit(payload, |counter: Counter| {
                 let standing = touched.iter().find(|standing| standing.limit.counter() == counter.id);
-                standing.map_or(counter, |standing| charged(standing, usage))
+                standing.map_or(counter, charged)
             })
         };
         return (change, assessed);
@@ -187,7 +188,7 @@ pub(super) fn charge(
     let ours = touched.iter().enumerate().filter_map(|(index, standing)| {
         let id = standing.limit.counter();
         let shared = touched.iter().take(index).any(|earlier| earlier.limit.counter() == id);
-        (!shared).then(|| charged(standing, usage))
+        (!shared).then(|| charged(standing))
     });
     let others = payload.as_deref().and_then(Meter::parse).unwrap_or_default().counters().filter(|counter| {
         let is_ours = touched.iter().any(|standing| standing.limit.counter() == counter.id);
@@ -199,7 +200,7 @@ pub(super) fn charge(
 /// Gives back the charges in `charged`, which are standings of this meter, in the windows that were charged
 /// and no others. A window that is over needs no refund; a charge that has slid into view of the next window
 /// stays counted there.
-pub(super) fn refund(payload: Option<&mut [u8]>, charged: &[Standing], usage: &Usage) -> Change {
+pub(super) fn refund(payload: Option<&mut [u8]>, charged: &[Standing]) -> Change {
     let Some(payload) = payload else { return Change::Keep };
     let Some(meter) = Meter::parse(payload) else { return Change::Keep };
     let amount = |counter: &Counter| {
@@ -207,7 +208,7 @@ pub(super) fn refund(payload: Option<&mut [u8]>, charged: &[Standing], usage: &U
             let charged = &standing.reading.counter;
             charged.id == counter.id && charged.start == counter.start
         };
-        charged.iter().find(same).map_or(0, |standing| standing.charge(usage))
+        charged.iter().find(same).map_or(0, Standing::charge)
     };
     if meter.counters().all(|counter| amount(&counter) == 0) {
         return Change::Keep;
@@ -229,8 +230,8 @@ pub(super) fn amend<T>(
 }
 
 /// The counter of the standing's limit after the charge.
-fn charged(standing: &Standing, usage: &Usage) -> Counter {
-    standing.reading.charged(standing.charge(usage))
+fn charged(standing: &Standing) -> Counter {
+    standing.reading.charged(standing.charge())
 }
 
 /// Whether a meter has the counters of these limits, in their order, and no others. Most have.
@@ -360,9 +361,9 @@ mod tests {
             charged
         }
 
-        fn refund(&mut self, charged: &[Standing], usage: &Usage) {
+        fn refund(&mut self, charged: &[Standing]) {
             let mut payload = self.payload.clone();
-            let change = refund(payload.as_deref_mut(), charged, usage);
+            let change = refund(payload.as_deref_mut(), charged);
             self.apply(change, payload);
         }
 
@@ -489,14 +490,14 @@ mod tests {
         let before = acme.payload.clone();
         acme.charge(&limits, &usage("hits", 3), 1);
         let charged = std::mem::take(&mut acme.standings);
-        acme.refund(&charged, &usage("hits", 3));
+        acme.refund(&charged);
         assert_eq!(acme.payload, before);
 
         acme.charge(&limits, &usage("hits", 1), 60);
         assert_eq!(acme.counts(), [1, 3]);
-        acme.refund(&charged, &usage("hits", 3));
+        acme.refund(&charged);
         assert_eq!(acme.counts(), [1, 0], "this is a new minute");
-        acme.refund(&charged, &usage("hits", 3));
+        acme.refund(&charged);
         assert_eq!(acme.counts(), [1, 0], "never below zero");
     }
 

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU64, time::Duration};
 
 use super::{counter::Reading, limit::Limit, meter::MeterId, window::Window};
-use crate::{matching::Usage, store::NotWritten, time::Timestamp};
+use crate::{store::NotWritten, time::Timestamp};
 
 /// A denied request. Nothing is charged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct Standing {
     pub reset: Option<Duration>,
     /// Whether the limit refuses the request.
     pub refuses: bool,
+    /// How much of the limit's metric the request uses.
+    pub(super) amount: u64,
     pub(super) meter: MeterId,
     pub(super) reading: Reading,
     pub(super) cover: Cover,
@@ -79,18 +81,18 @@ impl Standing {
     }
 
     /// What the request is charged: nothing if a limit in shadow mode refuses it.
-    pub(super) fn charge(&self, usage: &Usage) -> u64 {
-        if self.refuses && self.limit.is_in_shadow() { 0 } else { usage.of(self.limit.metric()) }
+    pub(super) const fn charge(&self) -> u64 {
+        if self.refuses && self.limit.is_in_shadow() { 0 } else { self.amount }
     }
 
     /// Whether the request, which was charged, took the use of the limit to `percent` or above. Limits per
     /// second or minute are rates, which may be used up all the time: they never do.
-    pub fn reaches(&self, percent: u8, usage: &Usage) -> bool {
+    pub fn reaches(&self, percent: u8) -> bool {
         if matches!(self.limit.window(), Window::Second | Window::Minute) {
             return false;
         }
         let used = self.limit.max().saturating_sub(self.remaining);
-        let before = used.saturating_sub(self.charge(usage));
+        let before = used.saturating_sub(self.charge());
         let is_above = |used: u64| {
             u128::from(used).saturating_mul(100)
                 >= u128::from(self.limit.max()).saturating_mul(percent.into())

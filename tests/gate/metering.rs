@@ -33,7 +33,7 @@ fn an_entry_may_count_several_metrics() {
     {
         let step = begin(&gate, &get(path).key("key-of-acme"));
         let trail = trail(&step);
-        let mut used: Vec<_> = trail.usage.iter().flat_map(|usage| usage.iter()).collect();
+        let mut used: Vec<_> = trail.usage().into_iter().flat_map(|usage| usage.iter()).collect();
         let mut expected: Vec<_> =
             expected.iter().map(|(name, by)| (trail.policy.metrics.find(name).unwrap(), *by)).collect();
         used.sort_unstable();
@@ -69,5 +69,5 @@ fn a_refused_key_costs_no_metering() {
         &gate(&metered(&json!("admit"), &json!([{"path": "/**", "metric": "hits"}]))),
         &get("/a").key("wrong"),
     );
-    assert_eq!((verdict(&step), &trail(&step).usage), ("13", &None));
+    assert_eq!((verdict(&step), trail(&step).usage()), ("13", None));
 }

@@ -248,7 +248,7 @@ fn a_request_that_vanishes_gives_back_what_it_was_charged() {
             usage.add(&metrics, hits, 1);
             let demands = [Demand { meter: MeterId::Known(Digest::of(b"acme")), limits: &limits }];
             // If nothing is left, the gate gets a request without a path, which it refuses.
-            let receipt = charge(&ports, &policy.meters, &demands, usage);
+            let receipt = charge(&ports, &policy.meters, &demands, &usage);
             let Ok(receipt) = receipt else {
                 return decide(
                     Rc::clone(&policy),

@@ -153,7 +153,7 @@ fn a_list_that_is_too_long_to_be_searched_is_refused() {
     assert_eq!(refused(&bearer(), &[("authorization", &list(65))], None), Twice);
     let locations = bearer().into();
     let headers: Headers<'_> = &[("authorization", &list(65))];
-    assert_eq!(removal(&locations, &map(headers), &Query::default()).headers, ["authorization"]);
+    assert_eq!(removal(&locations, &map(headers), &Query::default()).headers.as_slice(), ["authorization"]);
     let token = [b"Bearer ", list(65).as_slice()].concat();
     assert_eq!(refused(&bearer(), &[("authorization", &token)], None), Twice);
 }
@@ -231,7 +231,7 @@ fn removal_takes_the_credential_and_keeps_the_rest_byte_for_byte() {
         &[("apikey", b"k"), ("cookie", b"a=%zz;key=v;  b=\xff"), ("cookie", b"c=1"), ("x", b"y")];
     let locations = everywhere().into();
     let removal = removal(&locations, &map(headers), &Query::new(Some("a=%zz&api_key=k&&b=+")));
-    assert_eq!(removal.headers, ["apikey"]);
+    assert_eq!(removal.headers.as_slice(), ["apikey"]);
     assert_eq!(removal.query.as_deref(), Some("a=%zz&&b=+"));
     assert_eq!(removal.cookie.as_deref(), Some(b"a=%zz; b=\xff; c=1".as_slice()));
 }
@@ -250,7 +250,7 @@ fn removal_takes_a_list_with_a_credential_as_a_whole() {
         let locations = bearer().into();
         let headers: Headers<'_> = &[("authorization", line.as_bytes())];
         assert_eq!(
-            removal(&locations, &map(headers), &Query::default()).headers,
+            removal(&locations, &map(headers), &Query::default()).headers.as_slice(),
             ["authorization"],
             "{line}"
         );
@@ -262,6 +262,6 @@ fn removal_takes_malformed_and_last_credentials_too() {
     let headers: Headers<'_> = &[("cookie", b"key="), ("authorization", b"Bearer"), ("apikey", b"")];
     let locations = [everywhere().as_slice(), &bearer()].concat().into();
     let removal = removal(&locations, &map(headers), &Query::new(Some("api_key=%zz")));
-    assert_eq!(removal.headers, ["apikey", "authorization", "cookie"]);
+    assert_eq!(removal.headers.as_slice(), ["apikey", "authorization", "cookie"]);
     assert_eq!((removal.query.as_deref(), removal.cookie), (Some(""), None));
 }

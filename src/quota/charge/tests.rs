@@ -49,7 +49,7 @@ fn run<S: Store>(ports: &Ports<S>, of: [&[Limit]; 3], by: u64) -> Result<Vec<Sta
     let [one, two, three] = of;
     let demand = |name: &[u8], limits| Demand { meter: MeterId::Known(Digest::of(name)), limits };
     let demands = [demand(b"consumer", one), demand(b"api", two), demand(b"address", three)];
-    charge(ports, &meters(), &demands, hits(by)).map(Receipt::settle)
+    charge(ports, &meters(), &demands, &hits(by)).map(Receipt::settle)
 }
 
 fn remaining(standings: &[Standing]) -> Vec<u64> {
@@ -107,13 +107,13 @@ fn a_dropped_receipt_gives_everything_back_and_a_settled_one_nothing() {
     let meters = meters();
     let demand = |name: &[u8], limits| Demand { meter: MeterId::Known(Digest::of(name)), limits };
     let demands = [demand(b"consumer", consumer.as_slice()), demand(b"api", &api)];
-    let receipt = charge(&ports, &meters, &demands, hits(2)).unwrap();
+    let receipt = charge(&ports, &meters, &demands, &hits(2)).unwrap();
     assert_eq!(remaining(receipt.standings()), [8, 3]);
     drop(receipt);
     assert_eq!(admitted(run(&ports, [&consumer, &api, &[]], 1)), [9, 4]);
     assert_eq!(admitted(run(&ports, [&consumer, &api, &[]], 1)), [8, 3]);
 
-    let receipt = charge(&ports, &meters, &demands, hits(2)).unwrap();
+    let receipt = charge(&ports, &meters, &demands, &hits(2)).unwrap();
     ports.set_now(Timestamp::from_millis(3_060_500));
     drop(receipt);
     assert_eq!(admitted(run(&ports, [&consumer, &api, &[]], 1)), [9, 4], "this is a new window");
@@ -141,9 +141,9 @@ fn a_refusing_limit_is_tighter_than_one_that_admits() {
     usage.add(&metrics(), metrics().find("writes").unwrap(), 5);
     let (ports, meters) = (ports(Memory::new()), meters());
     let demands = [Demand { meter: MeterId::Known(Digest::of(b"consumer")), limits: &consumer }];
-    let settled = charge(&ports, &meters, &demands, usage.clone()).unwrap().settle();
+    let settled = charge(&ports, &meters, &demands, &usage).unwrap().settle();
     assert_eq!((remaining(&settled), tightest(&settled).unwrap().limit.name()), (vec![1, 3], "hits-day"));
-    let denied = charge(&ports, &meters, &demands, usage).err().unwrap().standings;
+    let denied = charge(&ports, &meters, &demands, &usage).err().unwrap().standings;
     assert_eq!((remaining(&denied), tightest(&denied).unwrap().limit.name()), (vec![1, 3], "writes-day"));
 }
 

@@ -112,7 +112,7 @@ async fn ask<S: Store>(
     };
     let standings = receipt.standings().iter().enumerate().filter(|(_, standing)| is_its(standing));
     let (places, takes): (Vec<_>, Vec<_>) =
-        standings.map(|(place, standing)| (place, take(receipt, standing))).unzip();
+        standings.map(|(place, standing)| (place, take(standing))).unzip();
     let most = settings.engine.most_descriptors();
     for (places, takes) in places.chunks(most).zip(takes.chunks(most)) {
         let (counts, record) = call(service, takes, rests, ports).await;
@@ -130,12 +130,12 @@ async fn ask<S: Store>(
 }
 
 /// What was charged for the limit of a standing of the receipt.
-fn take<'s, S: Store>(receipt: &Receipt<'_, S>, standing: &'s Standing) -> Take<'s> {
+fn take(standing: &Standing) -> Take<'_> {
     Take {
         limit: &standing.limit,
         payer: standing.meter,
         span: standing.reading.span,
-        amount: receipt.amount(standing.limit.metric()),
+        amount: standing.amount,
         may_be_cut: false,
     }
 }
@@ -214,7 +214,7 @@ impl Findings {
             if standing.limit.across().is_none_or(|across| across.provider != provider) {
                 continue;
             }
-            let amount = receipt.amount(standing.limit.metric());
+            let amount = standing.amount;
             let heard = match (standing.cover, count) {
                 (Cover::Lease { is_due: true }, _) => Heard::Nothing,
                 (Cover::Service, Some(count)) if count.admits => Heard::Granted(amount, count.remaining),
