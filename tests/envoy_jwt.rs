@@ -5,14 +5,14 @@
 
 use std::{
     net::SocketAddr,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD as BASE64, Engine as _};
 use serde_json::{Value, json};
 use sidegate_harness::{
     Answer, Client, Envoy, Listener, Oidc, Request, Response, Setup, StubProvider, Upstream, Wasm,
-    eventually, route,
+    eventually, route, send,
 };
 
 /// Admitted.
@@ -25,6 +25,12 @@ const UNAVAILABLE: (u16, Option<&str>) = (503, Some("24"));
 /// Status and code of an answer; no code where the upstream gave it.
 fn verdict(answer: &Response) -> (u16, Option<&str>) {
     (answer.status, answer.code())
+}
+
+/// The code of the answer to a request with this token; its status where the upstream answered.
+async fn read(envoy: &Envoy, token: &str) -> String {
+    let answer = envoy.send(Request::get("/read").bearer(token)).await;
+    answer.code().map_or_else(|| answer.status.to_string(), str::to_owned)
 }
 
 /// `base` with the members of `changes` in place of its own.
@@ -85,6 +91,13 @@ fn keys() -> Value {
     fixtures["keys"].clone()
 }
 
+/// The name of the key in the header of a token.
+fn kid(token: &str) -> String {
+    let header = token.split('.').next().expect("a header");
+    let header: Value = serde_json::from_slice(&BASE64.decode(header).expect("base64url")).expect("JSON");
+    header["kid"].as_str().expect("a name").to_owned()
+}
+
 /// A token with which nothing is wrong but its signature.
 fn unsigned(kid: &str) -> String {
     let header = json!({"alg": "RS256", "kid": kid});
@@ -131,6 +144,108 @@ async fn tokens_of_a_real_server_are_verified_while_its_keys_change_and_while_it
     })
     .await;
     assert_eq!(verdict(&envoy.send(Request::get("/read").bearer(&token)).await), INVALID);
+}
+
+#[tokio::test]
+async fn keys_that_change_while_the_server_runs_are_followed_and_those_withdrawn_verify_nothing() {
+    let oidc = Oidc::start(clients()).await;
+    // Keys are fetched for a token with an unknown one only.
+    let provider = jwks(&oidc.issuer(), &oidc.keys(), &json!({}));
+    let (envoy, _upstream) = start(&provider, oidc.address(), 2).await;
+    let token = async || oidc.token("acme-web", "orders.read", Some(Oidc::ORDERS_JWT)).await;
+    let ask = async |token: &str| read(&envoy, token).await;
+    let admitted = async |token: &str| {
+        let known = async || (ask(token).await == "200").then_some(());
+        eventually("the key is known", known).await;
+    };
+    let first = token().await;
+    admitted(&first).await;
+    assert_eq!(calls(&envoy, "ok").await, 1);
+
+    oidc.rotate_keys().await;
+    let second = token().await;
+    assert_ne!(kid(&first), kid(&second));
+    admitted(&second).await;
+    assert_eq!(ask(&first).await, "200", "its key is still published");
+    assert_eq!(calls(&envoy, "ok").await, 2, "one call for the new key");
+
+    oidc.withdraw_keys().await;
+    let third = token().await;
+    admitted(&third).await;
+    for (withdrawn, which) in [(&first, "first"), (&second, "second")] {
+        assert_eq!(ask(withdrawn).await, "22", "the {which} key is gone");
+    }
+    assert_eq!(ask(&third).await, "200");
+}
+
+#[tokio::test]
+async fn without_its_server_keys_stay_in_use_while_they_are_due_again_and_again() {
+    let oidc = Oidc::start(clients()).await;
+    let (issuer, address) = (oidc.issuer(), oidc.address());
+    let provider = jwks(&issuer, &oidc.keys(), &json!({"refresh": {"every": "1s", "pause": "1s"}}));
+    let (envoy, _upstream) = start(&provider, address, 2).await;
+    let token = oidc.token("acme-web", "orders.read", Some(Oidc::ORDERS_JWT)).await;
+    let ask = async || read(&envoy, &token).await;
+    assert_eq!(ask().await, "200");
+    drop(oidc);
+    eventually("calls fail", async || {
+        assert_eq!(ask().await, "200");
+        (calls(&envoy, "failed").await >= 3).then_some(())
+    })
+    .await;
+
+    // It comes back with another key.
+    let _oidc = Oidc::start_on(address.port(), clients()).await;
+    eventually("the key is withdrawn", async || (ask().await == "22").then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_storm_of_unknown_keys_makes_one_call_for_each_pause() {
+    let oidc = Oidc::start(clients()).await;
+    let provider = jwks(&oidc.issuer(), &oidc.keys(), &json!({"issuer": "https://idp"}));
+    let (envoy, _upstream) = start(&provider, oidc.address(), 2).await;
+    let begun = tokio::time::Instant::now();
+    let mut sent = 0;
+    while begun.elapsed() < Duration::from_secs(4) {
+        let storm: Vec<_> =
+            (sent..sent + 64).map(|kid| Request::get("/read").bearer(&unsigned(&kid.to_string()))).collect();
+        sent += storm.len();
+        for answer in envoy.send_all(16, storm).await {
+            assert_eq!(verdict(&answer), INVALID);
+        }
+    }
+    let fetched = calls(&envoy, "ok").await;
+    // The pause is a second. The first call is that of the start.
+    let most = begun.elapsed().as_secs() + 2;
+    assert!((2..=most).contains(&fetched), "{fetched} calls for {sent} unknown keys, of at most {most}");
+    assert_eq!(verifications(&envoy, "invalid").await, 0, "and no signature is verified");
+}
+
+#[tokio::test]
+async fn the_servers_cache_headers_say_when_keys_are_fetched_again_and_304_keeps_them() {
+    let oidc = Oidc::start(clients()).await;
+    let published = send(oidc.address(), &Request::get("/jwks")).await.expect("an answer").json();
+    let keys = |tag, control| Answer::json(&published).header("etag", tag).header("cache-control", control);
+    // Three quarters of the time count.
+    let idp = StubProvider::start(keys("\"1\"", "public, max-age=2")).await;
+    let provider = jwks(&oidc.issuer(), "http://idp/keys", &json!({}));
+    let (envoy, _upstream) = start(&provider, idp.address(), 2).await;
+    let token = oidc.token("acme-web", "orders.read", Some(Oidc::ORDERS_JWT)).await;
+    let ask = async || read(&envoy, &token).await;
+    assert_eq!(ask().await, "200");
+    let unchanged = |control| Answer::with(304, "application/json", "").header("cache-control", control);
+    idp.now(unchanged("max-age=2"));
+    idp.called(3).await;
+    assert_eq!(ask().await, "200");
+    idp.now(unchanged("max-age=86400"));
+    idp.called(4).await;
+    assert_eq!(ask().await, "200");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let validators: Vec<_> = idp.calls().into_iter().map(|call| call.if_none_match).collect();
+    assert_eq!(validators[0], None);
+    assert!(validators[1..].iter().all(|tag| tag.as_deref() == Some("\"1\"")), "{validators:?}");
+    assert_eq!(validators.len(), 4, "none before a day is over");
+    assert_eq!(calls(&envoy, "ok").await, 4, "304 is an answer");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 // resources  indicator (an absolute URI) → {audience, format}; format is opaque (default) or jwt. `resource=` in a token request sets the token's `aud`
 //
 // /introspection is a second introspection endpoint, for callers with an access token that has the scope `introspect`.
+// POST /rotate makes another key, which signs from now on. The earlier ones stay published; with ?withdraw they do not.
 //
 // Prints one line of JSON on standard output once it listens: {"port": …, "issuer": …}. Everything else goes to standard error.
 
@@ -25,10 +26,9 @@ await new Promise((resolve, reject) => server.once('error', reject).listen(port,
 const issuer = `http://127.0.0.1:${server.address().port}`;
 
 // A key of its own: a server that is started again has another one.
-const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const makeKey = () => ({ ...generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' }), use: 'sig', alg: 'RS256' });
 
-const provider = new Provider(issuer, {
-  jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), use: 'sig', alg: 'RS256' }] },
+const configuration = {
   clients: clients.map(({ id, secret, scope = '', authentication = 'basic', ttl = 3600, signed = false }) => ({
     client_id: id,
     client_secret: secret,
@@ -58,10 +58,10 @@ const provider = new Provider(issuer, {
       },
     },
   },
-});
+};
 
 // oidc-provider lets only clients introspect.
-provider.use(async (ctx, next) => {
+const introspectByToken = (provider) => async (ctx, next) => {
   if (ctx.path !== '/introspection') return next();
   const valid = async (value) => {
     const token = value && (await provider.ClientCredentials.find(value));
@@ -79,7 +79,23 @@ provider.use(async (ctx, next) => {
     ? { active: true, client_id: token.clientId, scope: token.scope, exp: token.exp, iss: issuer }
     : { active: false };
   return undefined;
-});
+};
 
-server.on('request', provider.callback());
+// A provider keeps the keys that it was made with, so other keys need another one. Tokens and clients are shared by all.
+let keys = [];
+let answer;
+const sign = (published) => {
+  keys = published;
+  const provider = new Provider(issuer, { ...configuration, jwks: { keys } });
+  provider.use(introspectByToken(provider));
+  answer = provider.callback();
+};
+sign([makeKey()]);
+
+server.on('request', (request, response) => {
+  const { pathname, searchParams } = new URL(request.url, issuer);
+  if (request.method !== 'POST' || pathname !== '/rotate') return answer(request, response);
+  sign([makeKey(), ...(searchParams.has('withdraw') ? [] : keys)]);
+  return response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
+});
 process.stdout.write(`${JSON.stringify({ port: server.address().port, issuer })}\n`);

@@ -145,6 +145,21 @@ impl Oidc {
         format!("{}/jwks", self.issuer())
     }
 
+    /// Makes another key while it runs, which signs from now on. The earlier ones stay published.
+    pub async fn rotate_keys(&self) {
+        self.rotate("/rotate").await;
+    }
+
+    /// [`Oidc::rotate_keys`], and withdraws the earlier ones.
+    pub async fn withdraw_keys(&self) {
+        self.rotate("/rotate?withdraw").await;
+    }
+
+    async fn rotate(&self, path: &str) {
+        let answer = send(self.address(), &Request::new("POST", path).body("")).await.expect("an answer");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
+
     /// The process, for signals.
     pub fn process(&self) -> &Process {
         &self.process

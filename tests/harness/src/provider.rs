@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use hyper::header::HeaderValue;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -23,6 +24,8 @@ pub enum Answer {
         status: u16,
         /// The `content-type` header.
         content_type: &'static str,
+        /// Other headers.
+        headers: Vec<(&'static str, &'static str)>,
         /// The body.
         body: Vec<u8>,
     },
@@ -49,7 +52,17 @@ impl Answer {
 
     /// A whole answer.
     pub fn with(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
-        Self::With { status, content_type, body: body.into() }
+        Self::With { status, content_type, headers: Vec::new(), body: body.into() }
+    }
+
+    /// A whole answer with another header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: &'static str) -> Self {
+        match &mut self {
+            Self::With { headers, .. } => headers.push((name, value)),
+            other => panic!("{other:?} has no headers"),
+        }
+        self
     }
 }
 
@@ -62,6 +75,8 @@ pub struct Call {
     pub path: String,
     /// The `authorization` header, if any.
     pub authorization: Option<String>,
+    /// The `if-none-match` header, if any.
+    pub if_none_match: Option<String>,
     /// The body as text.
     pub body: String,
 }
@@ -122,7 +137,15 @@ async fn perform(mut script: watch::Receiver<Answer>) -> Reply {
     let mut answer = script.borrow_and_update().clone();
     loop {
         answer = match answer {
-            Answer::With { status, content_type, body } => return reply(status, content_type, body),
+            Answer::With { status, content_type, headers, body } => {
+                let mut reply = reply(status, content_type, body);
+                if let Reply::Whole(answer) = &mut reply {
+                    for (name, value) in headers {
+                        answer.headers_mut().append(name, HeaderValue::from_static(value));
+                    }
+                }
+                return reply;
+            }
             Answer::After(delay, then) => {
                 tokio::time::sleep(delay).await;
                 *then
@@ -140,11 +163,15 @@ async fn perform(mut script: watch::Receiver<Answer>) -> Reply {
 }
 
 fn call(request: &Received) -> Call {
-    let authorization = request.headers().get("authorization");
+    let header = |name: &str| {
+        let value = request.headers().get(name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
     Call {
         method: request.method().to_string(),
         path: request.uri().to_string(),
-        authorization: authorization.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+        authorization: header("authorization"),
+        if_none_match: header("if-none-match"),
         body: String::from_utf8_lossy(request.body()).into_owned(),
     }
 }
