@@ -11,6 +11,8 @@
 
 #[path = "simulated_host/calls.rs"]
 mod calls;
+#[path = "simulated_host/codes.rs"]
+mod codes;
 #[path = "support/engine.rs"]
 mod engine;
 #[path = "simulated_host/flows.rs"]

@@ -65,6 +65,10 @@ pub struct Script {
     /// Everything else that was written, as text: edits, replies, response headers, filter state.
     pub written: RefCell<Vec<(ContextId, String)>>,
     pub state: RefCell<BTreeMap<(ContextId, String), String>>,
+    /// The status of each response. A stream without one has a response whose status is no number.
+    pub statuses: RefCell<BTreeMap<ContextId, u16>>,
+    /// The streams whose status was read, in order.
+    pub read_statuses: RefCell<Vec<ContextId>>,
     /// What happens within the host's function that answers a stream.
     on_answer: RefCell<Option<Box<dyn Fn()>>>,
 }
@@ -169,7 +173,9 @@ impl RequestHost for Scripted {
     }
 
     fn response_status(&self) -> Option<u16> {
-        None
+        let stream = self.0.stream();
+        self.0.read_statuses.borrow_mut().push(stream);
+        self.0.statuses.borrow().get(&stream).copied()
     }
 
     fn set_filter_state(&self, name: &str, value: &str) {
@@ -330,6 +336,12 @@ impl<S: Store + 'static> Thread<S> {
             self.within(id, || self.worker.on_gone(&stream));
             self.script.alive.borrow_mut().remove(&id);
         }
+    }
+
+    /// The service, or Envoy in its place, answers with this status.
+    pub fn response_of(&self, stream: ContextId, status: u16) {
+        self.script.statuses.borrow_mut().insert(stream, status);
+        self.response(stream);
     }
 
     /// The service answers.
