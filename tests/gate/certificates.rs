@@ -6,7 +6,8 @@ use sidegate::credential::Digest;
 
 use super::{
     asked, begin, gate, refused,
-    support::{Ask, answer, consumer, document, get, sha256},
+    signed_answers::{key, keys, signed_with},
+    support::{Ask, NOW, answer, consumer, document, get, sha256},
     through, verdict,
 };
 
@@ -14,11 +15,18 @@ fn policy(source: &str) -> Value {
     let rules = json!([
         {"path": "/introspected", "access": [{"introspection": {"provider": "hydra"}}]},
         {"path": "/envoy", "access": [{"jwt": {"provider": "corp", "verified_by": "envoy"}}]},
+        {"path": "/verified", "access": [{"jwt": {"provider": "corp"}}]},
     ]);
     let mut document = document(json!([consumer("acme")]), json!([{"name": "a", "rules": rules}]));
     document["gate"]["client_certificate"] = json!(source);
-    document["providers"]["corp"] = json!({"jwks": {"issuer": "https://idp"}});
+    document["providers"]["corp"] = json!({"jwks": {"issuer": "https://idp", "keys": keys(&key())}});
     document
+}
+
+/// A JWT with these claims about who may use it.
+fn jwt(cnf: &Value) -> String {
+    let claims = json!({"iss": "https://idp", "exp": NOW.seconds() + 100, "cnf": cnf});
+    signed_with(&key(), &json!({"alg": "EdDSA", "kid": "k"}), &claims)
 }
 
 impl Ask {
@@ -78,6 +86,39 @@ fn proxies_may_say_whose_certificate_it_is_if_the_policy_trusts_them() {
     ] {
         assert_eq!(asked(&gate, &ask), expected);
     }
+}
+
+#[test]
+fn a_jwt_that_is_verified_here_is_for_its_client_too() {
+    let gate = gate(&policy("connection"));
+    let ask = || get("/verified").token(&jwt(&bound_to("mine")));
+    for (ask, expected) in [
+        (ask(), "22"),
+        (ask().certificate("another"), "22"),
+        (ask().certificate("mine"), "ok"),
+        (ask(), "22"),
+        (ask().certificate("another"), "22"),
+        (xfcc(ask(), "mine"), "22"),
+    ] {
+        assert_eq!(asked(&gate, &ask), expected, "also from the cache");
+    }
+    let unbound = signed_with(
+        &key(),
+        &json!({"alg": "EdDSA", "kid": "k"}),
+        &json!({"iss": "https://idp", "exp": NOW.seconds() + 100}),
+    );
+    assert_eq!(asked(&gate, &get("/verified").token(&unbound)), "ok");
+    assert_eq!(asked(&gate, &get("/verified").token(&jwt(&json!({"jkt": "x"}))).certificate("mine")), "22");
+}
+
+#[test]
+fn what_proxies_say_of_certificates_counts_for_nothing_by_default() {
+    let mut document = policy("xfcc");
+    document["gate"].as_object_mut().expect("an object").remove("client_certificate");
+    let gate = gate(&document);
+    let ask = || get("/verified").token(&jwt(&bound_to("mine")));
+    assert_eq!(asked(&gate, &xfcc(ask(), "mine")), "22");
+    assert_eq!(asked(&gate, &ask().certificate("mine")), "ok");
 }
 
 #[test]

@@ -211,6 +211,31 @@ fn the_issuer_chooses_between_ways() {
     assert_eq!(verdict(&through(&gate, &get("/both").token("opaque").verified(&claims()), &reply)), "ok");
 }
 
+/// Where Sidegate verifies tokens itself, a payload is nothing.
+#[test]
+fn a_payload_serves_only_rules_that_leave_verifying_to_envoy() {
+    let mut document = policy(&corp());
+    document["providers"]["own"] =
+        json!({"jwks": {"issuer": "https://own", "keys": fixtures()["keys"].to_string()}});
+    let own = json!({"jwt": {"provider": "own"}});
+    let rules = document["apis"][0]["rules"].as_array_mut().expect("rules");
+    rules.push(json!({"path": "/own", "access": [own]}));
+    rules.push(
+        json!({"path": "/either", "access": [{"jwt": {"provider": "corp", "verified_by": "envoy"}}, own]}),
+    );
+    let gate = gate(&document);
+    let theirs = with(&json!({"iss": "https://own"}));
+    for (path, payload, expected) in [
+        ("/own", &claims(), "21"),
+        ("/own", &theirs, "21"),
+        ("/either", &claims(), "ok"),
+        ("/either", &theirs, "22"),
+    ] {
+        assert_eq!(asked(&gate, &get(path).verified(payload)), expected, "{path}");
+    }
+    assert_eq!(asked(&gate, &get("/own").verified(&theirs).token(&token())), "22", "the token is another's");
+}
+
 #[test]
 fn revoked_tokens_are_refused_and_so_are_those_that_are_hidden() {
     let mut document = policy(&corp());

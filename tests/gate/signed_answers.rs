@@ -16,11 +16,11 @@ use super::{
     through, trail, verdict, waiting,
 };
 
-fn key() -> SigningKey {
+pub fn key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
 }
 
-fn keys(key: &SigningKey) -> String {
+pub fn keys(key: &SigningKey) -> String {
     let x = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
     json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x}]}).to_string()
 }
@@ -36,7 +36,7 @@ fn policy() -> Value {
     document
 }
 
-fn signed_with(key: &SigningKey, header: &Value, claims: &Value) -> String {
+pub fn signed_with(key: &SigningKey, header: &Value, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", part(header), part(claims));
     let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).to_bytes());

@@ -113,6 +113,12 @@ fn number(number: f64) -> Value {
 /// The metadata with this payload, as Envoy writes it. For tests.
 #[cfg(any(test, not(target_family = "wasm")))]
 pub fn with_payload(key: &str, payload: &Value) -> Vec<u8> {
+    written_by(FILTER, key, payload)
+}
+
+/// The metadata that this filter leaves. For tests.
+#[cfg(any(test, not(target_family = "wasm")))]
+fn written_by(filter: &str, key: &str, payload: &Value) -> Vec<u8> {
     fn item(value: &Value) -> Item {
         let kind = match value {
             Value::Null => Kind::Null(0),
@@ -128,7 +134,7 @@ pub fn with_payload(key: &str, payload: &Value) -> Vec<u8> {
     }
 
     let fields = BTreeMap::from([(key.to_owned(), item(payload))]);
-    Metadata { filters: BTreeMap::from([(FILTER.to_owned(), Struct { fields })]) }.encode_to_vec()
+    Metadata { filters: BTreeMap::from([(filter.to_owned(), Struct { fields })]) }.encode_to_vec()
 }
 
 #[cfg(test)]
@@ -146,9 +152,12 @@ mod tests {
             "aud": ["a", "b"], "org": {"id": "acme", "deep": [{"x": -3}]},
         });
         let metadata = with_payload("payload", &claims);
-        assert_eq!(payload(&metadata, "payload"), Some(claims));
+        assert_eq!(payload(&metadata, "payload").as_ref(), Some(&claims));
         assert_eq!(payload(&metadata, "other"), None);
         assert_eq!(payload(&with_payload("payload", &json!("text")), "payload"), None);
+        // A filter such as this one writes what callers send.
+        let forged = written_by("envoy.filters.http.header_to_metadata", "payload", &claims);
+        assert_eq!(payload(&forged, "payload"), None);
         assert_eq!(payload(b"", "payload"), None);
         assert_eq!(payload(b"\xff", "payload"), None);
         for length in 1..metadata.len() {
