@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sidegate_harness::{
-    Request, eventually, send_all,
-    threescale::{Application, Fault, Service, Threescale},
+    Request, eventually, send, send_all,
+    threescale::{Application, Fault, Period, Service, Threescale},
 };
 
 use super::{KEY, TOKEN, UNAVAILABLE, get, of_provider, policy, service, start, verdict};
@@ -74,6 +74,40 @@ async fn concurrent_questions_share_a_call() {
     let answers = send_all(envoy.address().await, 16, vec![get(KEY); 16]).await;
     assert!(answers.iter().all(|answer| answer.status == 200));
     assert_eq!(backend.calls("/transactions/authorize.xml"), 1);
+}
+
+/// Decisions are kept for an hour here, but a denial because of a limit ends with the limit's period. The
+/// stand-in is fifteen seconds before the end of a minute.
+#[tokio::test]
+async fn a_denial_is_repeated_until_the_limits_period_ends_and_no_longer() {
+    let service = Service::of_user_keys("123", TOKEN)
+        .metric("reads", Some("hits"))
+        .plan("Tight", &[("hits", Period::Minute, 5)])
+        .application(Application::new("a", "Tight").user_key(KEY));
+    let backend = Threescale::start([service]).await;
+    backend.at("2026-11-20T12:00:45Z");
+    let used = format!(
+        "service_token={TOKEN}&service_id=123&transactions[0][user_key]={KEY}&transactions[0][usage][hits]=5"
+    );
+    let report = Request::new("POST", "/transactions.xml").host("backend").body(used);
+    let report = report.header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(send(backend.address(), &report).await.expect("an answer").status, 202);
+    let asked = || backend.calls("/transactions/authorize.xml");
+
+    let (envoy, _upstream) = start(&backend, &policy(&json!({})), 2).await;
+    let denied = envoy.send(get(KEY)).await;
+    assert_eq!((verdict(&denied), denied.header("retry-after")), ((429, Some("14")), Some("15")));
+    for answer in send_all(envoy.address().await, 8, vec![get(KEY); 40]).await {
+        assert_eq!(verdict(&answer), (429, Some("14")));
+    }
+    assert_eq!(asked(), 1, "the denial is cached for both workers");
+
+    // The next minute begins at the backend. Nobody asks again before the denial ends here.
+    backend.at("2026-11-20T12:01:00Z");
+    let again = envoy.send(get(KEY)).await;
+    assert_eq!((verdict(&again), asked()), ((429, Some("14")), 1));
+    eventually("the denial ends", async || (envoy.send(get(KEY)).await.status == 200).then_some(())).await;
+    assert_eq!(asked(), 2);
 }
 
 #[tokio::test]
