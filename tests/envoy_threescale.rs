@@ -122,8 +122,8 @@ async fn decisions_are_cached_and_usage_is_reported_with_its_metric_and_those_ab
 #[tokio::test]
 async fn the_sum_of_reported_usage_is_that_of_admitted_requests_though_the_backend_dies_under_load() {
     let backend = Threescale::start([service()]).await;
-    // On a busy machine an answer may take seconds. One that comes after the timeout is lost, and what it says
-    // was reported is reported again, as docs/policy.md says.
+    // On a busy machine an answer may take seconds. One that comes after the timeout is lost, and the report
+    // is sent again, as docs/policy.md says.
     let settings = json!({"caching": "resilient", "ttl": "200ms", "timeout": "60s"});
     let (envoy, _upstream) = start(&backend, &policy(&settings), 4).await;
     assert_eq!(verdict(&envoy.send(get(KEY)).await), (200, None));

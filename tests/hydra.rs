@@ -3,10 +3,14 @@
 #![cfg(test)]
 #![cfg(not(target_family = "wasm"))]
 
+#[path = "troubleshooting/mod.rs"]
+mod troubleshooting;
+
 use serde_json::{Value, json};
 use sidegate_harness::{
     Envoy, Hydra, Listener, Request, Response, Setup, Upstream, Wasm, eventually, project, route,
 };
+use troubleshooting::{Place, Shell, commands, page};
 
 const HOST: &str = "orders.example.com";
 
@@ -74,4 +78,51 @@ async fn tokens_of_a_registered_client_pass_until_they_are_revoked() {
     })
     .await;
     assert_eq!(verdict(&send("POST", &both).await), (200, None));
+}
+
+/// The commands in the page about Hydra, and those about it in the page about troubleshooting.
+#[tokio::test]
+async fn what_the_pages_say_to_type_works() {
+    let hydra = Hydra::start().await;
+    let client = hydra.register("orders.read,orders.write", "orders");
+    let token = hydra.token(&client, "orders.read", "orders").await;
+    let shell = Shell::new();
+    let program = project("target/tools/hydra/hydra");
+    shell.program("hydra", &format!("HOME={} exec {} \"$@\"", shell.path().display(), program.display()));
+    shell.kubectl(r#"while [ "$1" != -- ]; do shift; done; shift; exec "$@""#);
+    let (admin, public) = (hydra.admin().to_string(), hydra.issuer().replace("http://", ""));
+    let local = |command: &str| {
+        let command = command.replace("hydra-admin.auth:4445", &admin).replace("127.0.0.1:4445", &admin);
+        command.replace("127.0.0.1:4444", &public)
+    };
+    let variables = [
+        ("TOKEN".to_owned(), token.clone()),
+        ("CLIENT_ID".to_owned(), client.id.clone()),
+        ("CLIENT_SECRET".to_owned(), client.secret().to_owned()),
+    ];
+
+    let of_hydra = std::fs::read_to_string(project("docs/hydra.md")).unwrap();
+    let block = of_hydra.split("```sh\n").nth(1).unwrap().split("\n```").next().unwrap();
+    let typed = block.replace("\\\n", " ");
+    let typed = typed.lines().filter(|line| !line.starts_with('#')).map(str::to_owned);
+    let troubles = commands(&page()).into_iter().filter(|command| command.place() == Place::Hydra);
+    let mut ran = Vec::new();
+    // The token is revoked last.
+    for command in troubles.map(|command| command.text).chain(typed) {
+        let printed = shell.run(&local(&command), &variables).await;
+        let expected = match () {
+            () if command.contains("introspect") => "\"active\":true",
+            () if command.contains("create client") => "\"client_secret\"",
+            () if command.contains("oauth2/token") => "\"access_token\"",
+            () if command.contains("jq .scope") => "orders.read",
+            () if command.contains("list clients") => &client.id,
+            () if command.contains("revoke") => "",
+            () => panic!("nothing is known about {command}"),
+        };
+        assert!(printed.contains(expected), "{command}: {printed}");
+        ran.push(command);
+    }
+    assert_eq!(ran.len(), 8, "{ran:#?}");
+    let introspect = format!("curl -s http://{admin}/admin/oauth2/introspect -d token={token}");
+    assert!(shell.run(&introspect, &[]).await.contains("\"active\":false"), "it is revoked");
 }

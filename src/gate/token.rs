@@ -137,14 +137,17 @@ fn admit<S: Store>(
     trail: &mut Trail,
 ) -> Result<Caller, Refusal> {
     let (policy, requirement) = (place.policy, &way.requirement);
+    if let Vouched::Active(claims) = &vouched {
+        // The consumer goes into the log, also if the token is refused.
+        trail.consumer = claims.client_id.as_deref().and_then(|client| policy.consumers.by_client(client));
+    }
     let certificate = || request.certificate(policy.client_certificate);
     check(&vouched, requirement, ports.now(), tolerance, certificate)
         .map_err(|fault| rejected(fault, requirement))?;
     let Vouched::Active(claims) = vouched else {
         return Err(rejected(TokenFault::Inactive, requirement));
     };
-    let consumer = claims.client_id.as_deref().and_then(|client| policy.consumers.by_client(client));
-    trail.consumer = consumer;
+    let consumer = trail.consumer;
     Ok(Caller { credential: Credential::Token, consumer, key: None, identity: Some(claims), backing: None })
 }
 

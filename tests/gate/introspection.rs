@@ -48,6 +48,21 @@ fn without_provider<S: Store + 'static>(gate: &Driver<S>, ask: &Ask) -> (&'stati
 }
 
 #[test]
+fn a_refused_token_names_its_consumer_in_the_trail() {
+    let gate = gate(&hydra());
+    for (path, body, expected, consumer) in [
+        ("/strict", json!({"active": true, "client_id": "acme-web"}), "23", Some("acme")),
+        ("/lax", json!({"active": true, "client_id": "acme-web", "exp": 1}), "22", Some("acme")),
+        ("/strict", json!({"active": true, "client_id": "unknown"}), "23", None),
+        ("/lax", json!({"active": false, "client_id": "acme-web"}), "22", None),
+    ] {
+        let ask = Ask { at: NOW, ..get(path).token(&URL_SAFE_NO_PAD.encode(body.to_string())) };
+        let step = through(&gate, &ask, &answer(&body));
+        assert_eq!((verdict(&step), trail(&step).consumer()), (expected, consumer), "{body}");
+    }
+}
+
+#[test]
 fn the_question_is_a_form_with_our_credentials() {
     let gate = gate(&hydra());
     let waiting = waiting(begin(&gate, &at(0, "/lax").with("x-other", "never sent on")));

@@ -35,7 +35,7 @@ fn reports(script: &Script) -> Vec<String> {
     bodies.map(|body| String::from_utf8_lossy(body).replace("%5B", "[").replace("%5D", "]")).collect()
 }
 
-/// Starts a request, and has the backend let it pass if it asks.
+/// Starts a request, and has the backend admit it if it asks.
 fn admitted(thread: &Thread<Shared>, path: &str) -> ContextId {
     let (stream, outcome) = thread.request(get(path));
     if outcome == "waits" {

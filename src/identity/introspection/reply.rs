@@ -17,8 +17,8 @@ pub const MAX_REPLY: usize = 64 * 1024;
 pub enum Read {
     /// An answer as RFC 7662 describes it.
     Vouched(Vouched<'static>),
-    /// 400: the endpoint cannot read this token. oidc-provider replies with it to a JWT that it did not issue,
-    /// Keycloak to one without a signature. The token is treated as inactive.
+    /// 400: the endpoint cannot read this token. oidc-provider replies with it to a JWT that it did not
+    /// issue, Keycloak to one without a signature. The token is treated as inactive.
     Unreadable,
 }
 

@@ -34,6 +34,13 @@ pub struct HydraClient {
     secret: String,
 }
 
+impl HydraClient {
+    /// Its secret.
+    pub fn secret(&self) -> &str {
+        &self.secret
+    }
+}
+
 impl Hydra {
     /// Starts one on free ports of loopback.
     pub async fn start() -> Self {
