@@ -2,7 +2,8 @@
 
 use std::{error::Error, io, net::SocketAddr};
 
-use serde_json::json;
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
 use sidegate_harness::{
     Answer, Client, Connection, Envoy, Listener, Oidc, RateLimit, Redis, Request, Setup, StubProvider,
     Upstream, Wasm, direct_response, route,
@@ -12,7 +13,7 @@ use sidegate_harness::{
 use crate::{peers, policy, worst};
 
 /// All cases, in the order of the table.
-pub const NAMES: [&str; 25] = [
+pub const NAMES: [&str; 27] = [
     "plain",
     "noop",
     "floor",
@@ -25,6 +26,8 @@ pub const NAMES: [&str; 25] = [
     "mock",
     "refused_key",
     "introspection_cached",
+    "jwt_plain",
+    "jwt_introspected",
     "jwt_cached",
     "jwt_verified_by_envoy",
     "threescale_cached",
@@ -39,6 +42,16 @@ pub const NAMES: [&str; 25] = [
     "worst_headers",
     "worst_token",
 ];
+
+/// The cases without any filter.
+pub const PLAIN: [&str; 2] = ["plain", "jwt_plain"];
+
+/// The case without any filter that another one is counted over. Envoy alone needs many instructions for a
+/// JWT, because it is long, so cases with one are counted over a request with one.
+pub fn plain(name: &str) -> &'static str {
+    let [plain, with_jwt] = PLAIN;
+    if name.starts_with("jwt_") { with_jwt } else { plain }
+}
 
 const GATEWAY_SECRET: &str = "bench-gateway-secret";
 
@@ -122,7 +135,9 @@ impl Case {
             }
             "worst_token" => return Self::many_scopes(name, listener, prepare).await,
             "introspection_cached" => return Self::introspection(name, listener, prepare).await,
-            "jwt_cached" | "jwt_verified_by_envoy" => return Self::jwt(name, listener, prepare).await,
+            "jwt_plain" | "jwt_introspected" | "jwt_cached" | "jwt_verified_by_envoy" => {
+                return Self::jwt(name, listener, prepare).await;
+            }
             "threescale_cached" => return Self::threescale(name, listener, prepare).await,
             other => return Err(format!("no case {other}").into()),
         };
@@ -217,14 +232,26 @@ impl Case {
         let oidc = Oidc::start([Client::new("acme-web", "acme", "orders.read")]).await;
         let token = oidc.token("acme-web", "orders.read", Some(Oidc::ORDERS_JWT)).await;
         let (issuer, keys) = (oidc.issuer(), oidc.keys());
+        let mut provider = None;
+        let mut address = oidc.address();
         let listener = match name {
+            "jwt_plain" => listener,
+            "jwt_introspected" => {
+                let answer = Answer::json(&introspected(&token)?);
+                address = provider.insert(StubProvider::start(answer).await).address();
+                let filter = Wasm::sidegate(&policy::of_tokens("http://oidc/introspect"));
+                listener.wasm(&filter.environment("OIDC_SECRET", GATEWAY_SECRET))
+            }
             "jwt_verified_by_envoy" => listener
                 .filter(peers::jwt_authn(&issuer, &keys))
                 .wasm(&Wasm::sidegate(&policy::of_jwts(&issuer, None))),
             _ => listener.wasm(&Wasm::sidegate(&policy::of_jwts(&issuer, Some(&keys)))),
         };
-        let setup = Setup::new(listener.route(direct_response(200, "ok"))).cluster("oidc", oidc.address());
-        let beside = Beside::Provider { _oidc: oidc };
+        let setup = Setup::new(listener.route(direct_response(200, "ok"))).cluster("oidc", address);
+        let beside = match provider {
+            Some(provider) => Beside::Stub { _provider: provider },
+            None => Beside::Provider { _oidc: oidc },
+        };
         Ok(Self::running(name, prepare(setup), request().bearer(&token), 200, beside).await)
     }
 
@@ -292,6 +319,14 @@ impl Sender {
         }
         Ok(())
     }
+}
+
+/// What a provider answers about a JWT that it has issued: the claims of the JWT, and that it is active.
+fn introspected(token: &str) -> Result<Value, Box<dyn Error>> {
+    let payload = token.split('.').nth(1).ok_or("not a JWT")?;
+    let mut claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload)?)?;
+    claims.as_object_mut().ok_or("no claims")?.insert("active".to_owned(), true.into());
+    Ok(claims)
 }
 
 fn request() -> Request {

@@ -10,7 +10,7 @@ use sidegate_harness::{Connection, debian};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use crate::cases::Case;
+use crate::cases::{Case, plain};
 
 /// How long one case may take; far more than it does on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -54,9 +54,9 @@ impl Counts {
         self.0.iter().find(|(name, _)| *name == case).map(|(_, instructions)| *instructions)
     }
 
-    /// Instructions of a case over those of `plain`.
+    /// Instructions of a case over those of a plain listener.
     pub fn added(&self, case: &str) -> Option<f64> {
-        Some(self.total(case)? - self.total("plain")?)
+        Some(self.total(case)? - self.total(plain(case))?)
     }
 
     /// What a case adds, in units of what another one adds.

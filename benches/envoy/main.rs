@@ -33,7 +33,7 @@ const COUNT: instructions::Plan = instructions::Plan { warm_up: 300, settle: 100
 const MANY: usize = 100_000;
 
 /// What the others are compared with.
-const REFERENCES: [&str; 3] = ["plain", "noop", "floor"];
+const REFERENCES: [&str; 4] = ["plain", "jwt_plain", "noop", "floor"];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {

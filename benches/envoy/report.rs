@@ -7,6 +7,7 @@ use sidegate_harness::project;
 
 use crate::{
     budgets,
+    cases::plain,
     instructions::Counts,
     loads::{self, Load},
     measure::Sample,
@@ -55,7 +56,7 @@ pub fn evaluate(names: &[&'static str], rounds: &[Vec<Sample>], counts: &Counts)
     let cpu = |sample: &Sample| microseconds(sample.cpu);
     let column = |name: &str, value: &dyn Fn(&Sample, Option<&Sample>) -> f64| -> Vec<f64> {
         let place = names.iter().position(|each| *each == name);
-        let plain = names.iter().position(|each| *each == "plain");
+        let plain = names.iter().position(|each| *each == plain(name));
         let of =
             |round: &Vec<Sample>| Some(value(round.get(place?)?, plain.and_then(|plain| round.get(plain))));
         rounds.iter().filter_map(of).collect()
