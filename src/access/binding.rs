@@ -1,7 +1,7 @@
 //! Bindings: what one consumer may do on one API (Kanali's ApiKeyBinding).
 
 use crate::{
-    matching::{Methods, PathList},
+    matching::{InsidePath, Methods, PathList},
     quota::LimitSets,
 };
 
@@ -77,8 +77,8 @@ impl Bindings {
 }
 
 impl Binding {
-    /// Whether the consumer may use `method` on the path `inside` the API.
-    pub fn permits(&self, inside: &str, method: &str) -> bool {
+    /// Whether the consumer may use `method` on a path.
+    pub fn permits(&self, inside: &InsidePath<'_>, method: &str) -> bool {
         let by_path =
             self.paths.as_ref().and_then(|by_path| by_path.grants.get(by_path.paths.first(inside)?));
         let grant = by_path.unwrap_or(&self.allow);
@@ -128,12 +128,12 @@ mod tests {
             ("/admin/x/y", "GET", false),
             ("/administrator", "GET", true),
         ] {
-            assert_eq!(binding.permits(path, method), permitted, "{method} {path}");
+            assert_eq!(binding.permits(&path.into(), method), permitted, "{method} {path}");
         }
     }
 
     #[test]
     fn without_a_grant_nothing_is_permitted() {
-        assert!(!binding(Grant::None, Vec::new()).permits("/", "GET"));
+        assert!(!binding(Grant::None, Vec::new()).permits(&"/".into(), "GET"));
     }
 }

@@ -9,7 +9,7 @@ use memchr::memchr;
 use smallvec::SmallVec;
 
 use crate::{
-    grammar::is_token_byte,
+    grammar::{each, is_token_byte},
     headers::HeaderMap,
     query::{Escapes, Parameter, Query, decode},
 };
@@ -256,7 +256,8 @@ fn names_scheme(element: &[u8]) -> bool {
 fn after_scheme<'r>(element: &'r [u8], scheme: &str) -> Option<&'r [u8]> {
     let (start, rest) = element.split_at_checked(scheme.len())?;
     let ends_here = !rest.first().copied().is_some_and(is_token_byte);
-    (ends_here && start.eq_ignore_ascii_case(scheme.as_bytes())).then_some(rest)
+    let scheme = scheme.as_bytes();
+    (ends_here && (start == scheme || start.eq_ignore_ascii_case(scheme))).then_some(rest)
 }
 
 /// The `token68` (RFC 9110 section 11.2; `b64token` in RFC 6750) after the scheme and at least one space.
@@ -264,14 +265,13 @@ fn token68(after_scheme: &[u8]) -> Option<&[u8]> {
     let token = after_scheme.strip_prefix(b" ")?.trim_ascii_start();
     let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
     let (text, _) = token.split_at_checked(token.len().saturating_sub(padding))?;
-    // All bytes are looked at without a branch, which the compiler turns into a few instructions.
-    let is_allowed = text.iter().fold(true, |all, byte| {
+    let is_allowed = |byte: u8| {
         let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-        let is_digit = byte.wrapping_sub(b'0') < 10;
-        let is_mark = matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-        all & (is_letter | is_digit | is_mark)
-    });
-    (!text.is_empty() && is_allowed).then_some(token)
+        // Digits and `-`, `.`, `/` are next to each other.
+        let is_digit_or_mark = byte.wrapping_sub(b'-') < 13;
+        is_letter | is_digit_or_mark | (byte == b'+') | (byte == b'_') | (byte == b'~')
+    };
+    (!text.is_empty() && each(text, is_allowed)).then_some(token)
 }
 
 /// Decodes a form-urlencoded text. Unlike the `form_urlencoded` crate, it rejects malformed escapes and bytes

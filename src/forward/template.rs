@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, rc::Rc};
 
-use crate::identity::{ClaimPath, InvalidClaimPath};
+use crate::{
+    grammar::each,
+    identity::{ClaimPath, InvalidClaimPath},
+};
 
 /// A field in a header for the service, or in a mocked response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +92,9 @@ impl HeaderTemplate {
     /// The header value with its fields filled in. `None` if a field has no value, or one that is not valid
     /// in a header.
     pub fn fill<'a>(&self, value: impl Fn(&Field) -> Option<Cow<'a, str>>) -> Option<String> {
-        let value = |field| value(field).filter(|text| !text.is_empty() && !has_control(text));
+        let value = |field: &Field| {
+            value(field).filter(|text| !text.is_empty() && (field.is_name() || !has_control(text)))
+        };
         if let [Part::Field(field)] = &*self.0 {
             return value(field).map(Cow::into_owned);
         }
@@ -120,8 +125,7 @@ pub(super) fn fields(parts: &[Part]) -> impl Iterator<Item = &Field> {
 
 #[inline]
 fn has_control(text: &str) -> bool {
-    // All bytes are looked at without a branch, which the compiler turns into a few instructions.
-    let is_plain = text.bytes().fold(true, |all, byte| all & matches!(byte, 0x20..=0x7e));
+    let is_plain = each(text.as_bytes(), |byte| matches!(byte, 0x20..=0x7e));
     !is_plain && text.chars().any(char::is_control)
 }
 
@@ -143,6 +147,11 @@ impl Field {
                 _ => return Err(InvalidTemplate::UnknownField(name.to_owned())),
             },
         })
+    }
+
+    /// Whether the value is a name in the policy, which has no control characters.
+    const fn is_name(&self) -> bool {
+        matches!(self, Self::Api | Self::Consumer | Self::Plan)
     }
 
     /// The name of the path parameter that the field stands for.

@@ -64,7 +64,7 @@ fn binding<'a>(place: &Place<'a>, caller: &Caller) -> Result<Option<&'a Binding>
     let Some(binding) = caller.consumer.and_then(|consumer| bindings.get(consumer)) else {
         return Err("the consumer has no binding on the API");
     };
-    if binding.permits(place.inside, place.method) {
+    if binding.permits(&place.inside, place.method) {
         Ok(Some(binding))
     } else {
         Err("the binding does not grant this method and path")

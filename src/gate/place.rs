@@ -5,7 +5,7 @@ use super::{
     trail::{Answering, Trail},
 };
 use crate::{
-    matching::{self, MeteringRule},
+    matching::{self, InsidePath, MeteringRule},
     policy::{Api, Policy, Preflight, Responder, Rule, Unmatched, Unmetered},
     query::Query,
     refusal::{Cause, Refusal},
@@ -18,7 +18,7 @@ pub(super) struct Place<'a> {
     pub rule: &'a Rule,
     pub method: &'a str,
     /// The path inside the API.
-    pub inside: &'a str,
+    pub inside: InsidePath<'a>,
     pub query: &'a Query<'a>,
 }
 
@@ -48,7 +48,8 @@ pub(super) fn find<'a>(
     trail.api = Some(matched.api);
     trail.base = matched.base;
     let preflight_for = line.preflight_for.filter(|_| policy.preflight == Preflight::Pass);
-    let index = match api.table.find(matched.inside, preflight_for.unwrap_or(line.method)) {
+    let inside = InsidePath::from(matched.inside);
+    let index = match api.table.find(&inside, preflight_for.unwrap_or(line.method)) {
         matching::Found::Rule(index) => index,
         matching::Found::MethodNotAllowed(allow) => {
             let cause = Cause::MethodNotAllowed { allow: allow.to_owned() };
@@ -62,21 +63,14 @@ pub(super) fn find<'a>(
     trail.answering = match &rule.responder {
         Responder::Service => Answering::Service,
         Responder::Mocks(mocks) => {
-            mocks.find(matched.inside, line.method).map_or(Answering::NoMock, Answering::Mock)
+            mocks.find(&inside, line.method).map_or(Answering::NoMock, Answering::Mock)
         }
         Responder::Usage => Answering::Usage,
     };
     if preflight_for.is_some() && !rule.denies() {
         return Ok(Found::Open);
     }
-    Ok(Found::Place(Place {
-        policy,
-        api,
-        rule,
-        method: line.method,
-        inside: matched.inside,
-        query: &line.query,
-    }))
+    Ok(Found::Place(Place { policy, api, rule, method: line.method, inside, query: &line.query }))
 }
 
 impl<'a> Place<'a> {
@@ -114,7 +108,7 @@ impl<'a> Place<'a> {
     }
 
     /// The metering entries that the request matches, with their indexes.
-    pub(super) fn metering(&self) -> impl Iterator<Item = (usize, &'a MeteringRule)> {
-        self.api.metering.matching(self.inside, self.query, self.method)
+    pub(super) fn metering(&self) -> impl Iterator<Item = (usize, &MeteringRule)> {
+        self.api.metering.matching(&self.inside, self.query, self.method)
     }
 }

@@ -7,6 +7,7 @@ use memchr::memchr;
 use super::Surroundings;
 use crate::{
     credential::{Digest, has_more_cookies_than},
+    grammar::each,
     headers::HeaderMap,
     identity::forwarded_certificate,
     matching::{self, RequestPath, Target},
@@ -213,7 +214,8 @@ impl<'a> Head<'a> {
     /// The request's own id, if it is safe in a log line and in a header.
     pub(super) fn own_id(&self) -> Option<&'a str> {
         let is_plain = |id: &&str| {
-            (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"')
+            (1..=128).contains(&id.len())
+                && each(id.as_bytes(), |byte| byte.is_ascii_graphic() & (byte != b'"'))
         };
         self.request_id.and_then(|id| str::from_utf8(id).ok()).filter(is_plain)
     }

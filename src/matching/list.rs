@@ -8,7 +8,7 @@ use super::{
     automaton::Keep,
     expressions::{Effort, Expressions, MOST_BYTES, MOST_PATHS, TooComplex},
     pattern::{Kind, PathPattern},
-    template::{PathTemplate, Segments},
+    template::{InsidePath, PathTemplate},
 };
 
 /// Patterns in order. A request is compared with each template; all expressions are matched in one pass.
@@ -53,15 +53,12 @@ impl PathList {
         Ok(list)
     }
 
-    /// The index of the first pattern that covers a normalised path inside an API.
-    pub fn first(&self, inside: &str) -> Option<usize> {
-        let template = if self.templates.is_empty() {
-            None
-        } else {
-            let requested = Segments::of(inside);
-            self.templates.iter().find(|(_, template)| template.covers(&requested)).map(|(place, _)| *place)
-        };
-        let expression = self.expressions.first(inside).and_then(|first| self.places.get(first).copied());
+    /// The index of the first pattern that covers the path.
+    pub fn first(&self, inside: &InsidePath<'_>) -> Option<usize> {
+        let template = self.templates.iter().find(|(_, template)| template.covers(inside));
+        let template = template.map(|(place, _)| *place);
+        let expression =
+            self.expressions.first(inside.text()).and_then(|first| self.places.get(first).copied());
         template.into_iter().chain(expression).min()
     }
 }
@@ -87,8 +84,8 @@ mod tests {
         for (path, first) in
             [("/a/b", 0), ("/a/c", 1), ("/a", 1), ("/a/", 1), ("/c/", 3), ("/", 4), ("/d/e", 4)]
         {
-            assert_eq!(list.first(path), Some(first), "{path}");
+            assert_eq!(list.first(&path.into()), Some(first), "{path}");
         }
-        assert_eq!(PathList::default().first("/"), None);
+        assert_eq!(PathList::default().first(&"/".into()), None);
     }
 }

@@ -12,7 +12,7 @@ use super::{
     methods::Methods,
     pattern::InvalidPath,
     prefix::PrefixPattern,
-    template::{PathTemplate, Segments},
+    template::{InsidePath, PathTemplate},
 };
 use crate::query::{Names, Query};
 
@@ -143,16 +143,15 @@ impl Metering {
     /// The rules that apply to a request, with their indexes: all matching rules, up to the first with
     /// `last`.
     ///
-    /// `inside` is the normalised path inside the API. The query is read only if it decides.
+    /// The query is read only if it decides.
     pub fn matching<'a>(
         &'a self,
-        inside: &'a str,
+        inside: &'a InsidePath<'_>,
         query: &'a Query<'_>,
         method: &'a str,
     ) -> impl Iterator<Item = (usize, &'a MeteringRule)> {
-        let requested = Segments::of(inside);
         let mut covered = Vec::new();
-        self.prefixes.all(inside, |prefix| covered.extend(self.prefix_rules.get(prefix)));
+        self.prefixes.all(inside.text(), |prefix| covered.extend(self.prefix_rules.get(prefix)));
         let mut met = None;
         let mut rules = self.rules.iter().enumerate();
         let mut stopped = false;
@@ -162,7 +161,7 @@ impl Metering {
             }
             let (index, rule) = rules.find(|(index, rule)| {
                 let covers = match &rule.path.0 {
-                    Kind::Template(template) => template.covers(&requested),
+                    Kind::Template(template) => template.covers(inside),
                     Kind::Prefix(_) => covered.binary_search(index).is_ok(),
                 };
                 let needs = self.needs.get(*index).map(Vec::as_slice).unwrap_or_default();
@@ -332,7 +331,7 @@ mod tests {
     fn matching(metering: &Metering, method: &str, target: &str) -> Vec<usize> {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        metering.matching(path, &Query::new(query), method).map(|(index, _)| index).collect()
+        metering.matching(&path.into(), &Query::new(query), method).map(|(index, _)| index).collect()
     }
 
     #[test]
@@ -344,7 +343,7 @@ mod tests {
         assert_eq!(matching(&metering, "GET", "/orders"), [0, 2]);
         assert_eq!(matching(&metering, "GET", "/x"), [0]);
         let found: Vec<_> = metering
-            .matching("/orders/7", &Query::default(), "GET")
+            .matching(&"/orders/7".into(), &Query::default(), "GET")
             .flat_map(|(_, rule)| rule.usages.clone())
             .collect();
         assert_eq!(found, [(metric(0), 1), (metric(1), 5)]);
@@ -435,7 +434,8 @@ mod tests {
             let (path, query) =
                 target.split_once('?').map_or((*target, None), |(path, query)| (path, Some(query)));
             let query = Query::new(query);
-            let matched: Vec<_> = metering.matching(path, &query, method).collect();
+            let inside = path.into();
+            let matched: Vec<_> = metering.matching(&inside, &query, method).collect();
             let sum = |number: usize| {
                 let usages = matched.iter().flat_map(|(_, rule)| &rule.usages);
                 usages.filter(|(id, _)| *id == metric(number)).map(|(_, by)| by).sum()

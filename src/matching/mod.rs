@@ -52,6 +52,7 @@ pub use parameters::Parameters;
 pub use path::{MalformedTarget, RequestPath, Target, normalise, normalise_within};
 pub use pattern::{InvalidPath, PathPattern};
 pub use rules::{Found, InvalidRules, Overlap, RuleMatch, RuleTable};
+pub use template::InsidePath;
 pub use usage::{InvalidMetric, MetricId, Metrics, Usage};
 
 #[cfg(test)]
@@ -67,7 +68,9 @@ mod tests {
         let rule = |path| RuleMatch { path: PathPattern::template(path).unwrap(), methods: Methods::ALL };
         let rules = RuleTable::build(vec![rule("/admin/**"), rule("/**")], &Effort::default()).unwrap();
         let find = |target| match normalise(target) {
-            Ok(Target::Path(path)) => apis.find(None, &path).map(|found| rules.find(found.inside, "GET")),
+            Ok(Target::Path(path)) => {
+                apis.find(None, &path).map(|found| rules.find(&found.inside.into(), "GET"))
+            }
             Ok(Target::Asterisk) | Err(_) => None,
         };
         for target in [

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use memchr::memchr;
 use percent_encoding::percent_decode_str;
 
-use crate::grammar::{Classes, hex_digit};
+use crate::grammar::{Classes, each, hex_digit};
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
@@ -145,13 +145,11 @@ impl RequestPath<'_> {
 
 /// The first byte that a query must not have.
 fn first_refused(query: &[u8]) -> Option<u8> {
-    /// So many bytes are looked at without a branch, which the compiler turns into a few instructions.
-    const RUN: usize = 64;
-    let is_refused = |byte: &u8| *byte == b'#' || byte.is_ascii_control();
-    let (runs, rest) = query.as_chunks::<RUN>();
-    let has_refused = |run: &[u8; RUN]| run.iter().fold(false, |any, byte| any | is_refused(byte));
-    let run = runs.iter().find(|run| has_refused(run)).map_or(rest, <[u8; RUN]>::as_slice);
-    run.iter().find(|byte| is_refused(byte)).copied()
+    let is_refused = |byte: u8| (byte == b'#') | byte.is_ascii_control();
+    if each(query, |byte| !is_refused(byte)) {
+        return None;
+    }
+    query.iter().find(|byte| is_refused(**byte)).copied()
 }
 
 /// Normalises every character of `path` to its only spelling. Does not resolve segments.

@@ -151,7 +151,7 @@ mod tests {
 
     fn matches(pattern: &Result<PathPattern, InvalidPath>, path: &str) -> bool {
         let list = PathList::build(vec![pattern.clone().unwrap()], &Effort::default()).unwrap();
-        list.first(path).is_some()
+        list.first(&path.into()).is_some()
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
     expressions::{Effort, Expressions, MOST_VISITS, TooComplex},
     methods::Methods,
     pattern::{Kind, PathPattern},
-    template::{PathTemplate, Segment, segments},
+    template::{InsidePath, PathTemplate, Segment},
 };
 
 /// The segments of a request that are compared, by the numbers of their literals. Few templates have more.
@@ -122,14 +122,16 @@ impl RuleTable {
         Ok(table)
     }
 
-    /// Finds the rule for a normalised path inside the API and a method.
-    pub fn find(&self, inside: &str, method: &str) -> Found<'_> {
+    /// Finds the rule for a path and a method.
+    pub fn find(&self, inside: &InsidePath<'_>, method: &str) -> Found<'_> {
         // One more than the longest template has. Each segment is looked up once, however many nodes are
         // compared with it.
-        let compared = segments(inside).take(self.depth.saturating_add(1));
-        let requested: Requested = compared.map(|segment| self.literals.get(segment).copied()).collect();
+        let mut requested = Requested::new();
+        for segment in inside.first_segments().iter().take(self.depth.saturating_add(1)) {
+            requested.push(self.literals.get(*segment).copied());
+        }
         let found = self.templates.find(&requested);
-        let found = found.or_else(|| self.by_expression.get(self.expressions.first(inside)?));
+        let found = found.or_else(|| self.by_expression.get(self.expressions.first(inside.text())?));
         found.map_or(Found::None, |rules| rules.find(method))
     }
 
@@ -332,18 +334,18 @@ mod tests {
             ("/a/b/c", 1),
             ("/x/c/d", 0),
         ] {
-            assert_eq!(table.find(path, "GET"), Found::Rule(rule), "{path}");
+            assert_eq!(table.find(&path.into(), "GET"), Found::Rule(rule), "{path}");
         }
     }
 
     #[test]
     fn the_search_backtracks_from_a_literal_without_a_match() {
         let table = build(&["* /a/c", "* /{p}/b"]).unwrap();
-        assert_eq!(table.find("/a/b", "GET"), Found::Rule(1));
+        assert_eq!(table.find(&"/a/b".into(), "GET"), Found::Rule(1));
         let table = build(&["* /{a}/b", "* /a/{b}"]).unwrap();
-        assert_eq!(table.find("/a/b", "GET"), Found::Rule(1));
-        assert_eq!(table.find("/x/b", "GET"), Found::Rule(0));
-        assert_eq!(table.find("/x/c", "GET"), Found::None);
+        assert_eq!(table.find(&"/a/b".into(), "GET"), Found::Rule(1));
+        assert_eq!(table.find(&"/x/b".into(), "GET"), Found::Rule(0));
+        assert_eq!(table.find(&"/x/c".into(), "GET"), Found::None);
     }
 
     #[test]
@@ -352,8 +354,8 @@ mod tests {
         let rules: Vec<String> =
             (0..63).map(|n| format!("* {}{}/x", "/a".repeat(n), parameters(63 - n))).collect();
         let table = build(&rules.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
-        assert_eq!(table.find(&"/a".repeat(64), "GET"), Found::None);
-        assert_eq!(table.find(&"/a".repeat(30_000), "GET"), Found::None);
+        assert_eq!(table.find(&"/a".repeat(64).as_str().into(), "GET"), Found::None);
+        assert_eq!(table.find(&"/a".repeat(30_000).as_str().into(), "GET"), Found::None);
     }
 
     #[test]
@@ -368,19 +370,19 @@ mod tests {
                 (0..1 << depth).map(|number| format!("* {}", segments(number).collect::<String>())).collect();
             build(&rules.iter().map(String::as_str).collect::<Vec<_>>())
         };
-        assert_eq!(ways(11).unwrap().find(&"/a".repeat(11), "GET"), Found::Rule(0));
+        assert_eq!(ways(11).unwrap().find(&"/a".repeat(11).as_str().into(), "GET"), Found::Rule(0));
         assert_eq!(ways(12).unwrap_err(), InvalidRules::TooComplex(TooComplex::TooManyBranches));
     }
 
     #[test]
     fn expressions_come_last_in_list_order() {
         let table = build(&["GET ~/a/.*", "* ~/a/b|/c", "POST ~/a/.*", "* /a/{x}/d"]).unwrap();
-        assert_eq!(table.find("/a/b", "GET"), Found::Rule(0));
-        assert_eq!(table.find("/a/b", "POST"), Found::Rule(2));
-        assert_eq!(table.find("/a/b", "PUT"), Found::MethodNotAllowed("GET, HEAD, POST"));
-        assert_eq!(table.find("/c", "PUT"), Found::Rule(1));
-        assert_eq!(table.find("/a/b/d", "PUT"), Found::Rule(3));
-        assert_eq!(table.find("/d", "GET"), Found::None);
+        assert_eq!(table.find(&"/a/b".into(), "GET"), Found::Rule(0));
+        assert_eq!(table.find(&"/a/b".into(), "POST"), Found::Rule(2));
+        assert_eq!(table.find(&"/a/b".into(), "PUT"), Found::MethodNotAllowed("GET, HEAD, POST"));
+        assert_eq!(table.find(&"/c".into(), "PUT"), Found::Rule(1));
+        assert_eq!(table.find(&"/a/b/d".into(), "PUT"), Found::Rule(3));
+        assert_eq!(table.find(&"/d".into(), "GET"), Found::None);
     }
 
     #[test]
@@ -388,7 +390,7 @@ mod tests {
         let table = build(&["* ~^/users/[0-9]+$", "* ~/.*"]).unwrap();
         for (path, rule) in [("/users/7", 0), ("/users/7/", 0), ("/users/x", 1), ("/users/7/x", 1), ("/", 1)]
         {
-            assert_eq!(table.find(path, "GET"), Found::Rule(rule), "{path}");
+            assert_eq!(table.find(&path.into(), "GET"), Found::Rule(rule), "{path}");
         }
     }
 
@@ -396,18 +398,18 @@ mod tests {
     fn a_rule_that_lists_the_method_comes_before_one_for_all() {
         let table = build(&["* /a", "GET,PUT /a/", "POST /a"]).unwrap();
         for (method, rule) in [("GET", 1), ("HEAD", 1), ("PUT", 1), ("POST", 2), ("DELETE", 0), ("get", 0)] {
-            assert_eq!(table.find("/a", method), Found::Rule(rule), "{method}");
+            assert_eq!(table.find(&"/a".into(), method), Found::Rule(rule), "{method}");
         }
         let table = build(&["HEAD /a", "GET /a"]).unwrap();
-        assert_eq!(table.find("/a", "HEAD"), Found::Rule(0));
+        assert_eq!(table.find(&"/a".into(), "HEAD"), Found::Rule(0));
     }
 
     #[test]
     fn a_method_without_a_rule_never_falls_through_to_a_less_specific_path() {
         let table = build(&["* /**", "PUT,GET /a/{x}", "DELETE /a/{y}", "POST /a/b"]).unwrap();
-        assert_eq!(table.find("/a/b", "GET"), Found::MethodNotAllowed("POST"));
-        assert_eq!(table.find("/a/c", "POST"), Found::MethodNotAllowed("DELETE, GET, HEAD, PUT"));
-        assert_eq!(table.find("/a/c", "get"), Found::MethodNotAllowed("DELETE, GET, HEAD, PUT"));
+        assert_eq!(table.find(&"/a/b".into(), "GET"), Found::MethodNotAllowed("POST"));
+        assert_eq!(table.find(&"/a/c".into(), "POST"), Found::MethodNotAllowed("DELETE, GET, HEAD, PUT"));
+        assert_eq!(table.find(&"/a/c".into(), "get"), Found::MethodNotAllowed("DELETE, GET, HEAD, PUT"));
     }
 
     #[test]

@@ -85,8 +85,8 @@ impl PathTemplate {
 
     /// Whether it covers a path of these segments.
     #[inline]
-    pub(super) fn covers(&self, requested: &Segments<'_>) -> bool {
-        let requested = requested.as_slice();
+    pub(super) fn covers(&self, requested: &InsidePath<'_>) -> bool {
+        let requested = requested.first_segments();
         let (is_long_enough, is_short_enough) =
             (requested.len() >= self.segments.len(), self.rest || requested.len() == self.segments.len());
         is_long_enough
@@ -98,17 +98,33 @@ impl PathTemplate {
     }
 }
 
-/// The first segments of a path: as many as templates have, and one more.
-pub(super) struct Segments<'a>(SmallVec<[&'a str; 8]>);
+/// A normalised path inside an API, with its segments. They are found once for all tables.
+#[derive(Clone, Debug)]
+pub struct InsidePath<'a> {
+    text: &'a str,
+    /// As many as templates have, and one more.
+    first_segments: SmallVec<[&'a str; 8]>,
+}
 
-impl<'a> Segments<'a> {
-    /// The segments of a normalised path.
-    pub(super) fn of(path: &'a str) -> Self {
-        Self(segments(path).take(MAX_SEGMENTS + 1).collect())
+impl<'a> InsidePath<'a> {
+    /// The path.
+    pub const fn text(&self) -> &'a str {
+        self.text
     }
 
-    pub(super) fn as_slice(&self) -> &[&'a str] {
-        &self.0
+    /// The first segments: as many as templates have, and one more.
+    pub(super) fn first_segments(&self) -> &[&'a str] {
+        &self.first_segments
+    }
+}
+
+impl<'a> From<&'a str> for InsidePath<'a> {
+    fn from(text: &'a str) -> Self {
+        let mut first_segments = SmallVec::new();
+        for segment in segments(text).take(MAX_SEGMENTS + 1) {
+            first_segments.push(segment);
+        }
+        Self { text, first_segments }
     }
 }
 
@@ -172,11 +188,11 @@ mod tests {
             ("/%7eb/%c3%a9/é", &["/~b/%C3%A9/%C3%A9"], &["/~b"]),
         ] {
             let template = PathTemplate::parse(template).unwrap();
-            for path in covered {
-                assert!(template.covers(&Segments::of(path)), "{template:?} covers {path}");
+            for path in covered.iter().copied() {
+                assert!(template.covers(&path.into()), "{template:?} covers {path}");
             }
-            for path in others {
-                assert!(!template.covers(&Segments::of(path)), "{template:?} does not cover {path}");
+            for path in others.iter().copied() {
+                assert!(!template.covers(&path.into()), "{template:?} does not cover {path}");
             }
         }
     }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::{
     forward::{BodyTemplate, HeaderValue},
-    matching::{Found, Parameters, RuleTable},
+    matching::{Found, InsidePath, Parameters, RuleTable},
     reply::GrpcStatus,
 };
 
@@ -30,8 +30,8 @@ pub struct Mock {
 }
 
 impl Mocks {
-    /// The index of the response for a normalised path inside the API.
-    pub fn find(&self, inside: &str, method: &str) -> Option<usize> {
+    /// The index of the response for a path and a method.
+    pub fn find(&self, inside: &InsidePath<'_>, method: &str) -> Option<usize> {
         match self.table.find(inside, method) {
             Found::Rule(index) => Some(index),
             Found::MethodNotAllowed(_) | Found::None => None,

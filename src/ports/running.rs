@@ -24,6 +24,16 @@ pub enum Progress<T> {
     Waits(Wish),
 }
 
+impl<T> Progress<T> {
+    /// The same with another result.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Progress<U> {
+        match self {
+            Self::Done(result) => Progress::Done(change(result)),
+            Self::Waits(wish) => Progress::Waits(wish),
+        }
+    }
+}
+
 impl<T, S: Store> Running<T, S> {
     /// Wraps `future`, which must wait for nothing but `ports`. It has not been polled yet.
     pub fn new(ports: &Rc<Ports<S>>, future: impl Future<Output = T> + 'static) -> Self {
@@ -32,15 +42,16 @@ impl<T, S: Store> Running<T, S> {
 
     /// Polls the future for the first time, until it waits or is done.
     pub fn start(&mut self) -> Progress<T> {
-        self.poll(None)
+        self.advance(None)
     }
 
     /// Polls the future with what it waited for, until it waits again or is done.
     pub fn resume(&mut self, arrival: Arrival) -> Progress<T> {
-        self.poll(Some(arrival))
+        self.advance(Some(arrival))
     }
 
-    fn poll(&mut self, arrival: Option<Arrival>) -> Progress<T> {
+    /// Polls the future, with what it waited for unless it is the first time.
+    pub fn advance(&mut self, arrival: Option<Arrival>) -> Progress<T> {
         self.ports.inbox.replace(arrival);
         let polled = self.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         let wish = self.ports.outbox.take();

@@ -29,11 +29,10 @@ pub fn charge<'a, S: Store>(
     usage: &Usage,
 ) -> Result<Receipt<'a, S>, Denied> {
     let denied = |denial| Denied { denial, standings: Vec::new() };
-    let limits = || demands.iter().flat_map(|demand| demand.limits);
-    if limits().any(|limit| limit.never_admits(usage)) {
+    if demands.iter().any(|demand| demand.limits.iter().any(|limit| limit.never_admits(usage))) {
         return Err(denied(Denial::Never));
     }
-    let standings = Vec::with_capacity(limits().count());
+    let standings = Vec::with_capacity(demands.iter().map(|demand| demand.limits.len()).sum());
     let mut receipt = Receipt { ports, meters, standings };
     let mut rest = demands.iter();
     while let Some(demand) = rest.next() {

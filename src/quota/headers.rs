@@ -70,7 +70,7 @@ fn list<'a>(standings: impl Iterator<Item = &'a Standing>, item: fn(&Standing, &
 
 fn policy(standing: &Standing, value: &mut String) {
     value.push_str(standing.limit.shown());
-    if let Some(window) = standing.window.filter(|_| standing.limit.window().length().is_none()) {
+    if let Some(window) = standing.window().filter(|_| standing.limit.window().length().is_none()) {
         parameter(value, ";w=", seconds(window));
     }
 }

@@ -137,7 +137,6 @@ fn admits(
         standings.push(Standing {
             limit: limit.clone(),
             remaining,
-            window: reading.span.end.map(|end| end.since(reading.span.start)),
             reset: reset.map(|reset| reset.since(now)),
             refuses,
             amount,

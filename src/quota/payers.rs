@@ -92,7 +92,10 @@ impl Payers<'_> {
     /// Adds a demand on one meter for each set of limits.
     #[inline]
     pub fn demand<'l>(&self, demands: &mut Demands<'l>, sets: &'l LimitSets) {
-        demands.extend(sets.iter().map(|set| Demand { meter: self.meter(set), limits: &set.limits }));
+        // A plain loop: most sets are empty, and `extend` would count them first.
+        for set in sets {
+            demands.push(Demand { meter: self.meter(set), limits: &set.limits });
+        }
     }
 
     /// The meter for a set of limits. If the request has no such payer, the next one in line pays, so that no

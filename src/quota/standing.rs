@@ -38,8 +38,6 @@ pub struct Standing {
     pub limit: Limit,
     /// How much room the limit has left.
     pub remaining: u64,
-    /// Length of the current window; `None` for `eternity`.
-    pub window: Option<Duration>,
     /// Time until the window ends or, if the limit refuses the request, until it has room for it; `None` for
     /// `eternity`.
     pub reset: Option<Duration>,
@@ -98,6 +96,12 @@ impl Standing {
                 >= u128::from(self.limit.max()).saturating_mul(percent.into())
         };
         is_above(used) && !is_above(before)
+    }
+
+    /// Length of the current window; `None` for `eternity`.
+    pub(super) fn window(&self) -> Option<Duration> {
+        let span = self.reading.span;
+        span.end.map(|end| end.since(span.start))
     }
 
     /// How much of the limit is used, before the request.

@@ -93,10 +93,9 @@ pub enum Action {
     Pause,
 }
 
-/// A waiting future, and the request or task that it belongs to.
+/// What runs, and waits from time to time.
 struct Waiting<S> {
-    party: Party,
-    running: Running<Option<Ending>, S>,
+    work: Work<S>,
     /// The bytes that it adds towards [`MOST_WAITING`].
     bytes: usize,
     sleeps: bool,
@@ -105,9 +104,9 @@ struct Waiting<S> {
 /// What the host knows about the current request.
 struct Around<H>(H);
 
-enum Party {
-    Request(Rc<Stream>),
-    Task,
+enum Work<S> {
+    Request(Rc<Stream>, Running<Ending, S>),
+    Task(Running<(), S>),
 }
 
 /// When an ending is carried out: in the callback for the request's headers, or later, while the host holds
@@ -122,6 +121,18 @@ impl Stream {
     /// The stream with this number.
     pub fn new(id: ContextId) -> Rc<Self> {
         Rc::new(Self { id, response_headers: RefCell::default(), coded: RefCell::default() })
+    }
+}
+
+impl<S: Store> Work<S> {
+    /// Runs until it waits or is done; a request is done with an ending.
+    fn advance(&mut self, arrival: Option<Arrival>) -> Progress<Option<(Rc<Stream>, Ending)>> {
+        match self {
+            Self::Request(stream, running) => {
+                running.advance(arrival).map(|ending| Some((Rc::clone(stream), ending)))
+            }
+            Self::Task(running) => running.advance(arrival).map(|()| None),
+        }
     }
 }
 
@@ -186,8 +197,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         let request = Request::new(headers, Around(self.host.clone()), stream.id);
         let flow = flow(Rc::clone(&self.policy), request, Rc::clone(&self.ports));
         let waiting = Waiting {
-            party: Party::Request(Rc::clone(stream)),
-            running: Running::new(&self.ports, async move { Some(flow.await) }),
+            work: Work::Request(Rc::clone(stream), Running::new(&self.ports, flow)),
             bytes,
             sleeps: false,
         };
@@ -280,9 +290,8 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
             if ports.sleep_until(ports.now()).await == Wake::Due {
                 task.await;
             }
-            None
         });
-        let waiting = Waiting { party: Party::Task, running, bytes: 0, sleeps: false };
+        let waiting = Waiting { work: Work::Task(running), bytes: 0, sleeps: false };
         self.advance(Waiter::Task(self.last_task.get()), waiting, None, Moment::Later);
     }
 
@@ -300,7 +309,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
             let Some(mut waiting) = self.take(task) else { continue };
             self.calls.borrow_mut().gone(task);
             if waiting.sleeps {
-                waiting.running.resume(Arrival::Moment(Wake::LastTurn));
+                waiting.work.advance(Some(Arrival::Moment(Wake::LastTurn)));
             }
         }
         self.report_incidents();
@@ -342,25 +351,18 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         &self,
         waiter: Waiter,
         mut waiting: Waiting<S>,
-        arrival: Option<Arrival>,
+        mut arrival: Option<Arrival>,
         moment: Moment,
     ) -> Action {
-        let mut progress = match arrival {
-            None => waiting.running.start(),
-            Some(arrival) => waiting.running.resume(arrival),
-        };
         loop {
+            let progress = waiting.work.advance(arrival.take());
             self.report_incidents();
             for errand in self.ports.take_errands() {
                 self.start(errand(Rc::clone(&self.ports)));
             }
             match progress {
-                Progress::Done(ending) => {
-                    return match (waiting.party, ending) {
-                        (Party::Request(stream), Some(ending)) => self.carry_out(&stream, ending, moment),
-                        (Party::Request(_) | Party::Task, _) => Action::Pause,
-                    };
-                }
+                Progress::Done(Some((stream, ending))) => return self.carry_out(&stream, ending, moment),
+                Progress::Done(None) => return Action::Pause,
                 Progress::Waits(Wish::Moment(due)) => {
                     self.timers.borrow_mut().wake(waiter, due);
                     self.keep(waiter, Waiting { sleeps: true, ..waiting });
@@ -372,10 +374,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
                         self.keep(waiter, Waiting { sleeps: false, ..waiting });
                         return Action::Pause;
                     }
-                    Err(failure) => {
-                        let failed = Arrival::Response(Answered::failed(failure));
-                        progress = waiting.running.resume(failed);
-                    }
+                    Err(failure) => arrival = Some(Arrival::Response(Answered::failed(failure))),
                 },
             }
         }
