@@ -54,6 +54,9 @@ KUBERNETES_VERSION := $(shell sed -n 's,^.*k8s.io/kubernetes \(v[0-9.]*\)$$,\1,p
 # The service that counts for several replicas. It takes some two minutes to build, once.
 RATE_LIMIT := $(TOOLS)/ratelimit/ratelimit
 
+# The same with the engine of Limitador.
+LIMITADOR := $(TOOLS)/limitador/sidegate-limitador
+
 # The authorization server that Kyma shipped. It takes some minutes to build, once.
 HYDRA := $(TOOLS)/hydra/hydra
 
@@ -62,7 +65,7 @@ ISTIO_SOURCE := cd tools/istio && go mod download istio.io/istio && go list -m -
 GATEWAY_API_SOURCE := $(subst istio.io/istio,sigs.k8s.io/gateway-api,$(ISTIO_SOURCE))
 
 # Separate packages beside the main one.
-ASIDE := benches/noop benches/floor benches/simulation tests/saboteur tests/probe tools/trim tools/image tools/node-runner
+ASIDE := benches/noop benches/floor benches/simulation tests/saboteur tests/probe tests/limitador tools/trim tools/image tools/node-runner
 
 # Instrumentation for libFuzzer, by flags of the pinned compiler. cargo-fuzz adds sanitizers, which need a nightly one.
 FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
@@ -144,7 +147,7 @@ test-node: rust $(NODE_RUNNER) ## Test the core as WebAssembly on Node
 		cargo test --locked --lib --target wasm32-unknown-unknown
 
 .PHONY: test-envoy
-test-envoy: setup-demo $(ISTIO_FILES) build noop floor saboteur probe pack registry rate-limit ## Test the module in a real Envoy with a real OAuth2 server and a real rate limit service
+test-envoy: setup-demo $(ISTIO_FILES) build noop floor saboteur probe pack registry rate-limit limitador ## Test the module in a real Envoy with a real OAuth2 server and a real rate limit service
 	cargo test --locked $(ENVOY_TESTS) --bench envoy
 	cargo run --quiet --locked --example demo
 	cargo run --quiet --locked --example replicas
@@ -178,12 +181,14 @@ lint: rust $(DENY) advisories ## Check format, lints, and dependencies: licences
 	cargo clippy --locked --manifest-path benches/simulation/Cargo.toml --target-dir $(TARGET)/simulation -- -D warnings
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path tests/saboteur/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	cargo clippy --locked --target wasm32-wasip1 --manifest-path tests/probe/Cargo.toml --target-dir $(TARGET) -- -D warnings
+	cargo clippy --locked --manifest-path tests/limitador/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings
 	cargo clippy --locked --all-targets --manifest-path tools/trim/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings
 	cargo clippy --locked --manifest-path tools/image/Cargo.toml --target-dir $(TOOLS)/build -- -D warnings
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --no-default-features --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) -- -D warnings
 	$(DENY) --log-level error check bans licenses sources
 	$(DENY) --log-level error --manifest-path benches/simulation/Cargo.toml --config deny.toml check licenses sources
+	$(DENY) --log-level error --manifest-path tests/limitador/Cargo.toml --config deny.toml check licenses sources
 
 .PHONY: advisories
 advisories: $(DENY) ## Check dependencies against known vulnerabilities, if the advisory database can be fetched
@@ -274,6 +279,10 @@ registry:
 rate-limit: preflight-go $(RATE_LIMIT)
 	@tools/debian redis-server
 
+# The same with the engine of Limitador, whose own server is not published.
+.PHONY: limitador
+limitador: $(LIMITADOR)
+
 # What counts instructions.
 .PHONY: valgrind
 valgrind:
@@ -340,6 +349,12 @@ $(TOOLS)/ratelimit/%: tools/ratelimit/%/main.go tools/ratelimit/go.mod tools/rat
 # Its database in memory is SQLite, which is written in C.
 $(TOOLS)/hydra/%: tools/hydra/%/main.go tools/hydra/go.mod tools/hydra/go.sum
 	@CGO_ENABLED=1 GOFLAGS=-tags=sqlite,json1 tools/go-build tools/hydra $* $(@D)
+
+$(LIMITADOR): $(addprefix tests/,limitador/Cargo.lock limitador/Cargo.toml limitador/src/main.rs harness/src/grpc.rs harness/src/rls.rs) | rust
+	cargo build --quiet --locked --manifest-path tests/limitador/Cargo.toml --target-dir $(TOOLS)/build/limitador
+	@mkdir -p $(@D)
+	cp $(TOOLS)/build/limitador/debug/sidegate-limitador $@
+	rm -r $(TOOLS)/build/limitador
 
 # It must have the same version as wasm-bindgen.
 $(NODE_RUNNER): tools/node-runner/Cargo.lock | rust

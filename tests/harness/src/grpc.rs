@@ -44,6 +44,25 @@ pub enum GrpcAnswer {
     Hold,
     /// Never answers.
     Never,
+    /// What this says about the call's message.
+    Computed(Computed),
+}
+
+/// Computes answers from messages.
+#[derive(Clone)]
+pub struct Computed(Arc<dyn Fn(&[u8]) -> GrpcAnswer + Send + Sync>);
+
+impl std::fmt::Debug for Computed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Computed")
+    }
+}
+
+impl GrpcAnswer {
+    /// What `answer` says about the message of each call.
+    pub fn computed(answer: impl Fn(&[u8]) -> GrpcAnswer + Send + Sync + 'static) -> Self {
+        Self::Computed(Computed(Arc::new(answer)))
+    }
 }
 
 /// A call as it arrived.
@@ -114,8 +133,12 @@ async fn serve(stream: TcpStream, log: Arc<Mutex<Vec<GrpcCall>>>, script: watch:
         async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-            log.lock().expect("no panic while it was held").push(call(&head, &body));
-            let answer = perform(script).await;
+            let call = call(&head, &body);
+            log.lock().expect("no panic while it was held").push(call.clone());
+            let mut answer = perform(script).await;
+            if let GrpcAnswer::Computed(Computed(compute)) = &answer {
+                answer = compute(&call.message);
+            }
             if matches!(answer, GrpcAnswer::Close) {
                 closing.notify_one();
                 std::future::pending::<()>().await;
@@ -178,7 +201,7 @@ fn response(answer: GrpcAnswer) -> Result<hyper::Response<Frames>, io::Error> {
             let half = framed(b"a message").slice(..8);
             (ok, vec![Ok(Frame::data(half)), Err(io::ErrorKind::ConnectionReset.into())])
         }
-        GrpcAnswer::Close | GrpcAnswer::Hold | GrpcAnswer::Never => {
+        GrpcAnswer::Close | GrpcAnswer::Hold | GrpcAnswer::Never | GrpcAnswer::Computed(_) => {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
     };

@@ -59,7 +59,7 @@ impl Descriptor {
     }
 }
 
-/// A part of a counter's name.
+/// A part of a counter's name, or a header.
 #[derive(Clone, PartialEq, Message)]
 pub struct Entry {
     /// Its key.
@@ -110,6 +110,9 @@ pub struct RateLimitResponse {
     /// One for each descriptor.
     #[prost(message, repeated, tag = "2")]
     pub statuses: Vec<Status>,
+    /// Headers for the caller of the proxy.
+    #[prost(message, repeated, tag = "3")]
+    pub response_headers_to_add: Vec<Entry>,
 }
 
 /// The service counted, and no limit is exceeded.
