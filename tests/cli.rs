@@ -126,6 +126,36 @@ apis:
 }
 
 #[test]
+fn warnings_are_printed_among_problems_in_the_order_of_the_text() {
+    let directory = TempDir::new().unwrap();
+    let yaml = "\
+sidegate: v1
+apis:
+  - name: orders
+    rules:
+      - {path: /orders/:id, access: [allow]}
+      - {path: orders, access: [allow]}
+      - {path: /**, methods: [get], access: [allow]}
+";
+    let policy = file(&directory, "policy.yaml", yaml);
+    let ended = sidegate(&["check", &policy], "");
+    assert_eq!(ended.code, 1);
+    let places: Vec<_> =
+        ended.errors.lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>()).collect();
+    let at = |place: &str| format!("{policy}:{place}:");
+    assert_eq!(
+        places,
+        [
+            [at("5:10").as_str(), "warning:"],
+            [at("6:10").as_str(), "apis[0]"],
+            [at("7:21").as_str(), "warning:"]
+        ],
+        "{}",
+        ended.errors
+    );
+}
+
+#[test]
 fn problems_are_reported_with_line_and_column() {
     let directory = TempDir::new().unwrap();
     let yaml = "\

@@ -1,4 +1,4 @@
-//! Loads the policy of a command, and prints all problems in it, or all warnings.
+//! Loads the policy of a command, and prints all problems in it, and all warnings.
 
 use std::{fmt, io};
 
@@ -8,7 +8,7 @@ use super::{
     input::{Misread, Source},
     places::{Place, Places},
 };
-use crate::policy::{Further, Policy, Problem, Warnings};
+use crate::policy::{Further, Policy, Problem, Problems};
 
 /// A policy that loaded.
 pub struct Loaded {
@@ -45,35 +45,46 @@ pub fn load(
             return Ok(Err(Status::Invalid));
         }
     };
-    let problems = match Policy::load(&configuration, environment) {
-        Ok(policy) => {
-            warn(source, &text, &policy.warnings, streams)?;
-            return Ok(Ok(Loaded { policy, configuration, text }));
+    let (list, further, warnings, loaded) = match Policy::load(&configuration, environment) {
+        Ok(mut policy) => {
+            let warnings = std::mem::take(&mut policy.warnings);
+            (Vec::new(), Further::Exactly(0), warnings, Some(policy))
         }
-        Err(problems) => problems,
+        Err(Problems { list, further, warnings }) => (list, further, warnings, None),
     };
-    print(source, &text, problems.list, |problem| &problem.path, streams)?;
-    if problems.further != Further::Exactly(0) {
-        writeln!(streams.errors, "{name}: {}", problems.further)?;
+    let warned = warnings.list.into_iter().map(Line::Warning);
+    let lines = list.into_iter().map(Line::Problem).chain(warned).collect();
+    print(source, &text, lines, |line| &line.about().path, streams)?;
+    if further != Further::Exactly(0) {
+        writeln!(streams.errors, "{name}: {further}")?;
     }
-    Ok(Err(Status::Invalid))
+    if warnings.further > 0 {
+        writeln!(streams.errors, "{name}: there are {} more warnings", warnings.further)?;
+    }
+    Ok(loaded.map(|policy| Loaded { policy, configuration, text }).ok_or(Status::Invalid))
 }
 
-fn warn(source: &Source, text: &[u8], warnings: &Warnings, streams: &mut Streams<'_>) -> io::Result<()> {
-    struct Warning<'a>(&'a Problem);
+/// What is printed about a policy.
+enum Line {
+    Problem(Problem),
+    Warning(Problem),
+}
 
-    impl fmt::Display for Warning<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "warning: {}", self.0)
+impl Line {
+    const fn about(&self) -> &Problem {
+        match self {
+            Self::Problem(problem) | Self::Warning(problem) => problem,
         }
     }
+}
 
-    let list = warnings.list.iter().map(Warning).collect();
-    print(source, text, list, |warning| &warning.0.path, streams)?;
-    if warnings.further > 0 {
-        writeln!(streams.errors, "{}: there are {} more warnings", source.name(), warnings.further)?;
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Problem(problem) => problem.fmt(f),
+            Self::Warning(problem) => write!(f, "warning: {problem}"),
+        }
     }
-    Ok(())
 }
 
 /// Prints problems with their places, in the order of the text. `path` returns the path of a problem.

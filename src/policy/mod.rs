@@ -320,19 +320,33 @@ impl Policy {
         let (read, digest) = read::read(text);
         let digest = shown(digest);
         match read {
-            Ok(document) => compile::compile(document, digest, environment).map_err(|uncompilable| {
-                let compile::Uncompilable { findings, owners } = *uncompilable;
-                let problems = findings.into_iter().map(|finding| finding.into_problem(&owners));
-                Problems::new(problems.collect(), true)
-            }),
+            Ok(document) => {
+                let compile::Compiled { result, doubts, owners } =
+                    *compile::compile(document, digest, environment);
+                let problem = |finding: compile::Finding| finding.into_problem(&owners);
+                let warnings = Warnings {
+                    list: doubts.list.into_iter().map(problem).collect(),
+                    further: doubts.further,
+                };
+                match result {
+                    Ok(policy) => Ok(Self { warnings, ..policy }),
+                    Err(findings) => {
+                        let problems = findings.into_iter().map(problem).collect();
+                        Err(Problems::new(problems, true).with(warnings))
+                    }
+                }
+            }
             Err(unreadable) => {
                 let read::Unreadable { mut problems, rest, is_complete } = *unreadable;
-                if let Some(read::Rest { document, whole }) = rest
-                    && let Err(uncompilable) = compile::compile(document, digest, environment)
-                {
-                    problems.extend(whole.problems(uncompilable.findings));
+                let mut warnings = Warnings::default();
+                if let Some(read::Rest { document, whole }) = rest {
+                    let compile::Compiled { result, doubts, .. } =
+                        *compile::compile(document, digest, environment);
+                    problems.extend(whole.problems(result.err().unwrap_or_default()));
+                    warnings.list.extend(whole.problems(doubts.list));
+                    warnings.further = doubts.further;
                 }
-                Err(Problems::new(problems, is_complete))
+                Err(Problems::new(problems, is_complete).with(warnings))
             }
         }
     }

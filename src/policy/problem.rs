@@ -21,6 +21,8 @@ pub struct Problems {
     pub list: Vec<Problem>,
     /// Problems that are not in the list.
     pub further: Further,
+    /// What is probably a mistake besides.
+    pub warnings: Warnings,
 }
 
 /// What is probably a mistake in a document that loads.
@@ -66,7 +68,13 @@ impl Problems {
         let further = list.len().saturating_sub(Self::MOST);
         list.truncate(Self::MOST);
         let further = if is_complete { Further::Exactly(further) } else { Further::Unknown };
-        Self { list, further }
+        Self { list, further, warnings: Warnings::default() }
+    }
+
+    /// The same with these warnings.
+    #[must_use]
+    pub(super) fn with(self, warnings: Warnings) -> Self {
+        Self { warnings, ..self }
     }
 }
 

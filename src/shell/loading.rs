@@ -33,6 +33,7 @@ pub fn load<H: Host, S: Store + 'static>(
         Ok(policy) => policy,
         Err(problems) => {
             host.log(log::Level::Error, &format!("the policy is rejected:\n{problems}"));
+            warn(&host, &problems.warnings);
             telemetry.loaded(&host, Load::Rejected);
             return None;
         }
@@ -43,13 +44,17 @@ pub fn load<H: Host, S: Store + 'static>(
             log::Level::Warn,
             &format!("policy loaded revision={} digest={}", revision.unwrap_or("-"), policy.digest),
         );
-        if policy.warnings != Warnings::default() {
-            host.log(log::Level::Warn, &format!("the policy has warnings:\n{}", policy.warnings));
-        }
+        warn(&host, &policy.warnings);
         telemetry.loaded(&host, Load::Accepted);
     }
     telemetry.in_force(&host, &policy, true);
     Some(Worker::new(host, root, Rc::new(policy), store, seed, telemetry))
+}
+
+fn warn(host: &impl Host, warnings: &Warnings) {
+    if *warnings != Warnings::default() {
+        host.log(log::Level::Warn, &format!("the policy has warnings:\n{warnings}"));
+    }
 }
 
 /// The policy is no longer in force in this thread.

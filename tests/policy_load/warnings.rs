@@ -31,7 +31,7 @@ fn paths_that_an_earlier_one_hides() {
     let everything = r#"{"path":"/**","allow":"all"}"#;
     let hidden = |place: u8| {
         format!(
-            "apis[0] (orders).bindings[0].paths[{place}]: is never reached: `apis[0].bindings[0].paths[0]` has all of its paths"
+            "apis[0] (orders).bindings[0].paths[{place}]: is never reached: `paths[0]` has all of its paths"
         )
     };
     check_warnings(&[
@@ -168,4 +168,52 @@ fn warnings_are_bounded() {
     let lines = warnings.to_string();
     assert_eq!(lines.lines().count(), 11);
     assert!(lines.ends_with("\nthere are 140 more: `sidegate check` lists them"), "{lines}");
+}
+
+/// A fault, and what is probably a mistake elsewhere.
+#[test]
+fn warnings_stand_beside_problems() {
+    let lower = "`get` is not `GET`, which clients send: methods compare exactly";
+    let unreached = "is never reached: other rules have all of its paths, and precede it";
+    for (changes, problems, warnings) in [
+        // What cannot be compiled, and what cannot be read.
+        (
+            r#"{"/apis/0/rules/0/access":["nobody"],"/apis/0/rules/1/methods":["get"]}"#,
+            1,
+            vec![format!("apis[0] (orders).rules[1].methods: {lower}")],
+        ),
+        (
+            r#"{"/gate/quota_alert_at":0,"/apis/0/rules/1/methods":["get"]}"#,
+            1,
+            vec![format!("apis[0] (orders).rules[1].methods: {lower}")],
+        ),
+        (
+            r#"{"/apis/0/rules/0":5,"/apis/0/rules/1/methods":["get"]}"#,
+            1,
+            vec![format!("apis[0] (orders).rules[1].methods: {lower}")],
+        ),
+        (
+            r#"{"/apis/0/limits":[{"metric":"visits","max":1,"per":"day"}],"/apis/0/rules/-":{"path":"/**"}}"#,
+            1,
+            vec![format!("apis[0] (orders).rules[2]: {unreached}")],
+        ),
+        // What may be no mistake when the faults are mended.
+        (
+            r#"{"/apis/0/rules":[{"path":"/a","methods":["G T"]},{"regex":"/a"},{"path":"/**","methods":["GET"]}]}"#,
+            1,
+            Vec::new(),
+        ),
+        (r#"{"/apis/0/rules":[{"path":"/**","methods":5},{"regex":"/a"}]}"#, 1, Vec::new()),
+        (
+            r#"{"/apis/0/bindings/0/paths":[{"path":"/a/**","allow":"all"},{"path":"/a/b","allow":5}]}"#,
+            1,
+            Vec::new(),
+        ),
+    ] {
+        let loaded = Policy::load(changed(changes).to_string().as_bytes(), &environment);
+        let Err(found) = loaded else { panic!("{changes} loads") };
+        assert_eq!(found.list.len(), problems, "{changes}: {found}");
+        let lines: Vec<_> = found.warnings.list.iter().map(ToString::to_string).collect();
+        assert_eq!(lines, warnings, "{changes}");
+    }
 }

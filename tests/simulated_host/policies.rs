@@ -43,6 +43,27 @@ fn warnings_are_logged_once_when_the_policy_is_loaded() {
 }
 
 #[test]
+fn warnings_are_logged_beside_what_is_wrong() {
+    let script = Script::new();
+    let mut faulty = policy();
+    faulty["apis"][0]["rules"][0]["methods"] = json!(["get"]);
+    faulty["apis"][0]["limits"] = json!([{"metric": "visits", "max": 3, "per": "day"}]);
+    let host = Scripted(Rc::clone(&script));
+    let text = faulty.to_string();
+    assert!(load(host, Shared::default(), seed(), ROOT, text.as_bytes(), &environment).is_none());
+    let logs = script.logs.take();
+    let [(log::Level::Error, rejected), (log::Level::Warn, warnings)] = &logs[..] else { panic!("{logs:?}") };
+    assert!(
+        rejected.starts_with("the policy is rejected:\napis[0] (orders).limits[0].metric: "),
+        "{rejected}"
+    );
+    assert!(
+        warnings.starts_with("the policy has warnings:\napis[0] (orders).rules[0].methods: "),
+        "{warnings}"
+    );
+}
+
+#[test]
 fn counters_survive_the_policy_and_old_and_new_count_together() {
     let (script, store) = (Script::new(), Shared::default());
     let mut limited = policy();

@@ -6,11 +6,11 @@ use super::{
     super::{LimitSets, problem::Kind},
     Diagnostics, Names, document, doubts,
     limits::{self, Scope},
-    rules::pattern,
+    rules::{methods_of, pattern},
 };
 use crate::{
     access::{Binding, Bindings, Grant, PathGrants},
-    matching::{Methods, PathList, PathPattern, TooComplex},
+    matching::{PathList, PathPattern, TooComplex},
 };
 
 /// Compiles the bindings of the API called `api`.
@@ -109,12 +109,12 @@ fn path_grants(
             places.push(place);
         }
     }
-    let at = |entry: usize| format!("{list}[{}]", places.get(entry).copied().unwrap_or(entry));
-    doubts::hidden(&patterns, &at, report);
+    let index = |entry: usize| places.get(entry).copied().unwrap_or(entry);
+    doubts::hidden(&patterns, &list, &index, report);
     let paths = PathList::build(patterns, names.effort);
     let paths = paths.map_err(|error| match error {
         TooComplex::Expression(entry) => {
-            report.add(&format!("{}.regex", at(entry)), error);
+            report.add(&format!("{list}[{}].regex", index(entry)), error);
         }
         _ => report.add(&list, error),
     });
@@ -126,15 +126,8 @@ fn grant(grant: document::Grant, path: &dyn Fn() -> String, report: &mut Diagnos
         document::Grant::All => Grant::All,
         document::Grant::None => Grant::None,
         document::Grant::Methods(names) => {
-            doubts::methods(&names, &|| format!("{}.allow.methods", path()), report);
-            let methods = Methods::named(names);
-            match methods {
-                Ok(methods) => Grant::Methods(methods),
-                Err(error) => {
-                    report.add(&format!("{}.allow.methods", path()), error);
-                    Grant::None
-                }
-            }
+            let path = || format!("{}.allow.methods", path());
+            methods_of(names, &path, report).map_or(Grant::None, Grant::Methods)
         }
     }
 }

@@ -9,9 +9,9 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::policy::{Problem, Problems, Warnings, problem::Kind};
+use crate::policy::{Problem, Problems, problem::Kind};
 
-/// Something that is wrong, with what is to be known if the document is not whole.
+/// Something that is wrong or probably a mistake, with what is to be known if the document is not whole.
 pub(in crate::policy) struct Finding {
     /// The attribute at fault.
     pub(in crate::policy) path: String,
@@ -24,6 +24,7 @@ pub(in crate::policy) struct Finding {
 }
 
 /// The names of the entries of lists, which people know better than their indexes.
+#[derive(Default)]
 pub(in crate::policy) struct Owners {
     pub(in crate::policy) apis: Vec<String>,
     pub(in crate::policy) consumers: Vec<String>,
@@ -33,9 +34,16 @@ pub(in crate::policy) struct Owners {
 #[derive(Default)]
 pub(super) struct Diagnostics {
     findings: Vec<Finding>,
-    /// Paths and messages; no more than are shown.
-    warnings: Vec<(String, String)>,
-    further_warnings: usize,
+    doubts: Doubts,
+}
+
+/// What is probably a mistake.
+#[derive(Default)]
+pub(in crate::policy) struct Doubts {
+    /// No more than are shown.
+    pub(in crate::policy) list: Vec<Finding>,
+    /// The number of those that are not in the list.
+    pub(in crate::policy) further: usize,
 }
 
 // === impl Finding ===
@@ -104,10 +112,21 @@ impl Diagnostics {
 
     /// Notes what is probably a mistake at `path`. The path is made only if it is shown.
     pub(super) fn warn(&mut self, path: impl FnOnce() -> String, message: impl ToString) {
-        if self.warnings.len() < Problems::MOST {
-            self.warnings.push((path(), message.to_string()));
+        self.warn_resting_on(path, message, Vec::new);
+    }
+
+    /// The same about what may be right if other attributes are faulty.
+    pub(super) fn warn_resting_on(
+        &mut self,
+        path: impl FnOnce() -> String,
+        message: impl ToString,
+        rests_on: impl FnOnce() -> Vec<String>,
+    ) {
+        if self.doubts.list.len() < Problems::MOST {
+            let (path, message, rests_on) = (path(), message.to_string(), rests_on());
+            self.doubts.list.push(Finding { path, message, unknown: None, rests_on });
         } else {
-            self.further_warnings = self.further_warnings.saturating_add(1);
+            self.doubts.further = self.doubts.further.saturating_add(1);
         }
     }
 
@@ -121,20 +140,14 @@ impl Diagnostics {
         self.findings.is_empty()
     }
 
-    /// Whether there are no warnings.
-    pub(super) fn doubts_nothing(&self) -> bool {
-        self.warnings.is_empty()
+    /// Whether there is nothing to tell.
+    pub(super) fn is_silent(&self) -> bool {
+        self.is_empty() && self.doubts.list.is_empty()
     }
 
-    /// Everything that is wrong.
-    pub(super) fn into_findings(self) -> Vec<Finding> {
-        self.findings
-    }
-
-    /// The warnings.
-    pub(super) fn into_warnings(self, owners: &Owners) -> Warnings {
-        let warning = |(path, message): (String, String)| Problem { owner: owners.of(&path), path, message };
-        Warnings { list: self.warnings.into_iter().map(warning).collect(), further: self.further_warnings }
+    /// Everything that is wrong, and what is probably a mistake.
+    pub(super) fn into_parts(self) -> (Vec<Finding>, Doubts) {
+        (self.findings, self.doubts)
     }
 
     /// The value, or none and a problem at `path`.

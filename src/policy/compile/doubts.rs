@@ -49,17 +49,18 @@ const METHODS: [&str; 39] = [
 /// Longer lists of paths are not searched for entries that hide others.
 const MOST_COMPARED: usize = 100;
 
-/// Methods that no client sends.
-pub(super) fn methods(names: &[String], path: &dyn Fn() -> String, report: &mut Diagnostics) {
-    for name in names.iter().filter(|name| !METHODS.contains(&name.as_str())) {
+/// What to say about methods that no client sends.
+pub(super) fn methods(names: &[String]) -> Vec<String> {
+    let unknown = names.iter().filter(|name| !METHODS.contains(&name.as_str()));
+    let message = |name: &String| {
         let upper = name.to_ascii_uppercase();
         if METHODS.contains(&upper.as_str()) {
-            let message = format!("`{name}` is not `{upper}`, which clients send: methods compare exactly");
-            report.warn(path, message);
+            format!("`{name}` is not `{upper}`, which clients send: methods compare exactly")
         } else {
-            report.warn(path, format!("`{name}` is not a known method"));
+            format!("`{name}` is not a known method")
         }
-    }
+    };
+    unknown.map(message).collect()
 }
 
 /// Parameters as other routers write them.
@@ -70,8 +71,14 @@ pub(super) fn template(text: &str, path: &dyn Fn() -> String, report: &mut Diagn
     }
 }
 
-/// Entries of a list of which the first that matches decides, if an earlier one matches all of their paths.
-pub(super) fn hidden(patterns: &[PathPattern], path: &dyn Fn(usize) -> String, report: &mut Diagnostics) {
+/// Entries of the list `paths` at `list` of which the first that matches decides, if an earlier one matches
+/// all of their paths. `index` gives their indexes in the list.
+pub(super) fn hidden(
+    patterns: &[PathPattern],
+    list: &str,
+    index: &dyn Fn(usize) -> usize,
+    report: &mut Diagnostics,
+) {
     if patterns.len() > MOST_COMPARED {
         return;
     }
@@ -80,16 +87,24 @@ pub(super) fn hidden(patterns: &[PathPattern], path: &dyn Fn(usize) -> String, r
         // An entry with the same path is an error.
         if let Some(hiding) = earlier.position(|earlier| earlier != pattern && earlier.covers_all_of(pattern))
         {
-            let message = format!("is never reached: `{}` has all of its paths", path(hiding));
-            report.warn(|| path(place), message);
+            let message = format!("is never reached: `paths[{}]` has all of its paths", index(hiding));
+            let path = || format!("{list}[{}]", index(place));
+            report.warn_resting_on(path, message, || vec![list.to_owned()]);
         }
     }
 }
 
-/// Rules of a table that no request reaches.
-pub(super) fn unreached(table: &RuleTable, path: &dyn Fn(usize) -> String, report: &mut Diagnostics) {
+/// Rules of the list at `list` that no request reaches. `index` gives their indexes in the list.
+pub(super) fn unreached(
+    table: &RuleTable,
+    list: &str,
+    index: &dyn Fn(usize) -> usize,
+    report: &mut Diagnostics,
+) {
     for rule in table.unreached() {
-        report.warn(|| path(rule), "is never reached: other rules have all of its paths, and precede it");
+        let path = || format!("{list}[{}]", index(rule));
+        let message = "is never reached: other rules have all of its paths, and precede it";
+        report.warn_resting_on(path, message, || vec![list.to_owned()]);
     }
 }
 

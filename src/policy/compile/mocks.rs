@@ -78,6 +78,8 @@ pub(super) fn compile(
         report.add(&path, "has no responses: list them, or write `enabled: false`");
     }
     let list = format!("{path}.responses");
+    // Faulty methods stand for all.
+    let mut methods_are_known = true;
     report.at_most(MOST, "responses", responses.as_ref().map_or(0, Vec::len), &list);
     let mut places = Vec::new();
     let mut matches = Vec::new();
@@ -85,7 +87,9 @@ pub(super) fn compile(
     for (place, response) in report.list(&list, responses).into_iter().enumerate() {
         let path = format!("{list}[{place}]");
         let template = response.path.clone().unwrap_or_else(|| "/**".to_owned());
+        let wrong = report.len();
         let methods = rules::methods(response.methods.clone(), &|| format!("{path}.methods"), report);
+        methods_are_known &= report.len() == wrong;
         let parameters = Parameters::of(response.path.as_deref().or(rule).unwrap_or_default());
         doubts::template(&template, &|| format!("{path}.path"), report);
         let pattern = report.take(&format!("{path}.path"), PathPattern::template(&template));
@@ -111,7 +115,9 @@ pub(super) fn compile(
         }
         RuleTable::default()
     });
-    doubts::unreached(&table, &|response| format!("{list}[{}]", at(response)), report);
+    if methods_are_known {
+        doubts::unreached(&table, &list, &at, report);
+    }
     if enabled { Mocking::On(Rc::new(Mocks { table, responses: compiled })) } else { Mocking::Off }
 }
 

@@ -21,7 +21,7 @@ mod secrets;
 use std::{cell::RefCell, collections::HashMap};
 
 use diagnostics::Diagnostics;
-pub(super) use diagnostics::{Finding, Owners};
+pub(super) use diagnostics::{Doubts, Finding, Owners};
 use metering::Applying;
 
 use super::{
@@ -45,11 +45,13 @@ use crate::{
     report::Ledger,
 };
 
-/// Everything that is wrong with a document.
-pub(super) struct Uncompilable {
-    /// What is wrong, in the order of the document.
-    pub(super) findings: Vec<Finding>,
-    /// Names for the paths of the findings.
+/// A document as compiled.
+pub(super) struct Compiled {
+    /// The policy, or everything that is wrong, in the order of the document.
+    pub(super) result: Result<Policy, Vec<Finding>>,
+    /// What is probably a mistake.
+    pub(super) doubts: Doubts,
+    /// Names for the paths of all of that.
     pub(super) owners: Owners,
 }
 
@@ -58,7 +60,7 @@ pub(super) fn compile(
     document: document::Document,
     digest: String,
     environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Policy, Box<Uncompilable>> {
+) -> Box<Compiled> {
     let document::Document {
         sidegate: _,
         revision,
@@ -100,13 +102,17 @@ pub(super) fn compile(
     drop(names);
     let asked = asked.into_inner();
     report.at_most(AskedClaims::MOST, "claims", asked.len(), "apis");
-    let owners = || Owners {
-        apis: apis.iter().map(|api| api.name.clone()).collect(),
-        consumers: consumers.names().map(str::to_owned).collect(),
+    let owners = if report.is_silent() {
+        Owners::default()
+    } else {
+        Owners {
+            apis: apis.iter().map(|api| api.name.clone()).collect(),
+            consumers: consumers.names().map(str::to_owned).collect(),
+        }
     };
-    let (Some(gate), true) = (gate, report.is_empty()) else {
-        let owners = owners();
-        return Err(Box::new(Uncompilable { findings: report.into_findings(), owners }));
+    let (findings, doubts) = report.into_parts();
+    let (Some(gate), true) = (gate, findings.is_empty()) else {
+        return Box::new(Compiled { result: Err(findings), doubts, owners });
     };
     let has_shadow_limits = {
         let of_plans = plans.list.iter().map(|plan| &plan.limits);
@@ -116,13 +122,11 @@ pub(super) fn compile(
         });
         of_plans.chain(of_apis).flatten().flat_map(|set| &set.limits).any(Limit::is_in_shadow)
     };
-    let warnings =
-        if report.doubts_nothing() { Warnings::default() } else { report.into_warnings(&owners()) };
     let reserved_headers = apis.iter().flat_map(|api: &Api| &api.headers).map(|(name, _)| &**name).collect();
-    Ok(Policy {
+    let policy = Policy {
         revision,
         digest,
-        warnings,
+        warnings: Warnings::default(),
         replies: gate.replies,
         unmatched: gate.unmatched,
         preflight: gate.preflight,
@@ -153,7 +157,8 @@ pub(super) fn compile(
         application_keys,
         apis,
         table,
-    })
+    };
+    Box::new(Compiled { result: Ok(policy), doubts, owners })
 }
 
 /// What has names in the policy.

@@ -40,6 +40,8 @@ pub(super) fn compile(
     }
     // That the default takes two kinds of credentials in one place is reported once as well.
     let mut default_takes_both = false;
+    // Faulty methods stand for all.
+    let mut methods_are_known = true;
     let mut compiled = Vec::with_capacity(rules.len());
     let mut matches = Vec::with_capacity(rules.len());
     let mut places = Vec::with_capacity(rules.len());
@@ -62,7 +64,9 @@ pub(super) fn compile(
                 Vec::new()
             }
         };
+        let wrong = report.len();
         let methods = methods(named, &|| format!("{}.methods", path()), report);
+        methods_are_known &= report.len() == wrong;
         if let Some(pattern) = pattern(template.as_deref(), regex.as_deref(), &path, report) {
             matches.push(RuleMatch { path: pattern, methods });
             places.push(place);
@@ -124,7 +128,9 @@ pub(super) fn compile(
         }
         RuleTable::default()
     });
-    doubts::unreached(&table, &|rule| format!("{api}.rules[{}]", at(rule)), report);
+    if methods_are_known {
+        doubts::unreached(&table, &format!("{api}.rules"), &at, report);
+    }
     (table, compiled)
 }
 
@@ -157,6 +163,19 @@ pub(super) fn methods(
     let named = named.filter(|named| {
         named.len() <= Methods::MOST || report.at_most(Methods::MOST, "methods", named.len(), &path())
     });
-    doubts::methods(named.as_deref().unwrap_or_default(), path, report);
-    named.and_then(|named| report.take_at(path, Methods::named(named))).unwrap_or(Methods::ALL)
+    named.and_then(|named| methods_of(named, path, report)).unwrap_or(Methods::ALL)
+}
+
+/// Methods by their names.
+pub(super) fn methods_of(
+    names: Vec<String>,
+    path: &dyn Fn() -> String,
+    report: &mut Diagnostics,
+) -> Option<Methods> {
+    let doubts = doubts::methods(&names);
+    let methods = report.take_at(path, Methods::named(names))?;
+    for doubt in doubts {
+        report.warn(path, doubt);
+    }
+    Some(methods)
 }
