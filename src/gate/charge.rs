@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{
     policy::{Policy, Provider},
-    ports::{Ports, Report},
+    ports::{Ports, QuotaAlert, Report},
     provider::ProviderFault,
     quota::{
         self, Demands, Denial, Denied, Payers, Receipt, Standing,
-        remote::{self, Confirmed, NotConfirmed, Refill},
+        remote::{self, Confirmed, NotConfirmed, Refill, Taken},
         tightest,
     },
     refusal::{Cause, Reason, Refusal},
@@ -98,8 +98,8 @@ async fn confirm<'a, S: Store + 'static>(
     trail.calls.extend(calls.into_iter().map(|(provider, record)| ProviderCall { provider, record }));
     trail.fallen = fallen;
     for refill in refills {
-        let policy = Rc::clone(&trail.policy);
-        ports.leave(Box::new(move |ports| Box::pin(take_lease(refill, policy, ports))));
+        let (policy, alert) = (Rc::clone(&trail.policy), trail.alert(&refill.limit));
+        ports.leave(Box::new(move |ports| Box::pin(take_lease(refill, alert, policy, ports))));
     }
     result.map_err(|refused| match refused {
         NotConfirmed::Denied(denied) => self::refused(denied, trail),
@@ -107,13 +107,16 @@ async fn confirm<'a, S: Store + 'static>(
     })
 }
 
-/// Takes a lease, in the background.
-async fn take_lease<S: Store>(refill: Refill, policy: Rc<Policy>, ports: Rc<Ports<S>>) {
+/// Takes a lease, in the background. `alert` is for the case that the limit is nearly used up then.
+async fn take_lease<S: Store>(refill: Refill, alert: QuotaAlert, policy: Rc<Policy>, ports: Rc<Ports<S>>) {
     let provider = refill.provider;
     let Some(Provider::RateLimitService(service)) = policy.providers.get(provider) else { return };
     let taken = remote::refill(&refill, service, &policy.meters, &policy.rests, &ports).await;
-    if let Some((call, leased)) = taken {
-        ports.report(Report::Call { provider, call, leased });
+    if let Some(Taken { call, granted, alerts }) = taken {
+        ports.report(Report::Call { provider, call, leased: granted });
+        if alerts {
+            ports.report(Report::Alert(alert));
+        }
     }
 }
 

@@ -10,8 +10,9 @@ use crate::{
     identity::{Lookup, api_key::KeyId, jwt::Verdict, threescale::Rejection},
     matching::Usage,
     policy::{Api, Policy, Rule},
+    ports::QuotaAlert,
     provider::CallRecord,
-    quota::{Limit, Standing, remote::Fallen},
+    quota::{Limit, Standing, Window, remote::Fallen},
     refusal::{ErrorFormat, Recipient, Refusal, Wording},
 };
 
@@ -63,8 +64,8 @@ pub struct Trail {
     pub(super) answering: Answering,
     /// How many bytes of the normalised path the API's base path takes.
     pub(super) base: usize,
-    /// The limits that are nearly used up since this request: name and `max`.
-    pub alerts: Vec<Limit>,
+    /// The limits that are nearly used up since this request.
+    pub alerts: Vec<QuotaAlert>,
     /// Why a limit in shadow mode would have refused the request.
     pub(super) shadow_refusal: Option<Refusal>,
     /// Why the request was refused, or would have been without shadow mode.
@@ -265,9 +266,19 @@ impl Trail {
 
     /// Records which limits the request took to the percentage at which operators are alerted.
     pub(super) fn note_alerts(&mut self) {
-        let Some(percent) = self.policy.quota_alert_at else { return };
-        let reached = self.standings.iter().filter(|standing| standing.reaches(percent));
-        self.alerts = reached.map(|standing| standing.limit.clone()).collect();
+        let alerting = self.standings.iter().filter(|standing| standing.alerts());
+        self.alerts = alerting.map(|standing| self.alert(&standing.limit)).collect();
+    }
+
+    /// The alert that a limit is nearly used up.
+    pub(super) fn alert(&self, limit: &Limit) -> QuotaAlert {
+        QuotaAlert {
+            api: self.api,
+            consumer: self.consumer,
+            limit: limit.name().into(),
+            max: limit.max(),
+            is_rate: matches!(limit.window(), Window::Second | Window::Minute),
+        }
     }
 
     /// Removes limits in shadow mode from what callers see, and returns the refusal that they stand for.

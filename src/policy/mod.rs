@@ -61,7 +61,7 @@ pub struct Policy {
     pub max_path_length: usize,
     /// Which rate-limit headers callers see.
     pub rate_limit_headers: HeaderStyle,
-    /// The percentage of a limit at which operators are alerted.
+    /// The percentage of a limit at which operators are alerted. Limits know it as a number.
     pub quota_alert_at: Option<u8>,
     /// Whether any limit is in shadow mode.
     pub has_shadow_limits: bool,

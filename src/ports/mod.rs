@@ -51,7 +51,7 @@ pub struct Ports<S> {
 pub type Errand<S> = Box<dyn FnOnce(Rc<Ports<S>>) -> Pin<Box<dyn Future<Output = ()>>>>;
 
 /// What background work did, for the operator. Providers are indexes into the policy's providers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     /// It called a provider.
     Call {
@@ -76,6 +76,23 @@ pub enum Report {
         /// How much, of all metrics together.
         amount: u64,
     },
+    /// It took the use of a limit to the percentage at which operators are alerted.
+    Alert(QuotaAlert),
+}
+
+/// A limit that is nearly used up in a window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaAlert {
+    /// The API of the request, as an index into the policy's APIs.
+    pub api: Option<usize>,
+    /// The consumer that sent it, as an index into the policy's consumers.
+    pub consumer: Option<usize>,
+    /// The name of the limit.
+    pub limit: Box<str>,
+    /// How much it admits.
+    pub max: u64,
+    /// Whether it is a rate, which may be used up all the time: per second or minute.
+    pub is_rate: bool,
 }
 
 /// What a future waits for.

@@ -17,6 +17,8 @@ pub struct Limit {
     texts: Arc<Texts>,
     metric: MetricId,
     max: u64,
+    /// The use at which operators are alerted; above any use if they are not.
+    alert: u64,
     counter: CounterId,
     /// Whether our own counter alone can refuse a request.
     holds: bool,
@@ -93,8 +95,16 @@ impl Limit {
         let counter = CounterId::new(metric, window, shape);
         let texts = Texts { name: "".into(), shown: "".into(), across: None };
         let counting = Counting::Here;
-        let limit =
-            Self { texts: texts.into(), metric: id, max, counter, holds: true, counting, shadow: false };
+        let limit = Self {
+            texts: texts.into(),
+            metric: id,
+            max,
+            alert: u64::MAX,
+            counter,
+            holds: true,
+            counting,
+            shadow: false,
+        };
         Ok(limit.named(&format!("{metric}-{window}")))
     }
 
@@ -114,6 +124,23 @@ impl Limit {
     pub fn labelled(self, label: &'static str) -> Self {
         let name = format!("{label}-{}", self.name());
         self.named(&name)
+    }
+
+    /// The same limit, which alerts operators when this percentage of it is used.
+    #[must_use]
+    pub fn alerting_at(self, percent: u8) -> Self {
+        let used = u128::from(self.max).saturating_mul(percent.into()).div_ceil(100);
+        let alert = match self.max {
+            // Nothing can be used of it.
+            0 => u64::MAX,
+            _ => u64::try_from(used).unwrap_or(u64::MAX),
+        };
+        Self { alert, ..self }
+    }
+
+    /// Whether operators are to be alerted when the use in a window goes from `before` to `after`.
+    pub(super) const fn alerts(&self, before: u64, after: u64) -> bool {
+        before < self.alert && self.alert <= after
     }
 
     /// The same limit, counted by a rate limit service as well. Unless it `holds`, our own counter does not

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU64, time::Duration};
 
-use super::{counter::Reading, limit::Limit, meter::MeterId, window::Window};
+use super::{counter::Reading, limit::Limit, meter::MeterId};
 use crate::{store::NotWritten, time::Timestamp};
 
 /// A denied request. Nothing is charged.
@@ -83,19 +83,22 @@ impl Standing {
         if self.refuses && self.limit.is_in_shadow() { 0 } else { self.amount }
     }
 
-    /// Whether the request, which was charged, took the use of the limit to `percent` or above. Limits per
-    /// second or minute are rates, which may be used up all the time: they never do.
-    pub fn reaches(&self, percent: u8) -> bool {
-        if matches!(self.limit.window(), Window::Second | Window::Minute) {
-            return false;
+    /// Whether operators are to be alerted: the request, which was charged, took the use of the limit in this
+    /// window to their percentage. Where leases cover the request, they were when the lease was taken.
+    pub fn alerts(&self) -> bool {
+        let charge = self.charge();
+        match self.cover {
+            Cover::Here => {
+                // Of a limit that slides, this is less than what counts against it, but never goes back.
+                let before = self.reading.counter.count;
+                self.limit.alerts(before, before.saturating_add(charge))
+            }
+            Cover::Service => {
+                let used = self.limit.max().saturating_sub(self.remaining);
+                self.limit.alerts(used.saturating_sub(charge), used)
+            }
+            Cover::Lease { .. } => false,
         }
-        let used = self.limit.max().saturating_sub(self.remaining);
-        let before = used.saturating_sub(self.charge());
-        let is_above = |used: u64| {
-            u128::from(used).saturating_mul(100)
-                >= u128::from(self.limit.max()).saturating_mul(percent.into())
-        };
-        is_above(used) && !is_above(before)
     }
 
     /// Length of the current window; `None` for `eternity`.

@@ -13,7 +13,7 @@ use super::host::TelemetryHost;
 use crate::{
     gate::Trail,
     policy::{Policy, Provider},
-    ports::Report,
+    ports::{QuotaAlert, Report},
     provider::{CallOutcome, CallRecord},
     quota::remote::Fallen,
     refusal::{Blame, Cause, Code, Refusal},
@@ -134,13 +134,17 @@ impl Log {
         }
     }
 
-    /// Writes a line if a background task could not do its work. A task does so once in its period.
-    pub fn report(&self, host: &impl TelemetryHost, policy: &Policy, report: &Report) {
-        if let Report::Usage { provider, call: CallRecord { outcome: CallOutcome::Fault(fault), .. } } =
-            report
-        {
-            let provider = policy.providers.get(*provider).map_or("-", Provider::name);
-            host.log(log::Level::Warn, &format!("usage not reported provider={provider} reason=\"{fault}\""));
+    /// Writes a line for what operators should know of background work. A task that could not do its work
+    /// says so once in its period.
+    pub fn report(&self, host: &impl TelemetryHost, now: Timestamp, policy: &Policy, report: &Report) {
+        match report {
+            Report::Usage { provider, call: CallRecord { outcome: CallOutcome::Fault(fault), .. } } => {
+                let provider = policy.providers.get(*provider).map_or("-", Provider::name);
+                let line = format!("usage not reported provider={provider} reason=\"{fault}\"");
+                host.log(log::Level::Warn, &line);
+            }
+            Report::Alert(alert) => self.alert(host, now, policy, alert),
+            Report::Call { .. } | Report::Usage { .. } | Report::Unreported { .. } => {}
         }
     }
 
@@ -154,20 +158,26 @@ impl Log {
         asked.writes
     }
 
-    /// Writes a line for each limit that the request took near its end, unless there are too many.
-    pub fn alerts(&self, host: &impl TelemetryHost, now: Timestamp, trail: &Trail) {
-        let Some(percent) = trail.policy.quota_alert_at else { return };
-        for limit in &trail.alerts {
-            let Some(left_out) = self.admit(Topic::QuotaAlert, now) else { continue };
-            let (api, consumer) = (trail.api().unwrap_or("-"), trail.consumer().unwrap_or("-"));
-            let (name, max) = (limit.name(), limit.max());
-            let mut line =
-                format!("quota alert limit={name} max={max} at={percent}% api={api} consumer={consumer}");
-            if left_out > 0 {
-                line.push_str(&format!(" left_out={left_out}"));
-            }
-            host.log(log::Level::Warn, &line);
+    /// Writes a line for a limit that is nearly used up, unless there are too many. Rates may be used up all
+    /// the time, so their line is at info.
+    pub fn alert(&self, host: &impl TelemetryHost, now: Timestamp, policy: &Policy, alert: &QuotaAlert) {
+        let QuotaAlert { api, consumer, limit, max, is_rate } = alert;
+        let (level, left_out) = if *is_rate {
+            let is_written = self.writes_info(host, now);
+            (log::Level::Info, is_written.then_some(0))
+        } else {
+            (log::Level::Warn, self.admit(Topic::QuotaAlert, now))
+        };
+        let (Some(left_out), Some(percent)) = (left_out, policy.quota_alert_at) else { return };
+        let api = api.and_then(|api| policy.api(api)).map_or("-", |api| &api.name);
+        let consumer = consumer.and_then(|consumer| policy.consumers.get(consumer));
+        let consumer = consumer.map_or("-", |consumer| consumer.name);
+        let mut line =
+            format!("quota alert limit={limit} max={max} at={percent}% api={api} consumer={consumer}");
+        if left_out > 0 {
+            line.push_str(&format!(" left_out={left_out}"));
         }
+        host.log(level, &line);
     }
 
     /// How many lines were left out before this one; `None` if this one is left out too.

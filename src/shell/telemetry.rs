@@ -14,7 +14,7 @@ use crate::{
     gate::{PresentedKey, ProviderCall, Trail},
     identity::{Lookup, api_key::KeyId, jwt::Verdict},
     policy::{Policy, Provider},
-    ports::Report,
+    ports::{QuotaAlert, Report},
     provider::{CallOutcome, CallRecord},
     quota::remote::Fallen,
     refusal::{Cause, Code},
@@ -123,10 +123,6 @@ impl Telemetry {
         if let Some(Cause::LimitReached { .. }) = trail.refusal.as_ref().map(|refusal| &refusal.cause) {
             self.count(host, policy, Measure::QuotaRefusals(trail.api), 1);
         }
-        if !trail.alerts.is_empty() {
-            let alerts = u64::try_from(trail.alerts.len()).unwrap_or(u64::MAX);
-            self.count(host, policy, Measure::QuotaAlerts(trail.api), alerts);
-        }
         if trail.key.is_some() {
             self.key_used(host, trail, decision, now);
         }
@@ -155,6 +151,11 @@ impl Telemetry {
         self.record(host, policy, Measure::ProviderCallMilliseconds(provider), millis);
     }
 
+    /// Counts a limit that is nearly used up.
+    pub fn alerted(&self, host: &impl TelemetryHost, policy: &Policy, alert: &QuotaAlert) {
+        self.count(host, Some(policy), Measure::QuotaAlerts(alert.api), 1);
+    }
+
     /// Counts what background work did.
     pub fn reported(&self, host: &impl TelemetryHost, policy: &Policy, report: &Report) {
         match report {
@@ -165,6 +166,7 @@ impl Telemetry {
                 }
             }
             Report::Usage { provider, call } => self.called(host, policy, *provider, call),
+            Report::Alert(alert) => self.alerted(host, policy, alert),
             Report::Unreported { provider, amount } => {
                 self.record(host, Some(policy), Measure::UsageUnreported(*provider), *amount);
             }

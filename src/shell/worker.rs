@@ -565,8 +565,9 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
 
     /// Records metrics, and sets the values for access logs.
     fn publish(&self, trail: &Trail, decision: Decision) {
-        if !trail.alerts.is_empty() {
-            self.log.alerts(&self.host, self.ports.now(), trail);
+        for alert in &trail.alerts {
+            self.telemetry.alerted(&self.host, &trail.policy, alert);
+            self.log.alert(&self.host, self.ports.now(), &trail.policy, alert);
         }
         self.telemetry.decided(&self.host, trail, decision, self.ports.now());
         for state in &trail.policy.filter_state {
@@ -593,7 +594,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         self.telemetry.incidents(&self.host, self.ports.take_incidents());
         for report in self.ports.take_reports() {
             self.telemetry.reported(&self.host, &self.policy, &report);
-            self.log.report(&self.host, &self.policy, &report);
+            self.log.report(&self.host, self.ports.now(), &self.policy, &report);
         }
     }
 }

@@ -10,7 +10,7 @@ use sidegate::{
         drive::{Driver, Step, Waiting},
     },
     policy::Policy,
-    ports::{Answered, Arrival, Ports, Progress, Running, Wish},
+    ports::{Answered, Arrival, Ports, Progress, Report, Running, Wish},
     provider::{Call, CallFailure, CallResult},
     store::Memory,
     time::Timestamp,
@@ -215,6 +215,43 @@ fn callers_see_what_the_service_has_left_and_what_was_leased() {
     };
     assert_eq!([(); 4].map(|()| remaining(&one)), [99, 98, 97, 96]);
     assert_eq!(remaining(&other), 91, "four more are leased, and one was taken");
+}
+
+/// Who takes the use at the service over the mark says so, and nobody else, whatever each of them knows.
+#[test]
+fn one_of_all_replicas_alerts_operators_once_in_a_window() {
+    const MAX: u64 = 1000;
+    let limits = json!([{"metric": "hits", "max": MAX, "per": "minute", "across": "replicas"}]);
+    let exact = load(&policy(json!({}), limits));
+    for (policy, many) in [(exact, false), (leased(&json!({}), MAX, "minute"), true)] {
+        let service = Envoyproxy::default();
+        let replicas = [(); 3].map(|()| Replica::new(&policy, 1));
+        for window in 0..2_u64 {
+            let mut alerts = Vec::new();
+            for n in 0..MAX + 200 {
+                let replica = &replicas[(n / 7) as usize % 3];
+                let ask = at(window * 60_000 + n);
+                let answer = |call: &_| service.answer(call, ask.at);
+                let mut step = begin(&replica.workers[0], &ask);
+                while let Step::Waits(waiting) = step {
+                    let result = answer(waiting.call().unwrap());
+                    step = waiting.answer(result, ask.at);
+                }
+                let mut found = trail(&step).alerts.clone();
+                replica.run_tasks(answer, ask.at);
+                found.extend(replica.workers[0].ports().take_reports().into_iter().filter_map(|report| {
+                    let Report::Alert(alert) = report else { return None };
+                    Some(alert)
+                }));
+                alerts.extend(found.into_iter().map(|alert| (n, alert.limit, alert.consumer)));
+            }
+            let [(n, limit, Some(0))] = &alerts[..] else { panic!("{alerts:?}") };
+            assert_eq!(&**limit, "hits-minute");
+            // The last of 800 requests, or what is taken for it in advance.
+            let earliest = if many { 600 } else { 799 };
+            assert!((earliest..=799).contains(n), "{n}");
+        }
+    }
 }
 
 #[test]

@@ -516,7 +516,7 @@ fn usage_is_reported_once_and_comes_back_if_the_report_fails() {
     let reports = gate.ports().take_reports();
     let unreported = |amount| Report::Unreported { provider: 1, amount };
     let amounts: Vec<_> =
-        reports.iter().filter(|report| matches!(report, Report::Unreported { .. })).copied().collect();
+        reports.into_iter().filter(|report| matches!(report, Report::Unreported { .. })).collect();
     assert_eq!(amounts, [0, 3, 4, 4, 0, 0].map(unreported));
 }
 

@@ -104,8 +104,19 @@ fn invalid_metrics_of_metering_entries() {
 fn alerts_and_shadow_limits() {
     check(&[
         (r#"{"/gate/quota_alert_at":80,"/apis/0/limits/0/shadow":true,"/apis/0/rules/1/shadow":true}"#, &[]),
-        (r#"{"/gate/quota_alert_at":0}"#, &["gate.quota_alert_at: not between 1 and 100"]),
-        (r#"{"/gate/quota_alert_at":101}"#, &["gate.quota_alert_at: not between 1 and 100"]),
+        (r#"{"/gate/quota_alert_at":"none"}"#, &[]),
+        (
+            r#"{"/gate/quota_alert_at":0}"#,
+            &["gate.quota_alert_at: neither a percentage from 1 to 100 nor `none`"],
+        ),
+        (
+            r#"{"/gate/quota_alert_at":101}"#,
+            &["gate.quota_alert_at: neither a percentage from 1 to 100 nor `none`"],
+        ),
+        (
+            r#"{"/gate/quota_alert_at":"off"}"#,
+            &["gate.quota_alert_at: neither a percentage from 1 to 100 nor `none`"],
+        ),
         (
             r#"{"/apis/0/limits/0/shadow":true,"/apis/0/limits/0/across":"replicas","/providers/s":{"rate_limit_service":{"cluster":"r"}}}"#,
             &["apis[0] (orders).limits[0].shadow: a limit with `across: replicas` cannot be in shadow mode"],

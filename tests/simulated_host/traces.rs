@@ -215,23 +215,59 @@ fn no_log_line_metric_filter_state_reply_or_explanation_holds_a_secret() {
 
 #[test]
 fn one_line_and_a_metric_say_that_a_limit_is_nearly_used_up() {
-    let script = Script::new();
-    let mut alerted = policy();
-    alerted["gate"]["quota_alert_at"] = json!(80);
-    alerted["apis"][0]["limits"] = json!([
-        {"metric": "hits", "max": 5, "per": "day"}, {"metric": "hits", "max": 100, "per": "year"},
-        {"metric": "hits", "max": 2000, "per": "second"}, {"metric": "hits", "max": 5, "per": "minute"},
-    ]);
-    let thread = start(&script, Shared::default(), &alerted);
-    script.logs.take();
-    for (key, lines) in [("acme", [0, 0, 0, 1, 0]), ("globex", [0, 0, 0, 1, 0])] {
-        for expected in lines {
-            assert_eq!(thread.request(get("/v1/x").key(&format!("key-of-{key}"))).1, "ok");
-            let line = format!("quota alert limit=hits-day max=5 at=80% api=orders consumer={key}");
-            let expected = vec![(log::Level::Warn, line); expected];
-            assert_eq!(script.logs.take(), expected);
+    for (at, limit, hits) in [
+        (None, json!({"max": 5, "per": "day"}), [0, 0, 0, 1, 0]),
+        (None, json!({"max": 100, "per": "day"}), [0; 5]),
+        (Some(json!("none")), json!({"max": 5, "per": "day"}), [0; 5]),
+        (Some(json!(100)), json!({"max": 5, "per": "eternity"}), [0, 0, 0, 0, 1]),
+        (Some(json!(1)), json!({"max": 5, "per": "year"}), [1, 0, 0, 0, 0]),
+        (Some(json!(41)), json!({"max": 5, "per": "hour", "window": "sliding"}), [0, 0, 1, 0, 0]),
+    ] {
+        let script = Script::new();
+        let mut alerted = policy();
+        alerted["apis"][0]["limits"] = json!([limit]);
+        alerted["apis"][0]["limits"][0]["metric"] = json!("hits");
+        if let Some(at) = &at {
+            alerted["gate"]["quota_alert_at"] = at.clone();
+        }
+        let thread = start(&script, Shared::default(), &alerted);
+        script.logs.take();
+        let at = at.as_ref().and_then(serde_json::Value::as_u64).unwrap_or(80);
+        for key in ["acme", "globex"] {
+            for expected in hits {
+                assert_eq!(thread.request(get("/v1/x").key(&format!("key-of-{key}"))).1, "ok");
+                let (max, per) = (&limit["max"], limit["per"].as_str().unwrap());
+                let line =
+                    format!("quota alert limit=hits-{per} max={max} at={at}% api=orders consumer={key}");
+                let expected = vec![(log::Level::Warn, line); expected];
+                assert_eq!(script.logs.take(), expected, "{limit} at {at}");
+            }
+        }
+        let metric = "sidegate.api=.=orders;.;quota_alerts";
+        let total = 2 * hits.iter().sum::<usize>() as u64;
+        assert_eq!(script.metric(metric), total, "{limit} at {at}");
+        assert_eq!(thread.request(get("/v1/x").key("key-of-acme")).1 == "14", limit["max"] == 5);
+    }
+}
+
+/// Rates may be used up all the time.
+#[test]
+fn rates_that_are_nearly_used_up_are_counted_and_their_lines_are_at_info() {
+    for per in ["second", "minute"] {
+        for is_quiet in [false, true] {
+            let script = Script::new();
+            script.is_quiet.set(is_quiet);
+            let mut alerted = policy();
+            alerted["apis"][0]["limits"] = json!([{"metric": "hits", "max": 2, "per": per}]);
+            let thread = start(&script, Shared::default(), &alerted);
+            script.logs.take();
+            for _ in 0..2 {
+                assert_eq!(thread.request(get("/v1/x").key("key-of-acme")).1, "ok");
+            }
+            let line = format!("quota alert limit=hits-{per} max=2 at=80% api=orders consumer=acme");
+            let lines = if is_quiet { Vec::new() } else { vec![(log::Level::Info, line)] };
+            assert_eq!(script.logs.take(), lines);
+            assert_eq!(script.metric("sidegate.api=.=orders;.;quota_alerts"), 1);
         }
     }
-    assert_eq!(thread.request(get("/v1/x").key("key-of-acme")).1, "14");
-    assert_eq!(script.metric("sidegate.api=.=orders;.;quota_alerts"), 2);
 }

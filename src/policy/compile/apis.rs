@@ -137,8 +137,7 @@ fn compile_one(
     let takes_applications = rules.iter().any(|rule| rule.access.iter().any(Access::takes_applications));
     let places = places.without_unused(takes_applications);
     let limits_path = at(limits.is_some(), "limits");
-    let limits =
-        limits::compile(limits, Scope::Api(&name), names.metrics, names.providers, &limits_path, report);
+    let limits = limits::compile(limits, Scope::Api(&name), names.basis(), &limits_path, report);
     let bindings = bindings
         .map(|bindings| bindings::compile(bindings, &name, names, &format!("{path}.bindings"), report));
     // Without bindings, every consumer may call. The limits of all their plans are collected once.

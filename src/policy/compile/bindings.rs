@@ -65,8 +65,7 @@ fn compile_terms(
         Some(limits) => limits::compile(
             Some(limits),
             Scope::Binding(api),
-            names.metrics,
-            names.providers,
+            names.basis(),
             &format!("{path}.limits"),
             report,
         ),

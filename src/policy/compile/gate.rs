@@ -2,7 +2,10 @@
 
 use std::{num::NonZeroU32, ops::RangeInclusive};
 
-use super::{super::StateName, Diagnostics, document};
+use super::{
+    super::{StateName, document::value::AlertAt},
+    Diagnostics, document,
+};
 use crate::{
     credential::Digest,
     quota::HeaderStyle,
@@ -43,15 +46,12 @@ pub(super) fn compile(gate: document::Gate, report: &mut Diagnostics) -> Option<
         max_path_length,
         errors,
         rate_limit_headers,
-        quota_alert_at,
+        quota_alert_at: AlertAt(quota_alert_at),
         filter_state,
         debug,
         client_certificate,
         capacity,
     } = gate;
-    if quota_alert_at.is_some_and(|percent| !(1..=100).contains(&percent)) {
-        report.add("gate.quota_alert_at", "not between 1 and 100");
-    }
     if !is_printable(&realm) {
         report.add("gate.realm", "not a text of printable ASCII characters");
     }

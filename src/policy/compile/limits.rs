@@ -26,12 +26,16 @@ pub(super) struct Plans {
     pub(super) by_name: HashMap<String, usize>,
 }
 
-pub(super) fn plans(
-    plans: Named<document::Plan>,
-    metrics: &Metrics,
-    providers: &Providers,
-    report: &mut Diagnostics,
-) -> Plans {
+/// What limits refer to.
+#[derive(Clone, Copy)]
+pub(super) struct Basis<'a> {
+    pub(super) metrics: &'a Metrics,
+    pub(super) providers: &'a Providers,
+    /// The percentage at which operators are alerted.
+    pub(super) alert_at: Option<u8>,
+}
+
+pub(super) fn plans(plans: Named<document::Plan>, basis: Basis<'_>, report: &mut Diagnostics) -> Plans {
     report.at_most(MOST_PLANS, "plans", plans.0.len(), "plans");
     let by_name = index(&plans);
     let list = plans
@@ -43,7 +47,7 @@ pub(super) fn plans(
             if let Some(environment) = &environment {
                 report.name(&format!("{path}.environment"), environment);
             }
-            let limits = compile(limits, Scope::Plan, metrics, providers, &format!("{path}.limits"), report);
+            let limits = compile(limits, Scope::Plan, basis, &format!("{path}.limits"), report);
             Plan { name, environment, limits }
         })
         .collect();
@@ -89,11 +93,11 @@ impl Scope<'_> {
 pub(super) fn compile(
     limits: Option<Vec<document::Limit>>,
     scope: Scope<'_>,
-    metrics: &Metrics,
-    providers: &Providers,
+    basis: Basis<'_>,
     path: &str,
     report: &mut Diagnostics,
 ) -> LimitSets {
+    let Basis { metrics, providers, alert_at } = basis;
     let mut sets = LimitSets::new();
     let list = path;
     report.at_most(MOST_LIMITS, "limits", limits.as_ref().map_or(0, Vec::len), path);
@@ -117,6 +121,7 @@ pub(super) fn compile(
             Of::Api => limit.labelled("api"),
             Of::Key => limit.labelled("key"),
         };
+        let limit = alert_at.into_iter().fold(limit, Limit::alerting_at);
         let limit = match across {
             document::Across::Envoy => {
                 if provider.is_some() {

@@ -83,7 +83,12 @@ pub(super) fn compile(
     let gate = gate::compile(gate, &mut report);
     let providers = providers::compile(providers, environment, &mut report);
     let metrics = compile_metrics(&metrics, &mut report);
-    let plans = limits::plans(plans, &metrics, &providers, &mut report);
+    let alert_at = gate.as_ref().and_then(|gate| gate.quota_alert_at);
+    let plans = limits::plans(
+        plans,
+        limits::Basis { metrics: &metrics, providers: &providers, alert_at },
+        &mut report,
+    );
     let (consumers, keys, application_keys) = consumers::compile(consumers, &plans, &mut report);
     let effort = Effort::default();
     let asked = RefCell::default();
@@ -91,6 +96,7 @@ pub(super) fn compile(
         providers: &providers,
         environment,
         metrics: &metrics,
+        alert_at,
         plans: &plans,
         effort: &effort,
         asked: &asked,
@@ -167,6 +173,7 @@ struct Names<'a> {
     /// Gives the values of variables that secrets name.
     environment: &'a dyn Fn(&str) -> Option<String>,
     metrics: &'a Metrics,
+    alert_at: Option<u8>,
     plans: &'a limits::Plans,
     consumers: &'a Consumers,
     /// The consumers by name.
@@ -180,6 +187,11 @@ struct Names<'a> {
 }
 
 impl Names<'_> {
+    /// What limits refer to.
+    const fn basis(&self) -> limits::Basis<'_> {
+        limits::Basis { metrics: self.metrics, providers: self.providers, alert_at: self.alert_at }
+    }
+
     /// Asks for the claims among these fields.
     fn show_claims<'f>(&self, fields: impl Iterator<Item = &'f Field>) {
         for path in fields.filter_map(Field::claim) {

@@ -1,5 +1,6 @@
 //! `gate`: what holds for every request.
 
+use super::value::AlertAt;
 use crate::{identity::jwt::Verifications, quota::HeaderStyle};
 
 document! {
@@ -23,10 +24,9 @@ document! {
         pub errors = default: Errors,
         /// Which rate-limit headers callers see.
         pub rate_limit_headers = default: HeaderStyle,
-        /// The percentage of a limit at which one log line and a metric say that it is nearly used up: 1 to
-        /// 100. None if absent.
-        #[cfg_attr(not(target_family = "wasm"), schemars(range(min = 1, max = 100)))]
-        pub quota_alert_at?: u8,
+        /// The percentage of a limit at which one log line and a metric say that it is nearly used up, for
+        /// each payer and window. With `none`, nothing does.
+        pub quota_alert_at = default: AlertAt,
         /// What access logs can show, as `wasm.sidegate.<name>` in filter state: by default `consumer` and
         /// `code`. Each value adds about a microsecond to a request.
         pub filter_state = default: FilterState,
@@ -174,7 +174,7 @@ impl Default for Gate {
             max_path_length: default_max_path_length(),
             errors: Errors::default(),
             rate_limit_headers: HeaderStyle::default(),
-            quota_alert_at: None,
+            quota_alert_at: AlertAt::default(),
             filter_state: FilterState::default(),
             debug: None,
             client_certificate: CertificateSource::default(),

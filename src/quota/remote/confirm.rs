@@ -171,6 +171,16 @@ async fn call<S: Store>(
     (counts, Some(CallRecord { outcome, took: answered.took }))
 }
 
+/// A lease that was taken.
+pub struct Taken {
+    /// The call.
+    pub call: CallRecord,
+    /// How much the service granted.
+    pub granted: u64,
+    /// Whether operators are to be alerted: it took the use of the limit to their percentage.
+    pub alerts: bool,
+}
+
 /// Takes a lease. It is noted in the meter that it was taken, also if it was not granted.
 pub async fn refill<S: Store>(
     refill: &Refill,
@@ -178,7 +188,7 @@ pub async fn refill<S: Store>(
     meters: &Meters,
     rests: &Rests,
     ports: &Ports<S>,
-) -> Option<(CallRecord, u64)> {
+) -> Option<Taken> {
     let Refill { limit, payer, span, size, .. } = refill;
     let take = Take { limit, payer: *payer, span: *span, amount: u64::from(*size), may_be_cut: true };
     let (counts, record) = call(service, &[take], rests, ports).await;
@@ -186,7 +196,12 @@ pub async fn refill<S: Store>(
     // Limitador does not count what it refuses, so a smaller lease may be granted.
     let granted = count.filter(|count| count.admits || service.settings().engine.counts_refused());
     lease::end(ports, meters, refill, granted.map(|count| (count.granted, count.remaining)));
-    record.map(|record| (record, granted.map_or(0, |count| count.granted)))
+    let call = record?;
+    let Some(Count { granted, remaining, .. }) = granted else {
+        return Some(Taken { call, granted: 0, alerts: false });
+    };
+    let used = limit.max().saturating_sub(remaining);
+    Some(Taken { call, granted, alerts: limit.alerts(used.saturating_sub(granted), used) })
 }
 
 /// What is known so far.

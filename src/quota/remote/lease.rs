@@ -53,7 +53,8 @@ pub(in crate::quota) struct LeaseState {
 pub struct Refill {
     /// The service, as an index into the policy's providers.
     pub provider: usize,
-    pub(super) limit: Limit,
+    /// The limit.
+    pub limit: Limit,
     pub(super) payer: MeterId,
     pub(super) span: Span,
     pub(super) size: u32,

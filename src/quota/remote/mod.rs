@@ -13,7 +13,7 @@ mod lease;
 mod message;
 mod service;
 
-pub use confirm::{Confirmed, Fallen, NotConfirmed, confirm, refill};
+pub use confirm::{Confirmed, Fallen, NotConfirmed, Taken, confirm, refill};
 pub use engine::{CannotCount, Engine};
 pub(super) use lease::LeaseState;
 pub use lease::{LeaseBounds, Refill};

@@ -1,5 +1,6 @@
 //! Small values of the policy document that have a form of their own.
 
+mod alert_at;
 mod duration;
 mod moment;
 mod named;
@@ -8,6 +9,7 @@ mod setting;
 mod sha256;
 mod shape;
 
+pub use alert_at::AlertAt;
 pub use duration::DurationText;
 pub use moment::Moment;
 pub use named::Named;
