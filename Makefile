@@ -16,9 +16,9 @@ PACK := $(TOOLS)/build/debug/sidegate-image
 
 # The same commit makes the same module everywhere: messages of panics contain paths of source files, without the folders of this machine.
 # Long queries are searched 16 bytes at a time, which V8 can do on all processors that Envoy runs on.
-# Functions are copied into their callers up to a size of 80 instead of 275: most of the module reads policies, where copies save no time that matters.
+# Functions are copied into their callers up to a size of 70 instead of 275: most of the module reads policies, where copies save no time that matters.
 export CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src=/cargo -Ctarget-feature=+simd128 \
-	-Cllvm-args=-inline-threshold=80
+	-Cllvm-args=-inline-threshold=70
 
 CHANNEL := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 TARGETS := wasm32-wasip1 wasm32-unknown-unknown

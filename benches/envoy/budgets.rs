@@ -42,18 +42,19 @@ pub struct Budget {
     /// What it is to cost.
     budget: f64,
     /// What it may cost at most today. Where the budget is missed this is what was measured, rounded up, so
-    /// that it cannot get worse.
+    /// that it cannot get worse. Where it is kept by less than two percent this is two percent above it,
+    /// because counts of the same build differ by so much.
     bound: f64,
 }
 
 /// All budgets.
 pub const BUDGETS: [Budget; 10] = [
-    Budget { case: "key_binding_limits", unit: "floor", budget: 1.6, bound: 1.68 },
-    Budget { case: "key_bare", unit: "floor", budget: 1.35, bound: 1.43 },
+    Budget { case: "key_binding_limits", unit: "floor", budget: 1.6, bound: 1.63 },
+    Budget { case: "key_bare", unit: "floor", budget: 1.35, bound: 1.38 },
     Budget { case: "refused_key", unit: "floor", budget: 1.0, bound: 1.2 },
     Budget { case: "introspection_cached", unit: "floor", budget: 1.9, bound: 1.9 },
     Budget { case: "jwt_cached", unit: "floor", budget: 1.9, bound: 1.9 },
-    Budget { case: "jwt_cached", unit: "jwt_introspected", budget: 1.0, bound: 1.0 },
+    Budget { case: "jwt_cached", unit: "jwt_introspected", budget: 1.0, bound: 1.02 },
     Budget { case: "threescale_cached", unit: "introspection_cached", budget: 1.0, bound: 1.0 },
     Budget { case: "key_binding_limits_100k", unit: "key_binding_limits", budget: 1.03, bound: 1.03 },
     Budget { case: "mock", unit: "key_proxied", budget: 1.0, bound: 1.0 },

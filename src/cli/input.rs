@@ -222,6 +222,14 @@ mod tests {
     }
 
     #[test]
+    fn values_with_anchors_are_bounded() {
+        let shared = |count: usize| format!("a: &a [{}]\n", vec!["x"; count].join(","));
+        assert!(configuration("p.yaml", &shared(MOST_SHARED - 10)).is_ok());
+        let message = configuration("p.yaml", &shared(MOST_SHARED)).unwrap_err();
+        assert!(message.ends_with(": anchors and aliases expand to too much"), "{message}");
+    }
+
+    #[test]
     fn documents_of_many_levels_are_rejected() {
         for (open, close) in [("[", "]"), ("{a: ", "}"), ("&b [", "]")] {
             let yaml = format!("a: {}x{}\n", open.repeat(250), close.repeat(250));
