@@ -241,10 +241,21 @@ fn revoked_tokens_are_refused_and_so_are_those_that_are_hidden() {
     let mut document = policy(&corp());
     document["revoked"] = json!([revoking_digest("another").to_hex()]);
     let gate = gate(&document);
+    let mut fewer = claims();
+    fewer.as_object_mut().expect("claims").remove("email");
     for (ask, expected) in [
         (get("/lax").verified(&claims()).token(&token()), "ok"),
         (get("/lax").verified(&claims()), "22"),
         (get("/lax").verified(&with(&json!({"sub": "mallory"}))).token(&token()), "22"),
+        (get("/lax").verified(&with(&json!({"more": 1}))).token(&token()), "22"),
+        (get("/lax").verified(&fewer).token(&token()), "22"),
+        // Istio has the filter split these.
+        (
+            get("/read").verified(&with(&json!({"scope": ["orders.read", "orders.write"]}))).token(&token()),
+            "ok",
+        ),
+        (get("/lax").verified(&with(&json!({"scope": ["orders.read"]}))).token(&token()), "22"),
+        (get("/lax").verified(&with(&json!({"scope": ["orders.read orders.write"]}))).token(&token()), "22"),
         (get("/lax").verified(&claims()).token("opaque"), "22"),
     ] {
         assert_eq!(asked(&gate, &ask), expected);

@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde_json::Value;
 
 use super::{Algorithm, metadata::normalised};
 use crate::identity::TokenFault;
@@ -95,11 +96,24 @@ pub fn claimed_issuer(token: &str) -> Option<String> {
     object::<Claims>(&decoded(payload).ok()?).map(|claims| claims.iss)
 }
 
-/// The claims of a token with three parts, as Envoy's `jwt_authn` filter keeps them. Nothing verifies them.
-pub fn claimed_payload(token: &str) -> Option<serde_json::Value> {
-    let (_, rest) = token.split_once('.')?;
-    let (payload, _) = rest.split_once('.')?;
-    serde_json::from_slice(&decoded(payload).ok()?).ok().map(normalised)
+/// Whether Envoy's `jwt_authn` filter leaves `payload` of a token with three parts, which nothing verifies
+/// here. The filter may split texts at spaces into lists, as Istio has it do with `scope`.
+pub fn has_payload(token: &str, payload: &Value) -> bool {
+    let claimed = token.split_once('.').and_then(|(_, rest)| {
+        let (claims, _) = rest.split_once('.')?;
+        serde_json::from_slice(&decoded(claims).ok()?).ok().map(normalised)
+    });
+    let (Some(Value::Object(claimed)), Value::Object(left)) = (claimed, payload) else { return false };
+    let is_claimed = |(name, left): (&String, &Value)| {
+        claimed.get(name).is_some_and(|claimed| claimed == left || is_split(claimed, left))
+    };
+    claimed.len() == left.len() && left.iter().all(is_claimed)
+}
+
+/// Whether the words of a text are the entries of a list.
+fn is_split(text: &Value, list: &Value) -> bool {
+    let (Some(text), Some(list)) = (text.as_str(), list.as_array()) else { return false };
+    text.split(' ').filter(|word| !word.is_empty()).map(Some).eq(list.iter().map(Value::as_str))
 }
 
 /// Base64url as RFC 7515 has it: no padding, no white space, no bits left over.

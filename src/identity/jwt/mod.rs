@@ -27,7 +27,7 @@ pub use algorithm::{Algorithm, Hash};
 pub use claims::of_payload;
 pub use effort::{Effort, Verifications};
 pub(super) use jws::object;
-pub use jws::{Jws, MAX_TOKEN, claimed_issuer, claimed_payload};
+pub use jws::{Jws, MAX_TOKEN, claimed_issuer, has_payload};
 pub use key_set::{InvalidKeySet, KeySet, MAX_KEY_SET};
 pub use metadata::payload;
 #[cfg(any(test, not(target_family = "wasm")))]
