@@ -18,6 +18,7 @@ use super::{
     environment::Environment,
     load::{load, print},
 };
+use crate::policy::{Access, Policy, VerifiedBy};
 
 /// The contents of a manifest.
 struct Contents {
@@ -27,6 +28,8 @@ struct Contents {
     text: String,
     /// The variables that the policy's secrets name.
     variables: BTreeSet<String>,
+    /// Whether rules take tokens that the proxy has verified before.
+    takes_verified_tokens: bool,
 }
 
 /// Checks the policy and writes the manifest with the policy in it.
@@ -61,7 +64,8 @@ pub fn run(
         }
     }
     let text = policy.to_string();
-    let contents = Contents { policy, text, variables: variables.into_inner() };
+    let takes_verified_tokens = takes_verified_tokens(&loaded.policy);
+    let contents = Contents { policy, text, variables: variables.into_inner(), takes_verified_tokens };
     let written = match &printed {
         Printed::Manifest(manifest) => template::fill(manifest, contents)?,
         Printed::Service { engine, provider } => {
@@ -70,4 +74,11 @@ pub fn run(
     };
     streams.output.write_all(written.as_bytes())?;
     Ok(Status::Done)
+}
+
+/// Whether rules take tokens that the proxy has verified before.
+fn takes_verified_tokens(policy: &Policy) -> bool {
+    let rules = policy.apis().iter().flat_map(|api| &api.rules);
+    let mut ways = rules.flat_map(|rule| &rule.access).filter_map(Access::tokens);
+    ways.any(|way| way.verified_by == VerifiedBy::Envoy)
 }

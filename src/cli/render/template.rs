@@ -33,6 +33,10 @@ pub fn fill(manifest: &Manifest, contents: Contents) -> io::Result<String> {
             let mut template =
                 ManifestTemplate::of(object, text, GATEWAY_EXTENSION, "/spec/selector/matchLabels")?;
             let plugin = if *traffic { "/spec/wasm" } else { "/spec" };
+            if contents.takes_verified_tokens {
+                // Istio's authentication must come first.
+                template.set("/spec", "phase", json!("AUTHZ"))?;
+            }
             let names = contents.variables.iter();
             let env: Vec<_> = names.map(|name| json!({"name": name, "valueFrom": "HOST"})).collect();
             template.set(plugin, "url", json!(image))?;

@@ -15,17 +15,27 @@ fn object(place: Place, selector: &[(&str, &str)]) -> Object {
     }
 }
 
-fn plugin(place: Place, policy: &Value) -> String {
-    let manifest = Manifest::Extension {
-        traffic: false,
+fn contents(policy: &Value) -> Contents {
+    Contents {
+        policy: policy.clone(),
+        text: policy.to_string(),
+        variables: BTreeSet::default(),
+        takes_verified_tokens: false,
+    }
+}
+
+fn extension(traffic: bool, place: Place) -> Manifest {
+    Manifest::Extension {
+        traffic,
         object: object(place, &[]),
         image: "registry.example.com/a/b".to_owned(),
         sha256: None,
         pull_secret: None,
-    };
-    let contents =
-        Contents { policy: policy.clone(), text: policy.to_string(), variables: BTreeSet::default() };
-    fill(&manifest, contents).unwrap()
+    }
+}
+
+fn plugin(place: Place, policy: &Value) -> String {
+    fill(&extension(false, place), contents(policy)).unwrap()
 }
 
 #[test]
@@ -55,6 +65,18 @@ fn a_gateway_is_selected_by_istios_label_and_not_as_a_server() {
     assert_eq!(spec.get("match"), None);
 }
 
+/// Istio puts plugins of the phase AUTHN before its own authentication.
+#[test]
+fn a_plugin_that_takes_verified_tokens_comes_after_istios_authentication() {
+    for traffic in [false, true] {
+        for (takes_verified_tokens, phase) in [(false, "AUTHN"), (true, "AUTHZ")] {
+            let contents = Contents { takes_verified_tokens, ..contents(&json!({})) };
+            let printed = fill(&extension(traffic, Place::Sidecar), contents).unwrap();
+            assert_eq!(from_yaml(printed.as_bytes()).unwrap()["spec"]["phase"], phase);
+        }
+    }
+}
+
 #[test]
 fn an_envoyfilter_is_for_the_place_it_names() {
     for (place, selector, context, labels) in [
@@ -65,9 +87,8 @@ fn an_envoyfilter_is_for_the_place_it_names() {
         let remote = Module::Remote { url: "https://a/b".to_owned(), sha256: String::new() };
         for module in [Module::File("/a".to_owned()), remote] {
             let manifest = Manifest::EnvoyFilter { object: object(place, selector), module };
-            let contents =
-                Contents { policy: json!({}), text: "{}".to_owned(), variables: BTreeSet::default() };
-            let spec = from_yaml(fill(&manifest, contents).unwrap().as_bytes()).unwrap()["spec"].take();
+            let printed = fill(&manifest, contents(&json!({}))).unwrap();
+            let spec = from_yaml(printed.as_bytes()).unwrap()["spec"].take();
             assert_eq!(spec["workloadSelector"]["labels"], labels);
             assert_eq!(spec["configPatches"][0]["match"]["context"], context);
             for patch in spec["configPatches"].as_array().unwrap() {
