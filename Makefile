@@ -51,8 +51,8 @@ KUBERNETES := $(addprefix $(TOOLS)/kubernetes/,etcd kube-apiserver kubectl)
 $(ISTIO) $(KUBERNETES): export PROGRAMS = $(notdir $(ISTIO) $(KUBERNETES))
 KUBERNETES_VERSION := $(shell sed -n 's,^.*k8s.io/kubernetes \(v[0-9.]*\)$$,\1,p' tools/kubernetes/go.mod)
 
-# The service that counts for several replicas. It takes some two minutes to build, once.
-RATE_LIMIT := $(TOOLS)/ratelimit/ratelimit
+# The service that counts for several replicas, and a program with its messages. They take some two minutes to build, once.
+RATE_LIMIT := $(addprefix $(TOOLS)/ratelimit/,ratelimit messages)
 
 # The same with the engine of Limitador.
 LIMITADOR := $(TOOLS)/limitador/sidegate-limitador

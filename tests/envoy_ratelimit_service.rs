@@ -7,10 +7,28 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails, as it should")]
 #![expect(clippy::disallowed_methods, reason = "what is compared here is the clock of another program")]
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+    rc::Rc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
+use prost::Message as _;
+use serde_json::{Value, json};
+use sidegate::{
+    gate::{
+        Request,
+        drive::{Driver, Step},
+    },
+    policy::Policy,
+    provider::Transport,
+    quota::remote,
+    store::Memory,
+    time::Timestamp,
+};
 use sidegate_harness::{
-    RateLimit, Redis, domain, eventually,
+    RateLimit, Redis, domain, eventually, project,
     rls::{Descriptor, Limit, OK, OVER_LIMIT, RateLimitRequest, RateLimitResponse, Unit},
 };
 
@@ -187,18 +205,128 @@ async fn a_call_waits_as_long_as_redis_is_silent_and_counts_afterwards() {
 }
 
 #[tokio::test]
-async fn without_redis_there_are_errors_and_counts_are_as_durable_as_redis() {
+async fn without_redis_each_connection_fails_once_then_calls_wait_and_counts_are_as_durable_as_redis() {
+    const CONNECTIONS: usize = 3;
+    let settings = [("REDIS_POOL_SIZE", "3")];
     for (mut redis, remaining) in [(Redis::start().await, 9), (Redis::start_persistent().await, 6)] {
-        let service = RateLimit::start(redis.address()).await;
+        let service = RateLimit::start_with(redis.address(), &domain("sidegate"), &settings).await;
         service.ask(call([counter("a", 9).hits(3)])).await.expect("an answer");
         redis.stop();
-        assert_eq!(service.ask(call([counter("a", 9)])).await, Err(UNKNOWN));
+        let look = || service.ask(call([counter("a", 9).hits(0)]));
+        for _ in 0..CONNECTIONS {
+            assert_eq!(look().await, Err(UNKNOWN));
+        }
+        let unanswered = tokio::time::timeout(Duration::from_millis(500), look()).await;
+        assert!(unanswered.is_err(), "it waits for a connection: {unanswered:?}");
         redis.restart().await;
-        let again = eventually("the service to reconnect", async || {
-            service.ask(call([counter("a", 9).hits(0)])).await.ok()
-        });
-        assert_eq!(standing(&again.await), [(OK, remaining)]);
+        assert_eq!(standing(&look().await.expect("an answer, once it is connected")), [(OK, remaining)]);
     }
+}
+
+/// What is sent and read here, as JSON from the types that the protocol's authors publish.
+fn published(arguments: [&str; 2], input: &[u8]) -> Vec<u8> {
+    let program = project("target/tools/ratelimit/messages");
+    assert!(program.is_file(), "{} is missing: run `make setup`", program.display());
+    let piped = || Stdio::piped();
+    let child = Command::new(program).args(arguments).stdin(piped()).stdout(piped()).spawn();
+    let mut child = child.expect("a program");
+    child.stdin.take().expect("it is piped").write_all(input).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{arguments:?}");
+    output.stdout
+}
+
+#[test]
+fn messages_are_those_of_the_published_protocol() {
+    let limits = json!([{"metric": "hits", "max": 300, "per": "hour", "across": "replicas"}]);
+    let now = Timestamp::from_seconds(1_800_003_600);
+    for (engine, expected) in [
+        (
+            "envoy",
+            json!({"domain": "sidegate", "descriptors": [{
+                "entries": [
+                    {"key": "limit", "value": "api:all/api/hits/hour"}, {"key": "payer", "value": "…"},
+                    {"key": "window", "value": "1800003600"},
+                ],
+                "limit": {"requestsPerUnit": 300, "unit": "DAY"}, "hitsAddend": "1",
+            }]}),
+        ),
+        (
+            "limitador",
+            json!({"domain": "sidegate", "descriptors": [{
+                "entries": [
+                    {"key": "limit", "value": "api:all/api/hits/hour"}, {"key": "max", "value": "300"},
+                    {"key": "payer", "value": "…"}, {"key": "window", "value": "1800003600"},
+                ],
+            }], "hitsAddend": 1}),
+        ),
+    ] {
+        let mut limits = limits.clone();
+        limits[0]["of"] = json!("api");
+        let policy = json!({
+            "sidegate": "v1",
+            "providers": {"shared": {"rate_limit_service": {"cluster": "ratelimit", "engine": engine}}},
+            "apis": [{"name": "all", "access": ["allow"], "rules": [{"path": "/**"}], "limits": limits}],
+        });
+        let policy = Policy::load(policy.to_string().as_bytes(), &|_| None).expect("a valid policy");
+        let fields = [(":method", "GET"), (":path", "/"), (":authority", "example.com")];
+        let headers = fields.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).to_vec();
+        let gate = Driver::new(policy.into(), Rc::new(Memory::new()));
+        let step = gate.begin(Request::new(headers.into(), || None, 1), now);
+        let Step::Waits(waiting) = step else { panic!("it waits for the service") };
+        let Transport::Grpc(call) = &waiting.call().expect("a call").transport else { panic!("it is gRPC") };
+
+        let mut json: Value =
+            serde_json::from_slice(&published(["decode", "request"], &call.message)).expect("JSON");
+        let entries = json["descriptors"][0]["entries"].as_array_mut().expect("entries");
+        let payer = entries.iter_mut().find(|entry| entry["key"] == "payer").expect("a payer");
+        assert_eq!(std::mem::replace(&mut payer["value"], json!("…")).as_str().map(str::len), Some(32));
+        assert_eq!(json, expected, "{engine}");
+    }
+
+    // The numbers of all units. The last is not among those of the protocol's `RateLimitOverride`.
+    for (unit, name) in (0..=6).zip(["UNKNOWN", "SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "YEAR"]) {
+        let limit = remote::Override { requests_per_unit: 1, unit };
+        let descriptor =
+            remote::Descriptor { entries: Vec::new(), limit: Some(limit), hits_addend: Some(u64::MAX) };
+        let request =
+            remote::RateLimitRequest { descriptors: vec![descriptor], ..remote::RateLimitRequest::default() };
+        let json = published(["decode", "request"], &request.encode_to_vec());
+        let json: Value = serde_json::from_slice(&json).expect("JSON");
+        let limit = &json["descriptors"][0]["limit"];
+        assert_eq!(limit["unit"].as_str().unwrap_or("UNKNOWN"), name);
+        assert_eq!(json["descriptors"][0]["hitsAddend"], u64::MAX.to_string());
+    }
+
+    let answer = json!({
+        "overallCode": "OVER_LIMIT",
+        "statuses": [
+            {
+                "code": "OVER_LIMIT", "currentLimit": {"name": "n", "requestsPerUnit": 300, "unit": "DAY"},
+                "limitRemaining": 7, "durationUntilReset": "30s",
+            },
+            {"code": "OK"},
+        ],
+        "responseHeadersToAdd": [{"key": "x-ratelimit-limit", "value": "300"}],
+        "requestHeadersToAdd": [{"key": "a", "value": "b"}], "rawBody": "Ym9keQ==",
+        "dynamicMetadata": {"a": "b"}, "quota": {"requests": 3, "id": "q"},
+    });
+    let bytes = published(["encode", "response"], answer.to_string().as_bytes());
+    let read = remote::RateLimitResponse::decode(&*bytes).expect("an answer");
+    let current_limit = Some(remote::Override { requests_per_unit: 300, unit: 4 });
+    let first = remote::DescriptorStatus { code: remote::OVER_LIMIT, current_limit, limit_remaining: 7 };
+    let second = remote::DescriptorStatus { code: remote::OK, ..remote::DescriptorStatus::default() };
+    let header = remote::KeyValue { key: "x-ratelimit-limit".to_owned(), value: "300".to_owned() };
+    let expected = remote::RateLimitResponse {
+        overall_code: remote::OVER_LIMIT,
+        statuses: vec![first, second],
+        response_headers_to_add: vec![header],
+    };
+    assert_eq!(read, expected);
+    let back: Value =
+        serde_json::from_slice(&published(["decode", "response"], &read.encode_to_vec())).expect("JSON");
+    assert_eq!(back["statuses"][0]["currentLimit"], json!({"requestsPerUnit": 300, "unit": "DAY"}));
+    assert_eq!(back["responseHeadersToAdd"], answer["responseHeadersToAdd"]);
 }
 
 /// The gRPC status of a failure.

@@ -117,6 +117,28 @@ fn one_limit_may_be_in_shadow_mode() {
     assert_eq!(shown, ["43200", "\"hits-day\";r=0;t=43200"], "and says nothing about this one");
 }
 
+/// A plan that a binding names may have the same limit as the binding.
+#[test]
+fn of_two_limits_of_the_same_thing_the_one_that_is_enforced_holds() {
+    let mut document = shadow(false);
+    document["apis"][0].as_object_mut().unwrap().remove("limits");
+    let limits =
+        |max: u64, shadow: bool| json!([{"metric": "hits", "max": max, "per": "day", "shadow": shadow}]);
+    for (plan, binding, expected) in [
+        (limits(1, true), limits(3, false), ["ok", "ok", "ok", "14"]),
+        (limits(3, false), limits(1, true), ["ok", "ok", "ok", "14"]),
+        (limits(3, false), limits(1, false), ["ok", "14", "14", "14"]),
+        (limits(3, true), limits(1, true), ["ok", "ok", "ok", "ok"]),
+    ] {
+        document["plans"] = json!({"gold": {"limits": plan}});
+        document["apis"][0]["bindings"] =
+            json!([{"consumer": "acme", "allow": "all", "plan": "gold", "limits": binding}]);
+        let gate = gate(&document);
+        let ask = get("/v1/orders").key("key-of-acme");
+        assert_eq!([(); 4].map(|()| asked(&gate, &ask)), expected, "{document}");
+    }
+}
+
 #[test]
 fn a_limit_in_shadow_mode_charges_what_it_would_admit() {
     let mut document = shadow(false);

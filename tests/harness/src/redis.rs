@@ -90,9 +90,21 @@ impl Redis {
 
     /// The sum of all its counters.
     pub async fn counted(&self) -> u64 {
-        let script = "local sum = 0 for _, key in ipairs(redis.call('KEYS', '*')) do \
-                      sum = sum + redis.call('GET', key) end return sum";
+        self.counted_up_to(u64::MAX >> 16).await
+    }
+
+    /// The sum of all its counters, of each no more than `most`.
+    pub async fn counted_up_to(&self, most: u64) -> u64 {
+        let script = format!(
+            "local sum = 0 for _, key in ipairs(redis.call('KEYS', '*')) do \
+             sum = sum + math.min({most}, redis.call('GET', key)) end return sum"
+        );
         self.number(&format!("EVAL \"{script}\" 0")).await
+    }
+
+    /// Deletes all its keys.
+    pub async fn clear(&self) {
+        assert_eq!(ask(self.address, "FLUSHALL").await.as_deref(), Some("+OK\r\n"));
     }
 
     async fn number(&self, command: &str) -> u64 {
