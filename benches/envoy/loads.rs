@@ -102,7 +102,7 @@ async fn reload(policy: &Value) -> Result<(Duration, u64), Box<dyn Error>> {
 }
 
 /// The CPU time of the worker threads so far (Linux).
-fn of_workers(process: u32) -> Result<Duration, Box<dyn Error>> {
+pub fn of_workers(process: u32) -> Result<Duration, Box<dyn Error>> {
     let mut nanoseconds: u64 = 0;
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
         let thread = thread?.path();

@@ -3,9 +3,10 @@
 //!
 //! `make bench` runs it. docs/performance.md explains the results and contains the last tables. With
 //! names of cases as arguments it measures only these, and writes nothing. With `--count` it counts
-//! instructions and measures no time. With `--loads` it measures how large policies are loaded. With
-//! `--check-budget` it counts the cases that have a budget, and fails above it. Under `cargo test`
-//! without these options it measures all times once with a few requests, and ignores them.
+//! instructions and measures no time. With `--loads` it measures how large policies are loaded, with
+//! `--verifications` what verifying a JWT costs. With `--check-budget` it counts the cases that have a
+//! budget, and fails above it. Under `cargo test` without these options it measures all times once with a
+//! few requests, and ignores them.
 
 #![expect(clippy::print_stdout, reason = "the program prints its results")]
 
@@ -17,6 +18,7 @@ mod measure;
 mod peers;
 mod policy;
 mod report;
+mod verifications;
 mod worst;
 
 use std::error::Error;
@@ -63,6 +65,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("{}", loads::table(&loads::measure().await?));
         return Ok(());
     }
+    if has("--verifications") {
+        println!("{}", verifications::table(&verifications::measure().await?));
+        return Ok(());
+    }
     if has("--bench") {
         let samples = sample(&names, FULL).await?;
         let counts = Counts::of(&names, MANY, COUNT).await?;
@@ -72,8 +78,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             return Ok(());
         }
         let loads = loads::measure().await?;
-        println!("{}", loads::table(&loads));
-        return report::keep(&outcomes, &counts, &loads);
+        let verifications = verifications::measure().await?;
+        println!("{}\n{}", loads::table(&loads), verifications::table(&verifications));
+        return report::keep(&outcomes, &counts, &loads, &verifications);
     }
     let samples = sample(&names, SMOKE).await?;
     let outcomes = report::evaluate(&names, &samples, &Counts::default());

@@ -11,12 +11,14 @@ use crate::{
     instructions::Counts,
     loads::{self, Load},
     measure::Sample,
+    verifications::{self, Verification},
 };
 
 /// Where the tables are in docs/performance.md.
 const RESULTS: &str = "<!-- table of `make bench` -->\n";
 const BUDGETS: &str = "<!-- budgets of `make bench` -->\n";
 const LOADS: &str = "<!-- loads of `make bench` -->\n";
+const VERIFICATIONS: &str = "<!-- verifications of `make bench` -->\n";
 const END: &str = "<!-- end of table -->";
 
 /// The result for one case. Times are microseconds of CPU per request.
@@ -111,7 +113,12 @@ fn cells(counted: Option<&Counted>) -> String {
 }
 
 /// Writes `target/bench.json`, and the tables into docs/performance.md.
-pub fn keep(outcomes: &[Outcome], counts: &Counts, loads: &[Load]) -> Result<(), Box<dyn Error>> {
+pub fn keep(
+    outcomes: &[Outcome],
+    counts: &Counts,
+    loads: &[Load],
+    verifications: &[Verification],
+) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(project("target"))?;
     let mut results = json(outcomes);
     if let Some(results) = results.as_object_mut() {
@@ -125,8 +132,12 @@ pub fn keep(outcomes: &[Outcome], counts: &Counts, loads: &[Load]) -> Result<(),
 
     let page = project("docs/performance.md");
     let mut text = std::fs::read_to_string(&page)?;
-    let tables =
-        [(RESULTS, table(outcomes)), (BUDGETS, budgets::table(counts)), (LOADS, loads::table(loads))];
+    let tables = [
+        (RESULTS, table(outcomes)),
+        (BUDGETS, budgets::table(counts)),
+        (LOADS, loads::table(loads)),
+        (VERIFICATIONS, verifications::table(verifications)),
+    ];
     for (mark, table) in tables {
         text = with_table(&text, mark, &table).ok_or("docs/performance.md has no place for a table")?;
     }
