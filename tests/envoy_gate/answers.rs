@@ -173,6 +173,7 @@ async fn what_operators_see_has_stable_names_and_no_secrets() {
             ("api=.=orders;.;outcome=.=refused;.;code=.=13;.;decisions", 2),
             ("api=.=orders;.;outcome=.=refused;.;code=.=14;.;decisions", 1),
             ("api=.=orders;.;outcome=.=refused;.;code=.=20;.;decisions", 1),
+            ("api=.=orders;.;quota_alerts", 1),
             ("api=.=orders;.;quota_refusals", 1),
             ("result=.=accepted;.;policy_loads", 1),
         ]
