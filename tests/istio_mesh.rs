@@ -2,6 +2,8 @@
 #![cfg(test)]
 #![cfg(not(target_family = "wasm"))]
 
+#[path = "istio_mesh/browsers.rs"]
+mod browsers;
 #[path = "istio_mesh/delivery.rs"]
 mod delivery;
 #[path = "istio_mesh/fetching.rs"]
@@ -23,6 +25,8 @@ mod pods;
 #[path = "istio_mesh/policies.rs"]
 mod policies;
 mod rendered;
+#[path = "istio_mesh/tokens.rs"]
+mod tokens;
 #[path = "istio_mesh/values.rs"]
 mod values;
 #[path = "istio_mesh/waypoints.rs"]
