@@ -279,10 +279,10 @@ fn a_task_fetches_our_own_token_and_renews_it_before_it_expires() {
     thread.reply(2, &active());
     assert_eq!(outcomes(&script, &early), all("ok"));
 
-    thread.wait(Duration::from_millis(74_990));
+    thread.wait(Duration::from_millis(49_990));
     assert_eq!(calls().len(), 2);
     thread.wait(Duration::from_millis(10));
-    assert_eq!(calls().len(), 3, "three quarters of its life are over");
+    assert_eq!(calls().len(), 3, "half of its life is over");
     thread.reply(3, &Err(CallFailure::Failed));
     thread.wait(Duration::from_millis(999));
     assert_eq!(calls().len(), 3);

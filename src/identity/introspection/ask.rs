@@ -173,6 +173,9 @@ impl<S: Store> Question<'_, S> {
             let asked = self.ask(Some(&bearer), notes).await;
             let is_rejected =
                 matches!(asked.read, Err(Unanswered::Asked(ProviderFault::Rejected { status: 401 })));
+            if asked.read.is_ok() {
+                own.accepted(&bearer);
+            }
             if !(is_rejected && own.rejected(&bearer, self.ports.now()) && may_be_old) {
                 return asked;
             }

@@ -21,8 +21,12 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause after a failure.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How old a token must be before another one is fetched because it was rejected.
+/// How old a token must be before another one is fetched because it was rejected, if it was never accepted:
+/// the next one may be rejected as well.
 const REJECTED_AFTER: Duration = Duration::from_secs(10);
+
+/// The same for a token that was accepted before: the server may have forgotten it.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(1);
 
 /// The longest and the shortest time that the task sleeps.
 const LONGEST_SLEEP: Duration = Duration::from_secs(86_400);
@@ -50,6 +54,7 @@ struct Held {
     since: Timestamp,
     renew: Timestamp,
     expires: Timestamp,
+    was_accepted: bool,
 }
 
 impl OwnToken {
@@ -80,13 +85,22 @@ impl OwnToken {
         }
     }
 
+    /// Notes that the endpoint for which `token` is accepts it.
+    pub(super) fn accepted(&self, token: &ProviderSecret) {
+        let mut state = self.state.borrow_mut();
+        if let Some(held) = state.held.as_mut().filter(|held| held.token.secret() == token.secret()) {
+            held.was_accepted = true;
+        }
+    }
+
     /// Notes that the endpoint for which `token` is rejects it. Whether there may be a better one now.
     pub(super) fn rejected(&self, token: &ProviderSecret, now: Timestamp) -> bool {
         let mut state = self.state.borrow_mut();
         let Some(held) = state.held.as_ref().filter(|held| held.token.secret() == token.secret()) else {
             return true;
         };
-        let is_old = now < held.since || now.since(held.since) >= REJECTED_AFTER;
+        let age = if held.was_accepted { FORGOTTEN_AFTER } else { REJECTED_AFTER };
+        let is_old = now < held.since || now.since(held.since) >= age;
         if is_old {
             state.held = None;
         }
@@ -122,13 +136,16 @@ impl OwnToken {
     fn note(&self, granted: Option<&Granted>, asked: Timestamp, now: Timestamp) {
         let mut state = self.state.borrow_mut();
         if let Some(Granted { token, lifetime }) = granted {
-            let remaining = lifetime.saturating_sub(lifetime.checked_div(4).unwrap_or_default());
+            // A server may count its token's life from the start of the second, so a token of three seconds
+            // may be over after two.
+            let half = lifetime.checked_div(2).unwrap_or_default();
             *state = State {
                 held: Some(Held {
                     token: token.clone(),
                     since: now,
-                    renew: asked.saturating_add(remaining),
+                    renew: asked.saturating_add(half),
                     expires: asked.saturating_add(*lifetime),
+                    was_accepted: false,
                 }),
                 ..State::default()
             };
@@ -195,11 +212,11 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_renewed_when_three_quarters_of_its_life_are_over_and_used_to_its_end() {
+    fn a_token_is_renewed_when_half_of_its_life_is_over_and_used_to_its_end() {
         let own = own();
         assert_eq!(own.next(at(0)), at(0));
         own.note(Some(&granted("a", 100)), at(0), at(2));
-        assert_eq!(own.next(at(2)), at(75), "its life begins with the call");
+        assert_eq!(own.next(at(2)), at(50), "its life begins with the call");
         assert_eq!(own.held(at(99)).unwrap().secret(), "a");
         assert!(own.held(at(100)).is_none());
     }
@@ -234,5 +251,11 @@ mod tests {
         assert!(rejected("a", 10));
         assert!(own.held(at(10)).is_none());
         assert!(rejected("a", 10), "another request may have dropped it");
+        own.note(Some(&granted("b", 100)), at(10), at(10));
+        own.accepted(&ProviderSecret::new("a"));
+        assert!(!rejected("b", 11), "another one was accepted");
+        own.accepted(&ProviderSecret::new("b"));
+        assert!(!rejected("b", 10));
+        assert!(rejected("b", 11), "the server has forgotten it");
     }
 }
