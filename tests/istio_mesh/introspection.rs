@@ -97,7 +97,7 @@ async fn a_sidecar_resource_hides_the_cluster() {
     })
     .await;
     assert_eq!(refused.status, 500);
-    logged(&shop.orders, "the cluster of the provider is unknown").await;
+    logged(&shop.orders, "the provider's cluster is unknown").await;
     assert_eq!(ask(&shop.orders, order().header("apikey", KEY)).await.status, 200, "keys need no cluster");
 
     shop.mesh.kubernetes().delete(&sidecar);

@@ -62,6 +62,14 @@ fn create_objects(kubernetes: &Kubernetes, namespace: &str) {
             ]},
         })
     };
+    let service = |name: &str, selector: Value, port: u16| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"selector": selector, "ports": [{"name": "http", "port": port}]},
+        })
+    };
     let login = json!({"auths": {}}).to_string();
     let items = json!([
         {
@@ -71,6 +79,8 @@ fn create_objects(kubernetes: &Kubernetes, namespace: &str) {
         },
         pod("orders", json!({"app": "orders"})),
         pod("ingressgateway", json!({"istio": "ingressgateway"})),
+        service("orders", json!({"app": "orders"}), 8080),
+        service("ingressgateway", json!({"istio": "ingressgateway"}), 80),
         {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -82,6 +92,22 @@ fn create_objects(kubernetes: &Kubernetes, namespace: &str) {
     kubernetes.apply(json!({"apiVersion": "v1", "kind": "List", "items": items}));
 }
 
+/// The Gateway that `istio/base/cors.yaml` names.
+fn create_gateway(kubernetes: &Kubernetes) {
+    kubernetes.apply(json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "api", "namespace": "istio-ingress"},
+        "spec": {
+            "selector": {"istio": "ingressgateway"},
+            "servers": [{
+                "port": {"number": 80, "name": "http", "protocol": "HTTP"},
+                "hosts": ["api.example.com"],
+            }],
+        },
+    }));
+}
+
 #[tokio::test]
 async fn istio_finds_nothing_wrong_with_any_manifest() {
     let mesh = Mesh::start().await;
@@ -89,6 +115,7 @@ async fn istio_finds_nothing_wrong_with_any_manifest() {
     for namespace in ["default", "shop", "istio-ingress"] {
         create_objects(kubernetes, namespace);
     }
+    create_gateway(kubernetes);
 
     let mut seen = 0;
     for entry in std::fs::read_dir(project("istio/base")).unwrap() {

@@ -53,12 +53,13 @@ async fn a_number_above_53_bits_arrives_changed_unless_the_policy_is_text() {
         let mut policy = policy();
         policy["plans"] = json!({"trial": {"limits": [{"metric": "hits", "max": max, "per": "eternity"}]}});
         policy["consumers"][0]["plan"] = json!("trial");
+        // Numbers in `RateLimit` have 15 digits at most.
+        policy["gate"] = json!({"rate_limit_headers": "x_ratelimit"});
         policy
     };
     let limit = async || {
         let answer = ask(&shop.orders, order().header("apikey", KEY)).await;
-        let policy = answer.header("ratelimit-policy")?;
-        policy.split(';').find_map(|parameter| parameter.strip_prefix("q=")).map(str::to_owned)
+        answer.header("x-ratelimit-limit").map(str::to_owned)
     };
     let mut plugin = manifest(&limited(1), &["--as", "wasmplugin", "--image", &shop.image()]);
     plugin["spec"]["pluginConfig"] = limited(MAX);
