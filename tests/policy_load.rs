@@ -44,10 +44,7 @@ mod types;
 #[path = "policy_load/warnings.rs"]
 mod warnings;
 
-use std::{
-    fmt::Write as _,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write as _, time::Duration};
 
 use serde_json::{Value, json};
 use sidegate::{credential::Digest, policy::Policy, time::Timestamp};
