@@ -1,9 +1,8 @@
 //! The shell's logic: a worker runs one policy in one thread of the host. It runs the gate's futures, makes
 //! the calls that they ask for, and carries out their endings.
-//!
-//! `Worker::admit` is the only place that lets a request go on, and it takes a [`Permit`]. `Worker::reply` is
-//! the only place that answers in the service's place. It is called with the reply of a [`Refused`] or an
-//! [`Answer`].
+
+mod endings;
+mod running;
 
 use std::{
     cell::{Cell, RefCell},
@@ -14,22 +13,19 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    calls::{Calls, Home, Landed, Origin},
+    calls::{Calls, Home},
     host::{CallId, ContextId, Host},
-    log::{Log, Verb},
-    telemetry::{Decision, Telemetry},
+    log::Log,
+    telemetry::Telemetry,
     timers::Timers,
 };
 use crate::{
-    gate::{Answer, Coded, Ending, Permit, Refused, Request, Surroundings, Trail, decide},
+    gate::{Coded, Ending, Request, Surroundings, decide},
     headers::HeaderList,
-    identity::Lookup,
-    policy::{Policy, StateName},
-    ports::{Answered, Arrival, Ports, Progress, Role, Running, Wake, Wish},
-    provider::{Asker, Call, CallFailure, CallResult, Sharing, Wanted},
-    quota::{is_list, network},
-    refusal::{Code, Refusal},
-    reply::{Protocol, Reply},
+    policy::Policy,
+    ports::{Arrival, Ports, Progress, Running, Wake},
+    provider::{CallResult, Wanted},
+    quota::is_list,
     store::{Seed, Store},
     time::Timestamp,
 };
@@ -39,9 +35,6 @@ use crate::{
 pub const MOST_WAITING: usize = 64 << 20;
 /// The approximate memory that a waiting request takes in addition to its header fields, in bytes.
 const REQUEST_OVERHEAD: usize = 2048;
-/// How much too early a host's timer may fire. Envoy counts from the moment at which its event loop woke up,
-/// which is before the call.
-const EARLY: Duration = Duration::from_millis(10);
 /// The delay until the root makes the calls that are left to it.
 const SOON: Duration = Duration::from_millis(1);
 
@@ -149,8 +142,6 @@ impl<H: Host> Surroundings for Around<H> {
         self.0.certificate()
     }
 }
-
-// === What the host calls ===
 
 impl<H: Host, S: Store + 'static> Worker<H, S> {
     /// A worker for one policy. `root` is the context that owns background work, and `seed` must be random.
@@ -334,275 +325,6 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
     pub const fn telemetry(&self) -> &Telemetry {
         &self.telemetry
     }
-}
-
-// === Running futures ===
-
-impl<H: Host, S: Store + 'static> Worker<H, S> {
-    /// Prepares for a callback from the host. Everything up to the next callback happens at one moment.
-    fn called_back(&self, home: Home) {
-        self.home.set(home);
-        self.current.set(self.context(home));
-        self.ports.set_now(self.host.now());
-    }
-
-    /// Runs a future until it waits or completes.
-    fn advance(
-        &self,
-        waiter: Waiter,
-        mut waiting: Waiting<S>,
-        mut arrival: Option<Arrival>,
-        moment: Moment,
-    ) -> Action {
-        loop {
-            let progress = waiting.work.advance(arrival.take());
-            self.report_incidents();
-            for errand in self.ports.take_errands() {
-                self.start(errand(Rc::clone(&self.ports)));
-            }
-            match progress {
-                Progress::Done(Some((stream, ending))) => return self.carry_out(&stream, ending, moment),
-                Progress::Done(None) => return Action::Pause,
-                Progress::Waits(Wish::Moment(due)) => {
-                    self.timers.borrow_mut().wake(waiter, due);
-                    self.keep(waiter, Waiting { sleeps: true, ..waiting });
-                    self.arm();
-                    return Action::Pause;
-                }
-                Progress::Waits(Wish::Response(call)) => match self.place(waiter, *call, waiting.bytes) {
-                    Ok(()) => {
-                        self.keep(waiter, Waiting { sleeps: false, ..waiting });
-                        return Action::Pause;
-                    }
-                    Err(failure) => arrival = Some(Arrival::Response(Answered::failed(failure))),
-                },
-            }
-        }
-    }
-
-    /// Makes `waiter` wait for the response to `call`.
-    fn place(&self, waiter: Waiter, call: Call, bytes: usize) -> Result<(), CallFailure> {
-        if self.waiting_bytes.get().saturating_add(bytes) > MOST_WAITING {
-            return Err(CallFailure::Overloaded);
-        }
-        if let Sharing::Joined(question) = call.sharing
-            && self.calls.borrow_mut().join(&question, waiter)
-        {
-            return Ok(());
-        }
-        let origin = self.origin(waiter, call.asker);
-        if !self.calls.borrow().has_room(&origin) {
-            return Err(CallFailure::Overloaded);
-        }
-        let (home, now) = (self.home.get(), self.ports.now());
-        let is_its_own = match (home, waiter) {
-            (Home::Root, _) => true,
-            (Home::Stream(home), Waiter::Request(stream)) => home == stream,
-            (Home::Stream(_), Waiter::Task(_)) => false,
-        };
-        if is_its_own {
-            let id = self.call(&call)?;
-            self.calls.borrow_mut().made(call, origin, id, home, waiter, now);
-        } else {
-            self.calls.borrow_mut().leave_to_root(call, origin, waiter, now);
-            self.root_turn_by(now.saturating_add(SOON));
-        }
-        Ok(())
-    }
-
-    /// Where a call comes from. If that is a request, its context is the current one.
-    fn origin(&self, waiter: Waiter, asker: Asker) -> Origin {
-        match (asker, waiter) {
-            (Asker::Known, _) | (Asker::Stranger, Waiter::Task(_)) => Origin::Known,
-            (Asker::Stranger, Waiter::Request(_)) => {
-                let address = self.host.source_address().unwrap_or_default();
-                Origin::Stranger(network(without_port(&address)).into())
-            }
-        }
-    }
-
-    /// Makes a call. Its response is passed to the context that is being called back.
-    fn call(&self, call: &Call) -> Result<CallId, CallFailure> {
-        self.switch_to(self.context(self.home.get()));
-        self.host.call(call)
-    }
-
-    /// Passes the result to every waiter; the first that still exists leads.
-    fn deliver(&self, landed: Landed, result: CallResult) {
-        let took = self.ports.now().since(landed.since);
-        let result = Rc::new(match result {
-            // Some hosts do not report which of their failures are timeouts.
-            Err(CallFailure::Failed) if took >= timed_out_after(landed.timeout) => Err(CallFailure::TimedOut),
-            result => result,
-        });
-        let mut role = Role::Leader;
-        for waiter in landed.waiters {
-            // The waiter may have ended, even while another waiter was answered.
-            let Some(waiting) = self.take(waiter) else { continue };
-            let answered = Answered { result: Rc::clone(&result), role, took };
-            role = Role::Follower;
-            self.resume(waiter, waiting, Arrival::Response(answered));
-        }
-    }
-
-    fn wake(&self, waiter: Waiter, wake: Wake) {
-        if let Some(waiting) = self.take(waiter) {
-            self.resume(waiter, waiting, Arrival::Moment(wake));
-        }
-    }
-
-    fn resume(&self, waiter: Waiter, waiting: Waiting<S>, arrival: Arrival) {
-        if let Waiter::Request(stream) = waiter {
-            self.switch_to(stream);
-        }
-        self.advance(waiter, waiting, Some(arrival), Moment::Later);
-    }
-
-    fn keep(&self, waiter: Waiter, waiting: Waiting<S>) {
-        self.waiting_bytes.set(self.waiting_bytes.get().saturating_add(waiting.bytes));
-        self.waiting.borrow_mut().insert(waiter, waiting);
-    }
-
-    fn take(&self, waiter: Waiter) -> Option<Waiting<S>> {
-        let waiting = self.waiting.borrow_mut().remove(&waiter)?;
-        self.waiting_bytes.set(self.waiting_bytes.get().saturating_sub(waiting.bytes));
-        Some(waiting)
-    }
-
-    fn context(&self, home: Home) -> ContextId {
-        match home {
-            Home::Stream(stream) => stream,
-            Home::Root => self.root,
-        }
-    }
-
-    fn switch_to(&self, context: ContextId) {
-        if self.current.replace(context) != context {
-            self.host.switch_to(context);
-        }
-    }
-
-    /// Ensures that the root is called back if something waits for it, and not otherwise.
-    fn arm(&self) {
-        let soon = self.calls.borrow().any_due().then(|| self.ports.now().saturating_add(SOON));
-        let next = self.timers.borrow().next();
-        match soon.into_iter().chain(next).min() {
-            Some(moment) => self.root_turn_by(moment),
-            None if self.next_turn.get().is_none() => self.host.tick_every(Duration::ZERO),
-            None => {}
-        }
-    }
-
-    /// Ensures that the root is called back at `moment` or earlier.
-    fn root_turn_by(&self, moment: Timestamp) {
-        if self.next_turn.get().is_none_or(|next| moment < next) {
-            self.next_turn.set(Some(moment));
-            self.host.tick_every(moment.since(self.ports.now()).max(SOON));
-        }
-    }
-}
-
-// === Endings ===
-
-impl<H: Host, S: Store + 'static> Worker<H, S> {
-    fn carry_out(&self, stream: &Stream, ending: Ending, moment: Moment) -> Action {
-        match ending {
-            Ending::Permit(permit) => self.admit(stream, permit, moment),
-            Ending::Refused(refused) => self.refuse(stream, &refused),
-            Ending::Answer(answer) => self.answer(stream, *answer),
-        }
-    }
-
-    fn admit(&self, stream: &Stream, mut permit: Permit, moment: Moment) -> Action {
-        self.host.edit_request(permit.edits());
-        self.passed(permit.trail(), permit.correlation());
-        stream.coded.replace(permit.take_coded());
-        stream.response_headers.replace(permit.into_response_headers());
-        if moment == Moment::Later {
-            self.host.resume_request();
-        }
-        Action::Continue
-    }
-
-    fn refuse(&self, stream: &Stream, refused: &Refused) -> Action {
-        let (trail, refusal) = (refused.trail(), refused.refusal());
-        self.log_refusal(trail, Verb::Refused, refusal, refused.correlation());
-        self.publish(trail, Decision::Refused(refusal.cause.code()));
-        self.reply(stream, refused.reply(), refused.protocol())
-    }
-
-    fn answer(&self, stream: &Stream, mut answer: Answer) -> Action {
-        self.passed(answer.trail(), answer.correlation());
-        if let Some(coded) = answer.take_coded() {
-            coded.answered(answer.reply().status, &self.policy, &self.ports);
-        }
-        self.reply(stream, answer.reply(), answer.protocol())
-    }
-
-    /// Records that a request passed, possibly only because of shadow mode.
-    fn passed(&self, trail: &Trail, correlation: Option<&str>) {
-        let decision = match (&trail.refusal, correlation) {
-            (Some(refusal), Some(correlation)) => {
-                self.log_refusal(trail, Verb::WouldRefuse, refusal, correlation);
-                Decision::Shadowed(refusal.cause.code())
-            }
-            _ => Decision::Admitted,
-        };
-        if !trail.fallen.is_empty() {
-            self.telemetry.fallen(&self.host, trail);
-            self.log.fallen(&self.host, self.ports.now(), trail);
-        }
-        self.publish(trail, decision);
-    }
-
-    fn reply(&self, stream: &Stream, reply: &Reply, protocol: Protocol) -> Action {
-        if let Some(content_type) = protocol.grpc_web_type() {
-            stream.response_headers.replace(HeaderList::from([("content-type", content_type)]));
-        }
-        self.host.reply(reply, protocol);
-        Action::Pause
-    }
-
-    /// Records metrics, and sets the values for access logs.
-    fn publish(&self, trail: &Trail, decision: Decision) {
-        for alert in &trail.alerts {
-            self.telemetry.alerted(&self.host, &trail.policy, alert);
-            self.log.alert(&self.host, self.ports.now(), &trail.policy, alert);
-        }
-        self.telemetry.decided(&self.host, trail, decision, self.ports.now());
-        for state in &trail.policy.filter_state {
-            let (name, value) = match state {
-                StateName::Api => ("sidegate.api", trail.api()),
-                StateName::Rule => ("sidegate.rule", trail.rule()),
-                StateName::Consumer => ("sidegate.consumer", trail.consumer()),
-                StateName::Key => ("sidegate.key", trail.key()),
-                StateName::Plan => ("sidegate.plan", trail.plan()),
-                StateName::Cache => ("sidegate.cache", trail.lookup.map(Lookup::as_str)),
-                StateName::Code => ("sidegate.code", decision.code().map(Code::digits)),
-            };
-            if let Some(value) = value {
-                self.host.set_filter_state(name, value);
-            }
-        }
-    }
-
-    fn log_refusal(&self, trail: &Trail, verb: Verb, refusal: &Refusal, correlation: &str) {
-        self.log.refusal(&self.host, self.ports.now(), trail, verb, refusal, correlation);
-    }
-
-    fn report_incidents(&self) {
-        self.telemetry.incidents(&self.host, self.ports.take_incidents());
-        for report in self.ports.take_reports() {
-            self.telemetry.reported(&self.host, &self.policy, &report);
-            self.log.report(&self.host, self.ports.now(), &self.policy, &report);
-        }
-    }
-}
-
-/// A call that failed no earlier than this has timed out.
-fn timed_out_after(timeout: Duration) -> Duration {
-    let half = timeout.checked_div(2).unwrap_or_default();
-    timeout.saturating_sub(EARLY).max(half)
 }
 
 /// `1.2.3.4:5` and `[::1]:5` without the port.
