@@ -65,3 +65,14 @@ async fn in_the_gateway_itself_a_cors_filter_has_to_come_before_the_plugin() {
     .await;
     assert_pages_can_call(&gateway, &shop.service).await;
 }
+
+#[tokio::test]
+async fn for_sidecars_the_virtual_service_is_enough() {
+    let shop = Shop::open().await;
+    let gateway = gateway(&shop.mesh).await;
+    shop.mesh.kubernetes().apply(&manifests()[0]);
+    shop.guard(&policy()).await;
+    // The gateway's connection to the sidecar is older than the plugin.
+    guarded(&gateway).await;
+    assert_pages_can_call(&gateway, &shop.service).await;
+}
