@@ -127,7 +127,7 @@ fuzz: fuzz-build ## Fuzz what strangers send, with libFuzzer (SECONDS=10 for eac
 fuzz-merge: fuzz-build ## Add what fuzzing found to fuzz/corpus, as few and as small inputs as cover the same code (FUZZ=request for one)
 	@for target in $(FUZZ); do \
 		mkdir -p $(TARGET)/fuzz/$$target; \
-		$(FUZZER)/$$target -merge=1 -timeout=10 -rss_limit_mb=1024 fuzz/corpus/$$target $(TARGET)/fuzz/$$target \
+		$(FUZZER)/$$target -set_cover_merge=1 -use_counters=0 -timeout=10 -rss_limit_mb=1024 fuzz/corpus/$$target $(TARGET)/fuzz/$$target \
 			>$(TARGET)/fuzz/$$target-merge.log 2>&1 || { cat $(TARGET)/fuzz/$$target-merge.log >&2; exit 1; }; \
 		echo "$$target: $$(ls fuzz/corpus/$$target | wc -l) inputs"; \
 	done
