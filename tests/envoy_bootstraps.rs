@@ -75,7 +75,7 @@ async fn reply_through(listener: Listener, upstream: &Upstream) -> Response {
     let listener = listener.kanali_replies().route(route("upstream"));
     let envoy = Envoy::start(Setup::new(listener).cluster("upstream", upstream.address())).await;
     let answer = envoy.send(Request::get("/").header("x-request-id", "id-of-the-caller")).await;
-    if let Some(id) = answer.header("x-sidegate-correlation-id") {
+    if let Some(id) = answer.header("x-sidegate-correlation") {
         assert!(!id.is_empty() && id != "-");
     }
     answer

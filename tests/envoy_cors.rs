@@ -97,7 +97,7 @@ async fn a_page_reads_answers_and_refusals_with_limits_and_challenges() {
     for (key, status, code, headers) in [
         (KEY, 200, None, &["ratelimit", "ratelimit-policy", "x-ratelimit-remaining"][..]),
         (KEY, 429, Some("14"), &["ratelimit", "ratelimit-policy", "retry-after", "x-sidegate-code"]),
-        ("wr0ng", 401, Some("13"), &["www-authenticate", "x-sidegate-code", "x-sidegate-correlation-id"]),
+        ("wr0ng", 401, Some("13"), &["www-authenticate", "x-sidegate-code", "x-sidegate-correlation"]),
     ] {
         let answer = envoy.send(of_page(PAGE, key)).await;
         assert_eq!((answer.status, answer.code()), (status, code));

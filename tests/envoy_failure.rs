@@ -20,7 +20,7 @@ fn assert_envelope(answer: &Response, status: u16, code: u8, message: &str) {
     let body = answer.json();
     let details = format!("Visit https://sidegate.example.com/errors#{digits} for more details.");
     assert_eq!(body, json!({"status": status, "message": message, "code": code, "details": details}));
-    assert!(answer.header("x-sidegate-correlation-id").is_some_and(|id| id.len() > 8), "{answer:?}");
+    assert!(answer.header("x-sidegate-correlation").is_some_and(|id| id.len() > 8), "{answer:?}");
 }
 
 #[tokio::test]

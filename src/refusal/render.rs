@@ -181,7 +181,7 @@ pub fn render(
         ),
     }
     headers.push("x-sidegate-code", row.code.digits());
-    headers.push("x-sidegate-correlation-id", correlation.to_owned());
+    headers.push("x-sidegate-correlation", correlation.to_owned());
     if may_be_cached(status) {
         headers.push("cache-control", "no-store");
     }
@@ -449,7 +449,7 @@ mod tests {
             assert_eq!((reply.status, &*reply.body), (status, body), "{cause:?}");
             assert_eq!(headers(&reply, "content-type"), [content_type]);
             assert_eq!(headers(&reply, "www-authenticate"), challenges, "{cause:?}");
-            for name in ["x-sidegate-code", "x-sidegate-correlation-id", "retry-after", "x-further"] {
+            for name in ["x-sidegate-code", "x-sidegate-correlation", "retry-after", "x-further"] {
                 assert_eq!(headers(&reply, name), headers(&plain, name));
             }
             assert_eq!(reply.grpc, plain.grpc);
@@ -489,7 +489,7 @@ mod tests {
                 HeaderList::from([("x-further", "f")]),
             );
             assert_eq!(headers(&reply, "x-sidegate-code"), [cause.code().digits()]);
-            assert_eq!(headers(&reply, "x-sidegate-correlation-id"), ["id-1"]);
+            assert_eq!(headers(&reply, "x-sidegate-correlation"), ["id-1"]);
             assert_eq!(headers(&reply, "x-further"), ["f"]);
             assert_eq!(reply.status, cause.row().status);
             let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();

@@ -52,7 +52,7 @@ async fn every_refusal_is_kanalis_envelope_with_code_challenge_and_correlation_i
             "{code}"
         );
 
-        let id = answer.header("x-sidegate-correlation-id").expect("a correlation id").to_owned();
+        let id = answer.header("x-sidegate-correlation").expect("a correlation id").to_owned();
         let line = eventually(&format!("a log line with {id}"), async || {
             gate.envoy.log().lines().find(|line| line.contains(&format!("id={id} "))).map(str::to_owned)
         })
@@ -65,14 +65,14 @@ async fn every_refusal_is_kanalis_envelope_with_code_challenge_and_correlation_i
         assert_eq!(answer.header("content-type"), Some("application/grpc"));
         assert_eq!(answer.header("grpc-status"), Some(grpc_status.to_string().as_str()), "{code}");
         assert_eq!(answer.header("grpc-message"), Some(message), "{code}");
-        assert!(answer.header("x-sidegate-correlation-id").is_some() && answer.body.is_empty(), "{answer:?}");
+        assert!(answer.header("x-sidegate-correlation").is_some() && answer.body.is_empty(), "{answer:?}");
     }
 
     let own = gate.refused("00", get("/nowhere").header("x-request-id", "ticket-7")).await;
-    assert_eq!(own.header("x-sidegate-correlation-id"), Some("ticket-7"));
+    assert_eq!(own.header("x-sidegate-correlation"), Some("ticket-7"));
     let forged =
         gate.refused("00", get("/nowhere").header("x-request-id", "a\" id=other refused code=99")).await;
-    assert!(!forged.header("x-sidegate-correlation-id").unwrap().contains('"'), "{forged:?}");
+    assert!(!forged.header("x-sidegate-correlation").unwrap().contains('"'), "{forged:?}");
     assert!(!gate.envoy.log().contains("code=99"));
 }
 

@@ -92,7 +92,7 @@ async fn a_service_of_3scale_is_served_without_its_backend() {
         let answer = gate.refused(code, request).await;
         assert_eq!((answer.status, answer.text().as_str()), (status, body), "{shown}");
         assert_eq!(answer.header("content-type"), Some("text/plain; charset=us-ascii"), "{shown}");
-        assert!(answer.header("x-sidegate-correlation-id").is_some(), "{shown}");
+        assert!(answer.header("x-sidegate-correlation").is_some(), "{shown}");
     }
     gate.refused("20", get("/a?app_id=4f2e&app_key=app-key-1").header("app-id", "4f2e")).await;
 

@@ -385,10 +385,23 @@ fn the_correlation_id_is_the_callers_if_it_is_plain_and_ours_if_not() {
         };
         let refused = refused(begin(&gate, &ask));
         assert_eq!(refused.correlation(), expected, "{id:?}");
-        assert_eq!(headers(&refused, "x-sidegate-correlation-id"), [expected], "{id:?}");
+        assert_eq!(headers(&refused, "x-sidegate-correlation"), [expected], "{id:?}");
     }
     let broken = refused(begin(&gate, &get("/v1/orders").with("x-request-id", b"\xff")));
     assert_eq!(broken.correlation(), ours);
+}
+
+/// Envoy copies them several times, and allocates for each copy of a longer text (docs/performance.md).
+#[test]
+fn the_headers_of_a_refused_key_are_short() {
+    const MOST: usize = 22;
+    let ask = get("/v1/orders").key("guess").with("x-request-id", "id-1");
+    let refused = refused(begin(&gate(&everything()), &ask));
+    let fields: Vec<_> = refused.reply().headers.iter().collect();
+    assert!(fields.contains(&("www-authenticate", "ApiKey realm=\"api\"")), "{fields:?}");
+    for (name, value) in fields {
+        assert!(name.len() <= MOST && value.len() <= MOST, "{name}: {value}");
+    }
 }
 
 #[test]

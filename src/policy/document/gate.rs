@@ -196,7 +196,7 @@ impl Default for Capacity {
 }
 
 fn default_realm() -> String {
-    "sidegate".to_owned()
+    "api".to_owned()
 }
 
 const fn default_max_path_length() -> u16 {
