@@ -25,20 +25,14 @@ impl HeaderMap {
     pub fn of_texts<'f>(fields: impl Iterator<Item = (&'f str, &'f str)> + Clone) -> Self {
         // Two lengths and two zeros.
         const AROUND: usize = 10;
-        let size =
-            |(name, value): (&str, &str)| name.len().saturating_add(value.len()).saturating_add(AROUND);
-        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
-        let count = fields.clone().count();
-        let mut bytes = Vec::with_capacity(fields.clone().map(size).fold(4, usize::saturating_add));
-        bytes.extend_from_slice(&number(count));
+        let (mut count, mut size) = (0_usize, size_of::<u32>());
         for (name, value) in fields.clone() {
-            bytes.extend_from_slice(&number(name.len()));
-            bytes.extend_from_slice(&number(value.len()));
+            count = count.saturating_add(1);
+            size = size.saturating_add(name.len()).saturating_add(value.len()).saturating_add(AROUND);
         }
-        for text in fields.flat_map(|(name, value)| [name, value]) {
-            bytes.extend_from_slice(text.as_bytes());
-            bytes.push(0);
-        }
+        let mut bytes = vec![0; size];
+        // The bytes suffice.
+        let _all = write(&mut bytes, count, fields);
         Self { bytes }
     }
 
@@ -49,7 +43,15 @@ impl HeaderMap {
 
     /// All fields, name and value, one item per line of the request.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
-        self.fields().map_while(|field| Some((self.text(field.name())?, self.text(field.value())?)))
+        let lengths = lengths(&self.bytes).unwrap_or_default();
+        let mut texts = self.bytes.get(size_of_val(lengths).wrapping_add(4)..).unwrap_or_default();
+        let mut text = move |length| {
+            let (text, rest) = texts.split_at_checked(number(length))?;
+            // A zero follows.
+            (_, texts) = rest.split_first()?;
+            Some(text)
+        };
+        lengths.iter().map_while(move |[name, value]| Some((text(*name)?, text(*value)?)))
     }
 
     /// The values of `name`, one item per line of the request.
@@ -117,6 +119,28 @@ impl Field {
     }
 }
 
+/// Writes `count` fields into bytes that are zero. `None` if there are too few bytes.
+fn write<'f>(bytes: &mut [u8], count: usize, fields: impl Iterator<Item = (&'f str, &'f str)>) -> Option<()> {
+    let (number, rest) = bytes.split_first_chunk_mut()?;
+    *number = length(count);
+    let (lengths, mut texts) = rest.split_at_mut_checked(count.checked_mul(8)?)?;
+    for ((name, value), [of_name, of_value]) in fields.zip(lengths.as_chunks_mut().0.as_chunks_mut().0) {
+        *of_name = length(name.len());
+        *of_value = length(value.len());
+        for text in [name, value] {
+            let (room, rest) = texts.split_at_mut_checked(text.len())?;
+            room.copy_from_slice(text.as_bytes());
+            // A zero ends the text.
+            texts = rest.get_mut(1..)?;
+        }
+    }
+    Some(())
+}
+
+fn length(length: usize) -> [u8; 4] {
+    u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes()
+}
+
 /// The pairs of lengths in the bytes of a map.
 fn lengths(bytes: &[u8]) -> Option<&[[[u8; 4]; 2]]> {
     let (count, rest) = bytes.split_first_chunk()?;
@@ -130,10 +154,9 @@ fn number(bytes: [u8; 4]) -> usize {
 /// For tests, and for hosts that hand fields over one by one. Names become lower case.
 impl From<Vec<(String, Vec<u8>)>> for HeaderMap {
     fn from(fields: Vec<(String, Vec<u8>)>) -> Self {
-        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
-        let mut bytes = number(fields.len()).to_vec();
+        let mut bytes = length(fields.len()).to_vec();
         for (name, value) in &fields {
-            bytes.extend([number(name.len()), number(value.len())].concat());
+            bytes.extend([length(name.len()), length(value.len())].concat());
         }
         for (name, value) in &fields {
             bytes.extend_from_slice(name.to_ascii_lowercase().as_bytes());

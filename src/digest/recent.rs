@@ -1,8 +1,8 @@
 //! The digests of recent credentials, so that those of callers who return are not computed again.
 
-use std::{cell::RefCell, hash::Hash as _};
+use std::cell::RefCell;
 
-use siphasher::sip128::{Hash128, Hasher128 as _, SipHasher13};
+use siphasher::sip128::{Hash128, SipHasher13};
 
 use super::Digest;
 
@@ -31,9 +31,7 @@ impl RecentDigests {
 
     /// The digest of `text`.
     pub fn of(&self, text: &[u8]) -> Digest {
-        let mut hasher = SipHasher13::new_with_key(&self.key);
-        text.hash(&mut hasher);
-        let Hash128 { h1, h2 } = hasher.finish128();
+        let Hash128 { h1, h2 } = SipHasher13::new_with_key(&self.key).hash(text);
         let hash = [h1, h2];
         let mut entries = self.entries.borrow_mut();
         if entries.is_empty() {

@@ -34,7 +34,12 @@ pub struct ReservedNames {
     names: FxHashSet<Box<[u8]>>,
     /// The bytes that a name starts with. They rule out most names of a request.
     first_bytes: [bool; 256],
+    /// A bit for each length that a name has, up to [`MOST_LENGTH`]. They rule out most of the rest.
+    lengths: u64,
 }
+
+/// The length from which on names have the same bit.
+const MOST_LENGTH: usize = 63;
 
 /// What is removed from every request.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +54,8 @@ impl ReservedNames {
     /// Whether `name`, in lower case, is one of them.
     pub fn contain(&self, name: &[u8]) -> bool {
         name.first().and_then(|first| self.first_bytes.get(usize::from(*first))) == Some(&true)
-            && (name.starts_with(OWN_PREFIX.as_bytes()) || self.names.contains(name))
+            && (name.starts_with(OWN_PREFIX.as_bytes())
+                || self.lengths & length_bit(name) != 0 && self.names.contains(name))
     }
 }
 
@@ -63,8 +69,13 @@ impl<'a> FromIterator<&'a str> for ReservedNames {
                 *starts = true;
             }
         }
-        Self { names, first_bytes }
+        let lengths = names.iter().fold(0, |lengths, name| lengths | length_bit(name));
+        Self { names, first_bytes, lengths }
     }
+}
+
+fn length_bit(name: &[u8]) -> u64 {
+    1 << name.len().min(MOST_LENGTH)
 }
 
 impl Edits {

@@ -16,7 +16,7 @@ use crate::{
     matching::RequestPath,
     policy::Responder,
     quota,
-    refusal::{Refusal, render},
+    refusal::{CORRELATION, Refusal, render},
     reply::{Protocol, Reply},
 };
 
@@ -47,7 +47,6 @@ pub struct Refused {
     refusal: Refusal,
     reply: Reply,
     protocol: Protocol,
-    correlation: String,
     trail: Box<Trail>,
 }
 
@@ -151,13 +150,13 @@ impl End<'_> {
     fn refused(&self, refusal: Refusal, mut trail: Box<Trail>) -> Refused {
         let mut further = quota::headers(trail.policy.rate_limit_headers, &trail.standings);
         explain(&trail, &mut further);
-        let correlation = self.correlation();
         let recipient = trail.recipient(self.request.asked_format(self.head.accept));
         let texts = trail.matched_api().and_then(|api| api.texts.as_ref());
         let text = texts.and_then(|texts| texts.of(&refusal.cause));
-        let reply = render(&refusal.cause, &trail.policy.replies, &recipient, text, &correlation, further);
+        let reply =
+            render(&refusal.cause, &trail.policy.replies, &recipient, text, self.correlation(), further);
         trail.refusal = Some(refusal.clone());
-        Refused { refusal, reply, protocol: self.head.protocol, correlation, trail }
+        Refused { refusal, reply, protocol: self.head.protocol, trail }
     }
 
     /// The id for finding the request in logs: its own, or one that is made for it.
@@ -230,7 +229,7 @@ impl Refused {
 
     /// The id for finding the request in logs.
     pub fn correlation(&self) -> &str {
-        &self.correlation
+        self.reply.headers.get(CORRELATION).unwrap_or_default()
     }
 
     /// What was found out about the request.

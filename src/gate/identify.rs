@@ -238,7 +238,7 @@ fn by_key<S: Store>(
     let known = record.map_or_else(|refused| refused.record, Some);
     trail.key = known.and_then(|record| record.id).map(PresentedKey::Api);
     trail.consumer = known.and_then(|record| usize::try_from(record.consumer).ok());
-    let record = record.map_err(|refused| Cause::KeyRefused.because(Reason::of(&refused.fault)))?;
+    let record = record.map_err(|refused| Cause::KeyRefused.because(refused.fault.text()))?;
     by_consumer(place, Some(record.digest), "the API key's consumer is suspended", trail)
 }
 

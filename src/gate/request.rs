@@ -2,8 +2,6 @@
 
 use std::{borrow::Cow, collections::BTreeSet};
 
-use memchr::memchr;
-
 use super::Surroundings;
 use crate::{
     credential::{Digest, has_more_cookies_than},
@@ -206,8 +204,7 @@ impl<'a> Head<'a> {
             Ok(Target::Asterisk) => None,
             Err(malformed) => return Err(Cause::Malformed.because(Reason::of(&malformed))),
         };
-        let end = memchr(b'?', target.as_bytes()).filter(|_| path.is_some());
-        let query = Query::new(end.and_then(|end| target.get(end..)?.strip_prefix('?')));
+        let query = Query::new(path.as_ref().and_then(RequestPath::query));
         Ok(RequestLine { method, host, path, query, preflight_for: self.preflight_for, reserved })
     }
 

@@ -65,18 +65,15 @@ pub struct Repeated {
 
 /// Why an API key is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.text())]
 pub enum KeyFault {
     /// No consumer owns the key.
-    #[error("the API key is unknown")]
     Unknown,
     /// The key is deactivated.
-    #[error("the API key is inactive")]
     Inactive,
     /// The key is not accepted yet.
-    #[error("the API key is not valid yet")]
     Early,
     /// The key has expired.
-    #[error("the API key has expired")]
     Expired,
 }
 
@@ -87,6 +84,18 @@ pub struct KeyRefused<'a> {
     pub fault: KeyFault,
     /// What the policy says about the key, unless it is unknown.
     pub record: Option<&'a KeyRecord>,
+}
+
+impl KeyFault {
+    /// The fault in words. Strangers cause it as often as they like, so it is a text that is not allocated.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Unknown => "the API key is unknown",
+            Self::Inactive => "the API key is inactive",
+            Self::Early => "the API key is not valid yet",
+            Self::Expired => "the API key has expired",
+        }
+    }
 }
 
 impl KeyMoment {

@@ -12,7 +12,7 @@ mod texts;
 
 pub use catalogue::{Blame, Cause, Code, Row};
 pub use reason::Reason;
-pub use render::{Challenges, ErrorFormat, Recipient, Replies, Style, Wording, render};
+pub use render::{CORRELATION, Challenges, ErrorFormat, Recipient, Replies, Style, Wording, render};
 pub use texts::{Text, Texts};
 
 /// Why a request was refused.

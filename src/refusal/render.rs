@@ -148,6 +148,12 @@ impl Replies {
     }
 }
 
+/// The header with the id by which the operator finds the request in logs.
+///
+/// Envoy copies the headers of such a reply six times. A text of up to 22 bytes is copied without an
+/// allocation, and this name has just that many.
+pub const CORRELATION: &str = "x-sidegate-correlation";
+
 /// Kanali's message about a limit that is reached, for callers with an access token.
 const LIMIT_OF_TOKEN: &str = "The access token you are using has exceeded its rate limit.";
 
@@ -163,7 +169,7 @@ pub fn render(
     replies: &Replies,
     recipient: &Recipient<'_>,
     text: Option<&Text>,
-    correlation: &str,
+    correlation: String,
     further: HeaderList,
 ) -> Reply {
     let row = cause.row();
@@ -181,12 +187,11 @@ pub fn render(
         ),
     }
     headers.push("x-sidegate-code", row.code.digits());
-    headers.push("x-sidegate-correlation", correlation.to_owned());
+    headers.push(CORRELATION, correlation);
     if may_be_cached(status) {
         headers.push("cache-control", "no-store");
     }
-    challenge(cause, replies, challenges, &mut headers);
-    if status == 401 && headers.get("www-authenticate").is_none() {
+    if !challenge(cause, replies, challenges, &mut headers) && status == 401 {
         any_challenge(replies, challenges, &mut headers);
     }
     match cause {
@@ -221,8 +226,8 @@ const fn worded(row: &Row, format: ErrorFormat) -> &'static str {
 }
 
 /// Every 401 carries a challenge (RFC 9110 section 11.6.1). Bearer challenges carry an error code (RFC 6750
-/// section 3).
-fn challenge(cause: &Cause, replies: &Replies, challenges: Challenges, headers: &mut HeaderList) {
+/// section 3). Returns whether there is one for this cause.
+fn challenge(cause: &Cause, replies: &Replies, challenges: Challenges, headers: &mut HeaderList) -> bool {
     let bearer = |error: &str| [&replies.bearer, error, &replies.resource_metadata].concat();
     let mut push = |challenge: String| headers.push("www-authenticate", challenge);
     match cause {
@@ -250,8 +255,9 @@ fn challenge(cause: &Cause, replies: &Replies, challenges: Challenges, headers: 
             };
             push(bearer(&format!(", error=\"insufficient_scope\"{scope}")));
         }
-        _ => {}
+        _ => return false,
     }
+    true
 }
 
 /// The challenges of a 401 that is one only in the API's own words.
@@ -356,7 +362,7 @@ mod tests {
         further: HeaderList,
     ) -> Reply {
         let recipient = Recipient { challenges, format: replies.format(), ..Recipient::default() };
-        super::render(cause, replies, &recipient, text, correlation, further)
+        super::render(cause, replies, &recipient, text, correlation.to_owned(), further)
     }
 
     fn headers<'a>(reply: &'a Reply, name: &str) -> Vec<&'a str> {
@@ -605,7 +611,7 @@ mod tests {
         let limit = Cause::LimitReached { retry_after: Some(7) };
         let problem = Recipient { format: ErrorFormat::Problem, ..Recipient::default() };
         let render = |cause: &Cause, style: &Style, recipient: &Recipient<'_>| {
-            super::render(cause, &Replies::new(style), recipient, None, "id", HeaderList::new())
+            super::render(cause, &Replies::new(style), recipient, None, "id".to_owned(), HeaderList::new())
         };
         let reply = render(&Cause::NoRoute, &style(), &problem);
         assert_eq!(headers(&reply, "content-type"), ["application/problem+json"]);
@@ -625,12 +631,20 @@ mod tests {
     fn a_caller_with_a_token_does_not_read_about_keys() {
         let limit = Cause::LimitReached { retry_after: Some(7) };
         let token = Recipient { wording: Wording::OfTokens, ..Recipient::default() };
-        let reply = super::render(&limit, &Replies::new(&style()), &token, None, "id", HeaderList::new());
+        let reply =
+            super::render(&limit, &Replies::new(&style()), &token, None, "id".to_owned(), HeaderList::new());
         let message = "The access token you are using has exceeded its rate limit.";
         assert!(reply.body.contains(message) && reply.body.contains("\"code\":14"), "{}", reply.body);
         assert_eq!(reply.grpc.message, message);
         let problem = Recipient { format: ErrorFormat::Problem, ..token };
-        let reply = super::render(&limit, &Replies::new(&style()), &problem, None, "id", HeaderList::new());
+        let reply = super::render(
+            &limit,
+            &Replies::new(&style()),
+            &problem,
+            None,
+            "id".to_owned(),
+            HeaderList::new(),
+        );
         assert_eq!(reply.grpc.message, "A rate limit is exceeded.");
     }
 }

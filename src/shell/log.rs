@@ -65,15 +65,16 @@ struct Written {
 }
 
 impl Log {
-    /// Writes the line for a refusal, unless too many lines have the same code.
-    pub fn refusal(
+    /// Writes the line for a refusal, unless too many lines have the same code. Only a line that is written
+    /// asks for the `correlation` id.
+    pub fn refusal<'c>(
         &self,
         host: &impl TelemetryHost,
         now: Timestamp,
         trail: &Trail,
         verb: Verb,
         refusal: &Refusal,
-        correlation: &str,
+        correlation: impl FnOnce() -> &'c str,
     ) {
         let row = refusal.cause.row();
         let (level, left_out) = match row.blame {
@@ -106,7 +107,7 @@ impl Log {
             key_label,
             key,
             " id=",
-            correlation,
+            correlation(),
             " reason=\"",
             refusal.reason.as_str(),
             "\"",

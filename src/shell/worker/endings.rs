@@ -40,7 +40,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
 
     fn refuse(&self, stream: &Stream, refused: &Refused) -> Action {
         let (trail, refusal) = (refused.trail(), refused.refusal());
-        self.log_refusal(trail, Verb::Refused, refusal, refused.correlation());
+        self.log_refusal(trail, Verb::Refused, refusal, || refused.correlation());
         self.publish(trail, Decision::Refused(refusal.cause.code()));
         self.reply(stream, refused.reply(), refused.protocol())
     }
@@ -57,7 +57,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
     fn passed(&self, trail: &Trail, correlation: Option<&str>) {
         let decision = match (&trail.refusal, correlation) {
             (Some(refusal), Some(correlation)) => {
-                self.log_refusal(trail, Verb::WouldRefuse, refusal, correlation);
+                self.log_refusal(trail, Verb::WouldRefuse, refusal, || correlation);
                 Decision::Shadowed(refusal.cause.code())
             }
             _ => Decision::Admitted,
@@ -100,7 +100,13 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
         }
     }
 
-    fn log_refusal(&self, trail: &Trail, verb: Verb, refusal: &Refusal, correlation: &str) {
+    fn log_refusal<'c>(
+        &self,
+        trail: &Trail,
+        verb: Verb,
+        refusal: &Refusal,
+        correlation: impl FnOnce() -> &'c str,
+    ) {
         self.log.refusal(&self.host, self.ports.now(), trail, verb, refusal, correlation);
     }
 
