@@ -15,6 +15,8 @@ pub struct Reply {
     pub headers: HeaderList,
     /// The body.
     pub body: Rc<str>,
+    /// Why there is a reply, for access logs: the details of the response code, without spaces.
+    pub details: &'static str,
 }
 
 /// The outcome of a gRPC call: `grpc-status` and `grpc-message`.

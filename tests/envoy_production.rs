@@ -171,13 +171,13 @@ async fn keys_and_tokens_work_behind_tls_and_operators_see_no_secrets() {
         (lines.len() == 4).then_some(lines)
     })
     .await;
-    let fields = ["address", "path", "status", "consumer", "code"];
+    let fields = ["address", "path", "status", "details", "code", "consumer"];
     let lines = lines.iter().map(|line| fields.map(|field| &line[field]));
     let expected = [
-        json!(["127.0.0.1", "/v1/reports/7", 200, "acme", null]),
-        json!(["127.0.0.1", "/v1/reports/7", 403, null, "12"]),
-        json!(["127.0.0.1", "/v1/orders/7", 401, null, "22"]),
-        json!(["127.0.0.1", "/v1/orders/7", 200, "acme", null]),
+        json!(["127.0.0.1", "/v1/reports/7", 200, "via_upstream", null, "acme"]),
+        json!(["127.0.0.1", "/v1/reports/7", 403, "sidegate_12", "12", null]),
+        json!(["127.0.0.1", "/v1/orders/7", 401, "sidegate_22", "22", null]),
+        json!(["127.0.0.1", "/v1/orders/7", 200, "via_upstream", null, "acme"]),
     ];
     assert_eq!(lines.map(|line| json!(line)).collect::<Vec<_>>(), expected);
 

@@ -12,5 +12,6 @@ pub(super) fn respond<'a>(mock: &Mock, value: impl Fn(&Field) -> Option<Cow<'a, 
             headers.push(name.to_string(), value);
         }
     }
-    Reply { status: mock.status, grpc: mock.grpc.clone(), headers, body: mock.body.fill(value) }
+    let (grpc, body) = (mock.grpc.clone(), mock.body.fill(value));
+    Reply { status: mock.status, grpc, headers, body, details: "sidegate_mock" }
 }

@@ -44,5 +44,6 @@ pub(super) fn report(metrics: &Metrics, standings: &[Standing]) -> Reply {
         grpc: GrpcStatus { code: 0, message: "".into() },
         headers: HeaderList::from([("content-type", "application/json"), ("cache-control", "no-store")]),
         body: body.into(),
+        details: "sidegate_usage",
     }
 }

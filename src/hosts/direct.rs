@@ -16,10 +16,7 @@
 
 use proxy_wasm::types::MapType;
 
-use crate::{
-    headers::{HeaderList, HeaderMap},
-    time::Timestamp,
-};
+use crate::{headers::HeaderMap, time::Timestamp};
 
 /// The status of a call that did what it was asked to.
 const OK: u32 = 0;
@@ -95,23 +92,22 @@ pub(super) fn set_property(name: &str, value: &str) {
     let _status = unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
 }
 
-/// Answers the request of the current context over HTTP.
-pub(super) fn reply(status: u16, headers: &HeaderList, body: &str) {
+/// Answers the request of the current context. With a status of gRPC, `body` is its message.
+pub(super) fn reply(status: u16, details: &str, headers: &HeaderMap, body: &str, grpc_status: Option<u8>) {
     /// No status of gRPC.
     const NONE: i32 = -1;
-    let map = HeaderMap::of_texts(headers.iter());
-    let headers = map.as_bytes();
+    let headers = headers.as_bytes();
     #[expect(unsafe_code, reason = "a host function; the module's documentation says why it is sound")]
     let _status = unsafe {
         proxy_send_local_response(
             status.into(),
-            std::ptr::null(),
-            0,
+            details.as_ptr(),
+            details.len(),
             body.as_ptr(),
             body.len(),
             headers.as_ptr(),
             headers.len(),
-            NONE,
+            grpc_status.map_or(NONE, i32::from),
         )
     };
 }

@@ -10,7 +10,7 @@ use std::{borrow::Cow, marker::PhantomData, rc::Rc, time::Duration};
 use proxy_wasm::{
     hostcalls,
     traits::{Context, HttpContext, RootContext},
-    types::{BufferType, ContextType, GrpcStatusCode, LogLevel, MapType, MetricType, Status},
+    types::{BufferType, ContextType, LogLevel, MapType, MetricType, Status},
 };
 
 use super::{blocks::Blocks, direct, grpc_target};
@@ -328,16 +328,22 @@ impl RequestHost for Envoy {
     }
 
     fn reply(&self, reply: &Reply, protocol: Protocol) {
+        let code;
+        let fields = reply.headers.iter();
+        let others = fields.clone().filter(|(name, _)| *name != "content-type");
+        let Reply { status, grpc, body, details, headers: _ } = reply;
         match protocol {
+            Protocol::Http => direct::reply(*status, details, &HeaderMap::of_texts(fields), body, None),
             Protocol::Grpc => {
-                let metadata = reply.headers.iter().filter(|(name, _)| *name != "content-type");
-                let metadata = metadata.map(|(name, value)| (name, value.as_bytes())).collect();
-                let (status, message) = (grpc_status(reply.grpc.code), &*reply.grpc.message);
-                let _sent = hostcalls::send_grpc_response(status, Some(message), metadata);
+                direct::reply(200, details, &HeaderMap::of_texts(others), &grpc.message, Some(grpc.code));
             }
-            Protocol::GrpcWeb | Protocol::GrpcWebText => reply_grpc_web(reply),
-            Protocol::Http => {
-                direct::reply(reply.status, &reply.headers, &reply.body);
+            // Without a message, so the status is in the headers. Envoy removes the content type of an empty
+            // reply; the worker sets it in the callback for the response.
+            Protocol::GrpcWeb | Protocol::GrpcWebText => {
+                code = grpc.code.to_string();
+                let outcome = [("grpc-status", code.as_str()), ("grpc-message", &grpc.message)];
+                let headers = HeaderMap::of_texts(outcome.into_iter().chain(others));
+                direct::reply(200, details, &headers, "", None);
             }
         }
     }
@@ -358,18 +364,6 @@ impl RequestHost for Envoy {
     fn set_filter_state(&self, name: &str, value: &str) {
         direct::set_property(name, value);
     }
-}
-
-/// Replies to gRPC-Web without a message: the status is in the headers. Envoy removes the content type of an
-/// empty reply; the worker sets it in the callback for the response.
-fn reply_grpc_web(reply: &Reply) {
-    let mut headers = HeaderList::with_capacity(reply.headers.iter().count().saturating_add(2));
-    headers.push("grpc-status", reply.grpc.code.to_string());
-    headers.push("grpc-message", reply.grpc.message.to_string());
-    for (name, value) in reply.headers.iter().filter(|(name, _)| *name != "content-type") {
-        headers.push(name.to_owned(), value.to_owned());
-    }
-    direct::reply(200, &headers, "");
 }
 
 impl CallHost for Envoy {
@@ -468,20 +462,5 @@ impl Store for Envoy {
 
     fn compare_and_swap(&self, key: &str, bytes: &[u8], expected: Cas) -> Result<(), Lost> {
         hostcalls::set_shared_data(key, Some(bytes), Some(expected.get())).map_err(|_| Lost)
-    }
-}
-
-const fn grpc_status(code: u8) -> GrpcStatusCode {
-    match code {
-        0 => GrpcStatusCode::Ok,
-        2 => GrpcStatusCode::Unknown,
-        3 => GrpcStatusCode::InvalidArgument,
-        5 => GrpcStatusCode::NotFound,
-        7 => GrpcStatusCode::PermissionDenied,
-        8 => GrpcStatusCode::ResourceExhausted,
-        12 => GrpcStatusCode::Unimplemented,
-        14 => GrpcStatusCode::Unavailable,
-        16 => GrpcStatusCode::Unauthenticated,
-        _ => GrpcStatusCode::Internal,
     }
 }

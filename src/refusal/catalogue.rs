@@ -1,5 +1,7 @@
 //! The catalogue of refusals, and the table of their codes, statuses and wording.
 
+use std::cmp::Ordering;
+
 /// Why a request was refused, as far as callers may know: one row of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -81,10 +83,18 @@ pub enum Blame {
 }
 
 /// A stable code, as shown to callers and in logs and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 pub struct Code {
     number: u8,
     digits: &'static str,
+    details: &'static str,
+}
+
+/// The code with this number and these two digits.
+macro_rules! code {
+    ($number:literal, $digits:literal) => {
+        Code { number: $number, digits: $digits, details: concat!("sidegate_", $digits) }
+    };
 }
 
 /// The table row for one cause.
@@ -138,66 +148,66 @@ impl Cause {
     pub const fn row(&self) -> Row {
         use Blame::{Caller, Dependency, Operator, Us};
         match self {
-            Self::NoRoute => row(0, "00", 404, 5, Caller).says(
+            Self::NoRoute => row(code!(0, "00"), 404, 5, Caller).says(
                 "No ApiProxy resource was not found that matches the request.",
                 "No API matches the request.",
             ),
-            Self::Internal => row(1, "01", 500, 13, Us).says_always("An unknown error occurred."),
-            Self::NoMock => row(2, "02", 404, 5, Operator).says(
+            Self::Internal => row(code!(1, "01"), 500, 13, Us).says_always("An unknown error occurred."),
+            Self::NoMock => row(code!(2, "02"), 404, 5, Operator).says(
                 "No MockTarget resource was not found that matches the request.",
                 "No mocked response matches the request.",
             ),
-            Self::PolicyUnreadable => row(3, "03", 500, 13, Operator)
+            Self::PolicyUnreadable => row(code!(3, "03"), 500, 13, Operator)
                 .says("Could not open or load plugin.", "The policy is missing or cannot be read."),
-            Self::ProviderMissing => row(4, "04", 500, 13, Operator)
+            Self::ProviderMissing => row(code!(4, "04"), 500, 13, Operator)
                 .says("Could not lookup plugin symbol.", "The policy names a provider that does not exist."),
-            Self::SchemaUnsupported => row(5, "05", 500, 13, Operator).says(
+            Self::SchemaUnsupported => row(code!(5, "05"), 500, 13, Operator).says(
                 "Plugin does not implement the correct interface.",
                 "The schema version of the policy is not supported.",
             ),
-            Self::SecretMissing => row(6, "06", 500, 13, Operator)
+            Self::SecretMissing => row(code!(6, "06"), 500, 13, Operator)
                 .says("Could not retrieve Kubernetes secret.", "A secret of the gateway is missing."),
-            Self::KeyMaterialUnusable => row(7, "07", 500, 13, Operator)
+            Self::KeyMaterialUnusable => row(code!(7, "07"), 500, 13, Operator)
                 .says("Could not create x509 key pair.", "Key material of the gateway is unusable."),
-            Self::UpstreamInvalid => row(8, "08", 502, 14, Dependency).says(
+            Self::UpstreamInvalid => row(code!(8, "08"), 502, 14, Dependency).says(
                 "Could not get a valid or any response from the upstream server.",
                 "The service gave no valid response.",
             ),
-            Self::ClusterUnknown => row(9, "09", 500, 13, Operator).says(
+            Self::ClusterUnknown => row(code!(9, "09"), 500, 13, Operator).says(
                 "Could not retrieve Kubernetes services.",
                 "A service that the gateway needs is unknown.",
             ),
-            Self::NoHealthyHost => row(10, "10", 500, 14, Dependency).says(
+            Self::NoHealthyHost => row(code!(10, "10"), 500, 14, Dependency).says(
                 "Could not retrieve any matching Kubernetes services.",
                 "A service that the gateway needs has no healthy host.",
             ),
-            Self::Crashed => row(11, "11", 500, 13, Us)
+            Self::Crashed => row(code!(11, "11"), 500, 13, Us)
                 .says("Plugin threw a runtime error.", "The gateway failed to process the request."),
             Self::KeyMissing => {
-                row(12, "12", 403, 16, Caller).says("My lips are sealed.", "An API key is required.")
+                row(code!(12, "12"), 403, 16, Caller).says("My lips are sealed.", "An API key is required.")
             }
-            Self::KeyRefused => row(13, "13", 401, 16, Caller)
+            Self::KeyRefused => row(code!(13, "13"), 401, 16, Caller)
                 .says("Api key is not authorized.", "The API key is not authorized."),
-            Self::LimitReached { .. } => row(14, "14", 429, 8, Caller)
+            Self::LimitReached { .. } => row(code!(14, "14"), 429, 8, Caller)
                 .says("The Api key you are using has exceeded its rate limit.", "A rate limit is exceeded."),
-            Self::Malformed => row(20, "20", 400, 3, Caller).says_always("The request is malformed."),
-            Self::TokenMissing => row(21, "21", 401, 16, Caller).says_always("Authentication is required."),
+            Self::Malformed => row(code!(20, "20"), 400, 3, Caller).says_always("The request is malformed."),
+            Self::TokenMissing => {
+                row(code!(21, "21"), 401, 16, Caller).says_always("Authentication is required.")
+            }
             Self::TokenInvalid => {
-                row(22, "22", 401, 16, Caller).says_always("The access token is not valid.")
+                row(code!(22, "22"), 401, 16, Caller).says_always("The access token is not valid.")
             }
-            Self::ScopeMissing { .. } => {
-                row(23, "23", 403, 7, Caller).says_always("The access token lacks a required scope or claim.")
-            }
-            Self::IdentityUnavailable { .. } => {
-                row(24, "24", 503, 14, Dependency).says_always("The identity provider is not available.")
-            }
+            Self::ScopeMissing { .. } => row(code!(23, "23"), 403, 7, Caller)
+                .says_always("The access token lacks a required scope or claim."),
+            Self::IdentityUnavailable { .. } => row(code!(24, "24"), 503, 14, Dependency)
+                .says_always("The identity provider is not available."),
             Self::QuotaUnavailable { .. } => {
-                row(25, "25", 503, 14, Dependency).says_always("The quota service is not available.")
+                row(code!(25, "25"), 503, 14, Dependency).says_always("The quota service is not available.")
             }
             Self::MethodNotAllowed { .. } => {
-                row(26, "26", 405, 12, Caller).says_always("The method is not allowed.")
+                row(code!(26, "26"), 405, 12, Caller).says_always("The method is not allowed.")
             }
-            Self::Forbidden => row(27, "27", 403, 7, Caller).says_always("Access is not allowed."),
+            Self::Forbidden => row(code!(27, "27"), 403, 7, Caller).says_always("Access is not allowed."),
         }
     }
 
@@ -217,6 +227,33 @@ impl Code {
     pub const fn digits(self) -> &'static str {
         self.digits
     }
+
+    /// What access logs show of a reply with this code, as the details of the response code: `sidegate_13`.
+    pub const fn details(self) -> &'static str {
+        self.details
+    }
+}
+
+// The texts follow from the number, so comparing them would be work for nothing.
+
+impl PartialEq for Code {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Code {}
+
+impl PartialOrd for Code {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Code {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.number.cmp(&other.number)
+    }
 }
 
 impl Row {
@@ -231,8 +268,8 @@ impl Row {
     }
 }
 
-const fn row(number: u8, digits: &'static str, status: u16, grpc_status: u8, blame: Blame) -> Row {
-    Row { code: Code { number, digits }, status, grpc_status, message: "", title: "", blame }
+const fn row(code: Code, status: u16, grpc_status: u8, blame: Blame) -> Row {
+    Row { code, status, grpc_status, message: "", title: "", blame }
 }
 
 #[cfg(test)]
@@ -278,8 +315,9 @@ mod tests {
 
     #[test]
     fn the_digits_are_the_code() {
-        for cause in Cause::all() {
-            assert_eq!(cause.code().digits(), format!("{:02}", cause.code().number()));
+        for code in Cause::all().iter().map(Cause::code) {
+            assert_eq!(code.digits(), format!("{:02}", code.number()));
+            assert_eq!(code.details(), format!("sidegate_{}", code.digits()));
         }
     }
 

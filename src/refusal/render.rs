@@ -210,7 +210,7 @@ pub fn render(
     };
     let grpc = GrpcStatus { code: row.grpc_status, message: Cow::Borrowed(message) };
     let body = text.and_then(|text| text.body.clone()).unwrap_or_else(|| replies.body(cause, recipient));
-    Reply { status, grpc, headers, body }
+    Reply { status, grpc, headers, body, details: row.code.details() }
 }
 
 /// Whether caches may keep a reply with this status although nothing in it says so (RFC 9110 section 15.1).

@@ -251,10 +251,18 @@ impl Telemetry {
 
 impl Decision {
     /// The code of the refusal, if the request was refused or would have been.
-    pub const fn code(self) -> Option<Code> {
+    const fn code(self) -> Option<Code> {
         match self {
             Self::Admitted => None,
             Self::Refused(code) | Self::Shadowed(code) => Some(code),
+        }
+    }
+
+    /// The code of the refusal, if only shadow mode let the request pass.
+    pub const fn shadowed(self) -> Option<Code> {
+        match self {
+            Self::Admitted | Self::Refused(_) => None,
+            Self::Shadowed(code) => Some(code),
         }
     }
 

@@ -129,7 +129,7 @@ async fn an_api_in_shadow_mode_refuses_nothing_and_counts_what_it_would_refuse()
 async fn what_operators_see_has_stable_names_and_no_secrets() {
     let format = "%RESPONSE_CODE% %FILTER_STATE(wasm.sidegate.api:PLAIN)% %FILTER_STATE(wasm.sidegate.rule:PLAIN)% \
         %FILTER_STATE(wasm.sidegate.consumer:PLAIN)% %FILTER_STATE(wasm.sidegate.plan:PLAIN)% \
-        %FILTER_STATE(wasm.sidegate.code:PLAIN)%";
+        %RESPONSE_CODE_DETAILS% %RESP(X-SIDEGATE-CODE)% %FILTER_STATE(wasm.sidegate.code:PLAIN)%";
     let gate = Gate::with(&orders(), |listener| listener.access_log(format)).await;
     for _ in 0..2 {
         gate.admitted(get("/v1/orders/7").header("apikey", "acme-key")).await;
@@ -146,16 +146,16 @@ async fn what_operators_see_has_stable_names_and_no_secrets() {
     assert_eq!(
         gate.envoy.access_log(10).await,
         [
-            "200 orders /orders/{id} acme business -",
-            "200 orders /orders/{id} acme business -",
-            "200 orders /health - - -",
-            "200 orders /orders/{id} tryout trial -",
-            "429 orders /orders/{id} tryout trial 14",
-            "401 orders /orders/{id} - - 13",
-            "401 orders /admin/** acme - 13",
-            "400 orders /orders/{id} - - 20",
-            "403 orders /orders/{id} - - 12",
-            "404 - - - - 00",
+            "200 orders /orders/{id} acme business via_upstream - -",
+            "200 orders /orders/{id} acme business via_upstream - -",
+            "200 orders /health - - via_upstream - -",
+            "200 orders /orders/{id} tryout trial via_upstream - -",
+            "429 orders /orders/{id} tryout trial sidegate_14 14 -",
+            "401 orders /orders/{id} - - sidegate_13 13 -",
+            "401 orders /admin/** acme - sidegate_13 13 -",
+            "400 orders /orders/{id} - - sidegate_20 20 -",
+            "403 orders /orders/{id} - - sidegate_12 12 -",
+            "404 - - - - sidegate_00 00 -",
         ]
     );
     let stats = gate.envoy.stats().await;
@@ -258,7 +258,7 @@ async fn large_and_strange_requests_harm_nothing() {
 
 #[tokio::test]
 async fn callers_may_ask_for_problem_details_and_grpc_web() {
-    let gate = Gate::start(&orders()).await;
+    let gate = Gate::with(&orders(), |listener| listener.access_log("%RESPONSE_CODE_DETAILS%")).await;
     let order = || get("/v1/orders/7").header("apikey", "tryout-key");
     gate.admitted(order()).await;
     let asking = || order().header("accept", "application/problem+json, application/json;q=0.5");
@@ -282,4 +282,7 @@ async fn callers_may_ask_for_problem_details_and_grpc_web() {
         let message = "The Api key you are using has exceeded its rate limit.";
         assert_eq!((answer.header("grpc-message"), answer.body.len()), (Some(message), 0));
     }
+    gate.refused("14", order().header("content-type", "application/grpc")).await;
+    let expected = [vec!["via_upstream"], vec!["sidegate_14"; 4]].concat();
+    assert_eq!(gate.envoy.access_log(5).await, expected);
 }

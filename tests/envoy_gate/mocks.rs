@@ -26,7 +26,8 @@ async fn a_mock_answers_as_the_service_would_after_access_and_quota() {
         {"path": "/public/**", "body": "public"},
     ]});
     let gate = Gate::with(&policy, |listener| {
-        listener.access_log("%RESPONSE_CODE% %FILTER_STATE(wasm.sidegate.consumer:PLAIN)%").kanali_replies()
+        let format = "%RESPONSE_CODE% %RESPONSE_CODE_DETAILS% %FILTER_STATE(wasm.sidegate.consumer:PLAIN)%";
+        listener.access_log(format).kanali_replies()
     })
     .await;
     let order = |method: &str, key: &str| {
@@ -68,7 +69,7 @@ async fn a_mock_answers_as_the_service_would_after_access_and_quota() {
         assert_eq!((answer.header("content-type"), answer.body.len()), (Some("application/grpc"), 0));
     }
     let access = gate.envoy.access_log(12).await;
-    assert_eq!(access.iter().filter(|line| *line == "201 acme").count(), 2, "{access:?}");
+    assert_eq!(access.iter().filter(|line| *line == "201 sidegate_mock acme").count(), 2, "{access:?}");
     let stats = gate.envoy.stats().await;
     let counted = |name: &str| stats.get(&format!("wasmcustom.sidegate.api=.=orders;.;{name}")).copied();
     assert_eq!(counted("outcome=.=admitted;.;code=.=none;.;decisions"), Some(8));
@@ -79,7 +80,7 @@ async fn a_mock_answers_as_the_service_would_after_access_and_quota() {
 async fn callers_can_ask_for_their_limits() {
     let mut policy = orders();
     policy["apis"][0]["rules"][5] = json!({"path": "/usage", "answer": "usage"});
-    let gate = Gate::start(&policy).await;
+    let gate = Gate::with(&policy, |listener| listener.access_log("%RESPONSE_CODE_DETAILS%")).await;
     let ask = || get("/v1/usage").header("apikey", "tryout-key");
     for used in [0, 0] {
         let answer = mocked(&gate, ask()).await;
@@ -96,4 +97,7 @@ async fn callers_can_ask_for_their_limits() {
     assert_eq!(gate.envoy.send(ask()).await.json()["limits"][0]["remaining"], 0);
     gate.refused("14", get("/v1/orders/7").header("apikey", "tryout-key")).await;
     gate.refused("12", get("/v1/usage")).await;
+    let expected =
+        ["sidegate_usage", "sidegate_usage", "via_upstream", "sidegate_usage", "sidegate_14", "sidegate_12"];
+    assert_eq!(gate.envoy.access_log(6).await, expected);
 }

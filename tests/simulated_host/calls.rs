@@ -43,7 +43,6 @@ fn each_waiting_request_is_edited_and_decided_on_its_own() {
     assert_eq!(edited, [lax], "written while its own stream was the current one");
     let state = script.state.borrow();
     assert_eq!(state.get(&(lax, "sidegate.consumer".to_owned())).map(String::as_str), Some("acme"));
-    assert_eq!(state.get(&(scoped, "sidegate.code".to_owned())).map(String::as_str), Some("23"));
     assert!(!state.keys().any(|(stream, _)| *stream == other));
 }
 

@@ -282,7 +282,7 @@ fn a_request_that_passed_may_be_answered_in_the_services_place() {
             Ending::Permit(permit) => {
                 let grpc = GrpcStatus { code: 0, message: Default::default() };
                 let headers = HeaderList::from([("content-type", "text/plain")]);
-                let reply = Reply { status: 203, grpc, headers, body: "mocked".into() };
+                let reply = Reply { status: 203, grpc, headers, body: "mocked".into(), details: "mocked" };
                 Ending::Answer(Box::new(permit.answered(reply)))
             }
             ending => ending,

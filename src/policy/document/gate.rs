@@ -147,7 +147,8 @@ choice! {
         Plan,
         /// How the caller's identity was obtained: `hit`, `miss` or `stale`.
         Cache,
-        /// The code of the refusal, in two digits.
+        /// The code of the refusal that only shadow mode let pass, in two digits. A refusal that is sent has
+        /// its code in the details of the response code and in `x-sidegate-code`.
         Code,
     }
 }

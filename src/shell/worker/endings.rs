@@ -92,7 +92,7 @@ impl<H: Host, S: Store + 'static> Worker<H, S> {
                 StateName::Key => ("sidegate.key", trail.key()),
                 StateName::Plan => ("sidegate.plan", trail.plan()),
                 StateName::Cache => ("sidegate.cache", trail.lookup.map(Lookup::as_str)),
-                StateName::Code => ("sidegate.code", decision.code().map(Code::digits)),
+                StateName::Code => ("sidegate.code", decision.shadowed().map(Code::digits)),
             };
             if let Some(value) = value {
                 self.host.set_filter_state(name, value);

@@ -32,7 +32,8 @@ pub async fn run(policy: Rc<Policy>, request: Request, ports: Rc<Ports<Envoy>>) 
         Ending::Permit(permit) => {
             let grpc = GrpcStatus { code: 0, message: "".into() };
             let headers = HeaderList::from([("content-type", "text/plain")]);
-            Ending::Answer(Box::new(permit.answered(Reply { status: 200, grpc, headers, body: body.into() })))
+            let reply = Reply { status: 200, grpc, headers, body: body.into(), details: "probe" };
+            Ending::Answer(Box::new(permit.answered(reply)))
         }
         ending => ending,
     }
