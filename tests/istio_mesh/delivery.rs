@@ -11,19 +11,24 @@ pub async fn gateway(mesh: &Mesh) -> Pod {
     gateway_with(mesh, |plan| plan).await
 }
 
+/// A Gateway object, which opens port 80 of the gateway for a host.
+pub fn opened(name: &str, namespace: &str, host: &str) -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "selector": {"istio": "ingressgateway"},
+            "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": [host]}],
+        },
+    })
+}
+
 /// [`gateway`] with changes to the pod.
 pub async fn gateway_with(mesh: &Mesh, change: impl Fn(Plan) -> Plan) -> Pod {
     let gateway = change(Plan::gateway("ingressgateway")).start(mesh).await;
     mesh.kubernetes().apply(json!({"apiVersion": "v1", "kind": "List", "items": [
-        {
-            "apiVersion": "networking.istio.io/v1",
-            "kind": "Gateway",
-            "metadata": {"name": "ingress", "namespace": "default"},
-            "spec": {
-                "selector": {"istio": "ingressgateway"},
-                "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}],
-            },
-        },
+        opened("ingress", "default", "*"),
         {
             "apiVersion": "networking.istio.io/v1",
             "kind": "VirtualService",

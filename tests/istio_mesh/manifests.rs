@@ -7,6 +7,7 @@ use sidegate_harness::project;
 use sidegate_mesh::{Kubernetes, tools};
 
 use super::{
+    delivery::opened,
     rendered::{documents, ways},
     *,
 };
@@ -92,22 +93,6 @@ fn create_objects(kubernetes: &Kubernetes, namespace: &str) {
     kubernetes.apply(json!({"apiVersion": "v1", "kind": "List", "items": items}));
 }
 
-/// The Gateway that `istio/base/cors.yaml` names.
-fn create_gateway(kubernetes: &Kubernetes) {
-    kubernetes.apply(json!({
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "Gateway",
-        "metadata": {"name": "api", "namespace": "istio-ingress"},
-        "spec": {
-            "selector": {"istio": "ingressgateway"},
-            "servers": [{
-                "port": {"number": 80, "name": "http", "protocol": "HTTP"},
-                "hosts": ["api.example.com"],
-            }],
-        },
-    }));
-}
-
 #[tokio::test]
 async fn istio_finds_nothing_wrong_with_any_manifest() {
     let mesh = Mesh::start().await;
@@ -115,7 +100,8 @@ async fn istio_finds_nothing_wrong_with_any_manifest() {
     for namespace in ["default", "shop", "istio-ingress"] {
         create_objects(kubernetes, namespace);
     }
-    create_gateway(kubernetes);
+    // That which `istio/base/cors.yaml` names.
+    kubernetes.apply(opened("api", "istio-ingress", "api.example.com"));
 
     let mut seen = 0;
     for entry in std::fs::read_dir(project("istio/base")).unwrap() {
