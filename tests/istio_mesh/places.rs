@@ -184,8 +184,11 @@ async fn an_envoy_filter_with_a_missing_file_leaves_old_pods_as_they_were_and_ne
     shop.mesh.kubernetes().apply(missing);
     let late = Plan::sidecar("late").launch(&shop.mesh).await;
     logged(&late, refused).await;
-    let ready = late.send_from_inside(late.address(15021), Request::get("/healthz/ready")).await;
-    assert_eq!(ready.unwrap().status, 503);
+    let health = async || {
+        let ask = Request::get("/healthz/ready");
+        late.send_from_inside(late.address(15021), ask).await.ok()
+    };
+    assert_eq!(eventually("the agent to say whether it is ready", health).await.status, 503);
     let nobody = sidegate_harness::send(late.address(APPLICATION), &order()).await;
     assert!(nobody.is_err(), "{nobody:?}");
 }
