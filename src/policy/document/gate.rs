@@ -147,8 +147,8 @@ choice! {
         Plan,
         /// How the caller's identity was obtained: `hit`, `miss` or `stale`.
         Cache,
-        /// The code of the refusal that only shadow mode let pass, in two digits. A refusal that is sent has
-        /// its code in the details of the response code and in `x-sidegate-code`.
+        /// The code of a refusal that was not sent because of shadow mode, in two digits. One that is sent
+        /// has it in the details of the response code and in `x-sidegate-code`.
         Code,
     }
 }
