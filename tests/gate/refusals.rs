@@ -396,7 +396,9 @@ fn the_correlation_id_is_the_callers_if_it_is_plain_and_ours_if_not() {
 fn the_headers_of_a_refused_key_are_short() {
     const MOST: usize = 22;
     let ask = get("/v1/orders").key("guess").with("x-request-id", "id-1");
-    let refused = refused(begin(&gate(&everything()), &ask));
+    let mut document = everything();
+    document["gate"] = json!({});
+    let refused = refused(begin(&gate(&document), &ask));
     let fields: Vec<_> = refused.reply().headers.iter().collect();
     assert!(fields.contains(&("www-authenticate", "ApiKey realm=\"api\"")), "{fields:?}");
     for (name, value) in fields {
