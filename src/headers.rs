@@ -43,15 +43,7 @@ impl HeaderMap {
 
     /// All fields, name and value, one item per line of the request.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
-        let lengths = lengths(&self.bytes).unwrap_or_default();
-        let mut texts = self.bytes.get(size_of_val(lengths).wrapping_add(4)..).unwrap_or_default();
-        let mut text = move |length| {
-            let (text, rest) = texts.split_at_checked(number(length))?;
-            // A zero follows.
-            (_, texts) = rest.split_first()?;
-            Some(text)
-        };
-        lengths.iter().map_while(move |[name, value]| Some((text(*name)?, text(*value)?)))
+        self.fields().map_while(|field| Some((self.text(field.name())?, self.text(field.value())?)))
     }
 
     /// The values of `name`, one item per line of the request.
